@@ -1,1 +1,29 @@
-//! stub
+//! The words that Masthead's daemons share: identifiers, time, authority, the six protocols and the topology.
+//!
+//! Everything here is pure: bytes in, values out, and the other way. No clock, socket, file or random source; callers
+//! bring the time, the nonces and the keys. What a byte on the wire means is decided in this crate and nowhere else;
+//! `docs/protocols/p1.md` … `p6.md` say the same in prose and are normative.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`ids`] | names of channels, servers, networks |
+//! | [`time`] | [`time::Time`] (monotonic, local) and [`time::ClusterTime`] (the database server's clock) |
+//! | [`authority`] | cluster key, derived keys, message tags, client leases |
+//! | [`codec`] | bincode with limits; the one file that names it |
+//! | [`preamble`], [`handshake`] | how every TCP protocol opens, and mutual authentication for P1 and P3 |
+//! | [`p1_registration`] … [`p6_broadcast`] | the messages |
+//! | [`topology`] | `topology.toml`, parsed and validated |
+
+pub mod authority;
+pub mod codec;
+pub mod handshake;
+pub mod ids;
+pub mod p1_registration;
+pub mod p2_directory;
+pub mod p3_feed;
+pub mod p4_control;
+pub mod p5_stream;
+pub mod p6_broadcast;
+pub mod preamble;
+pub mod time;
+pub mod topology;
