@@ -21,6 +21,9 @@ pub enum CodecError {
     /// The bytes do not follow the layout, or claim a size over the limit.
     #[error("malformed message: {0}")]
     Malformed(String),
+    /// A kind of message that this version does not know: skip it, count it, go on.
+    #[error("message kind {0} is not known to this version")]
+    UnknownKind(u32),
     /// Whole message read, bytes left over.
     #[error("{0} bytes left over behind the message")]
     Trailing(usize),
@@ -33,6 +36,20 @@ pub enum CodecError {
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(message, bincode::config::legacy())
         .expect("messages hold only types that bincode writes, and a Vec takes every byte")
+}
+
+/// A closed set of messages of one protocol in one direction: an append-only enum.
+pub trait Message: Serialize + DeserializeOwned {
+    /// How many variants this version knows; their tags are `0..KINDS`.
+    const KINDS: u32;
+}
+
+/// [`decode`] for a protocol's message enum: tells a kind from a later version apart from rubbish.
+pub fn decode_message<T: Message, const LIMIT: usize>(bytes: &[u8]) -> Result<T, CodecError> {
+    match bytes.first_chunk::<4>().map(|tag| u32::from_le_bytes(*tag)) {
+        Some(tag) if tag >= T::KINDS => Err(CodecError::UnknownKind(tag)),
+        _ => decode::<T, LIMIT>(bytes),
+    }
 }
 
 /// The message that `bytes` are, all of them, reading and allocating at most `LIMIT` bytes.

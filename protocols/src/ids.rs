@@ -22,7 +22,7 @@ pub enum IdError {
     #[error("`{0}` cannot stand in an id; letters, digits, `.`, `_` and `-` can")]
     BadCharacter(char),
     /// A channel id that is zero or no number.
-    #[error("a channel id is a whole number from 1 to {}, not `{0}`", u32::MAX)]
+    #[error("a channel id is a whole number from 1 to 4294967295, not `{0}`")]
     NotAChannel(String),
     /// A push server id without `host/channel`.
     #[error("a push server id is `host/channel`, such as `hall/1`, not `{0}`")]
