@@ -127,6 +127,16 @@ impl MacKey {
         self.tag(context, parts).same(tag)
     }
 
+    /// The key with these bytes, as a server handed them to a client.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes, to hand to a client.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// A key for one connection or client, bound to `material`.
     pub fn derive(&self, context: &'static str, material: &[&[u8]]) -> Self {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);

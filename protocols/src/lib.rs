@@ -11,7 +11,7 @@
 //! | [`authority`] | cluster key, derived keys, message tags, client leases |
 //! | [`codec`] | bincode with limits; the one file that names it |
 //! | [`preamble`], [`handshake`] | how every TCP protocol opens, and mutual authentication for P1 and P3 |
-//! | [`p1_registration`] … [`p6_broadcast`] | the messages |
+//! | [`p1_registration`] … [`p6_broadcast`] | the messages (P5 carries nothing yet) |
 //! | [`topology`] | `topology.toml`, parsed and validated |
 
 pub mod authority;
@@ -22,7 +22,6 @@ pub mod p1_registration;
 pub mod p2_directory;
 pub mod p3_feed;
 pub mod p4_control;
-pub mod p5_stream;
 pub mod p6_broadcast;
 pub mod preamble;
 pub mod time;

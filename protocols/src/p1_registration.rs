@@ -1,1 +1,227 @@
-//! stub
+//! P1 registration: acquisition server → database server, TCP 7401.
+//!
+//! | when | acquisition server sends | database server sends |
+//! |---|---|---|
+//! | connected | preamble, [`crate::handshake`] | the same |
+//! | then, once | [`ToDatabase::Register`] | [`ToAcquisition::Plan`] |
+//! | every [`POLL_INTERVAL`], and at once on a change | [`ToDatabase::Poll`] | [`ToAcquisition::Polled`], and a [`ToAcquisition::Plan`] before it when the plan has changed |
+//! | plan changes meanwhile | | [`ToAcquisition::Plan`] |
+//!
+//! Frames are sealed by [`crate::handshake::FrameSeal`], at most [`crate::preamble::MAX_P1_FRAME_BYTES`] each. Either side
+//! that hears nothing for [`SILENCE_TIMEOUT`] closes; the acquisition server goes on feeding and reconnects with backoff.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Message;
+use crate::ids::{ChannelId, Generation, HostId, InputId};
+
+/// How often an acquisition server reports and collects commands.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Silence after which a peer is taken for dead.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest cause text, in bytes; longer ones are cut by the sender and refused by the receiver.
+pub const MAX_CAUSE_BYTES: usize = 200;
+/// Commands that wait for one acquisition server at most; one more is refused to whoever posts it.
+pub const MAX_PENDING_COMMANDS: usize = 64;
+
+/// From the acquisition server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToDatabase {
+    /// Registers; the id and boot id were in the handshake.
+    Register {
+        /// Program version, for the log and the console.
+        software: String,
+    },
+    /// Reports on everything and asks for commands.
+    Poll(Poll),
+}
+
+impl Message for ToDatabase {
+    const KINDS: u32 = 2;
+}
+
+/// The state of one acquisition server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    /// Generation of the plan that it carries out.
+    pub generation: Generation,
+    /// One report per channel of the plan.
+    pub channels: Vec<ChannelReport>,
+    /// Commands carried out since the last poll.
+    pub done: Vec<CommandResult>,
+}
+
+/// How one channel fares at its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelReport {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its input.
+    pub input: InputState,
+    /// RTP packets made since the acquisition server's start.
+    pub packets: u64,
+    /// Bitrate of the transport stream over the last second.
+    pub rate_bps: u64,
+    /// One report per push server host of the plan.
+    pub feeds: Vec<FeedReport>,
+}
+
+/// Whether an input delivers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InputState {
+    /// Opened, nothing has come yet.
+    Starting,
+    /// MPEG-TS arrives.
+    Delivering,
+    /// It does not exist, has stalled or is no MPEG-TS; the cause is for people. It is retried.
+    Failed {
+        /// What happened and what to do, at most [`MAX_CAUSE_BYTES`].
+        cause: String,
+    },
+}
+
+/// Whether one push server host can be fed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedReport {
+    /// The push server host.
+    pub host: HostId,
+    /// State of the P3 connection.
+    pub state: FeedState,
+    /// Packets dropped because the connection could not keep up, since the acquisition server's start.
+    pub dropped_packets: u64,
+}
+
+/// State of one P3 connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FeedState {
+    /// Not yet connected.
+    Connecting,
+    /// Accepted by the push server.
+    Connected,
+    /// "Push server unreachable": the connection was dropped and is retried.
+    Unreachable {
+        /// Why, at most [`MAX_CAUSE_BYTES`].
+        cause: String,
+    },
+}
+
+/// From the database server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToAcquisition {
+    /// What to capture and whom to feed; replaces the plan before it.
+    Plan(FeedPlan),
+    /// Answers a poll.
+    Polled {
+        /// Commands to carry out, oldest first; each comes once per connection until its result is reported.
+        commands: Vec<Command>,
+    },
+}
+
+impl Message for ToAcquisition {
+    const KINDS: u32 = 2;
+}
+
+/// All that an acquisition server has to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedPlan {
+    /// Version of the topology that it was made from.
+    pub generation: Generation,
+    /// Its channels, by id.
+    pub channels: Vec<ChannelPlan>,
+}
+
+/// One channel to capture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelPlan {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The input's id, for reports and commands.
+    pub input: InputId,
+    /// Where to capture it, as in `topology.toml`.
+    pub url: String,
+    /// The service within the multiplex; `None` where the input carries one programme.
+    pub service: Option<u16>,
+    /// Whom to feed, by host id; the acquisition server knows no destinations.
+    pub feeds: Vec<FeedTarget>,
+}
+
+/// One push server host to feed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedTarget {
+    /// The push server host.
+    pub host: HostId,
+    /// Its P3 address.
+    pub address: SocketAddr,
+}
+
+/// A command from a superuser.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Unique; repeated until its result is reported, carried out once.
+    pub id: u64,
+    /// What to do.
+    pub order: Order,
+}
+
+/// What an acquisition server can be told to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Close the input and open it anew.
+    RestartInput(InputId),
+}
+
+/// The end of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandResult {
+    /// The command's id.
+    pub id: u64,
+    /// `Err` says why not, at most [`MAX_CAUSE_BYTES`].
+    pub outcome: Result<(), String>,
+}
+
+/// `text`, cut to [`MAX_CAUSE_BYTES`] at a character's edge.
+pub fn cause(text: impl Into<String>) -> String {
+    let mut text = text.into();
+    text.truncate(text.floor_char_boundary(MAX_CAUSE_BYTES));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{CodecError, decode_message, encode};
+
+    #[test]
+    fn a_poll_on_the_wire() {
+        let poll = ToDatabase::Poll(Poll {
+            generation: Generation(3),
+            channels: vec![ChannelReport {
+                channel: ChannelId(1),
+                input: InputState::Delivering,
+                packets: 9,
+                rate_bps: 5,
+                feeds: vec![],
+            }],
+            done: vec![],
+        });
+        let mut bytes = vec![1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+        bytes.extend([1, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend([0; 16]);
+        assert_eq!(encode(&poll), bytes);
+        assert_eq!(decode_message::<ToDatabase, 1024>(&bytes).unwrap(), poll);
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_is_told_apart_from_rubbish() {
+        let result = decode_message::<ToAcquisition, 64>(&[9, 0, 0, 0]);
+        assert!(matches!(result, Err(CodecError::UnknownKind(9))));
+    }
+
+    #[test]
+    fn causes_are_cut_at_a_characters_edge() {
+        assert_eq!(cause("ä".repeat(150)).len(), MAX_CAUSE_BYTES);
+    }
+}

@@ -1,1 +1,80 @@
-//! stub
+//! P3 feed: acquisition server → push server, TCP 7403; one connection per channel and push server host.
+//!
+//! | when | acquisition server sends | push server sends |
+//! |---|---|---|
+//! | connected | preamble, [`crate::handshake`] | the same |
+//! | then, once | a frame with [`Open`] | a frame with [`Opened`] |
+//! | from then on | RTP packets framed by RFC 4571: length u16 big-endian, then the very bytes that P6 will send | nothing |
+//! | no packet for [`KEEPALIVE_INTERVAL`] | length 0 | |
+//!
+//! A push server that hears nothing for [`SILENCE_TIMEOUT`] closes and reports the channel as not fed. Packets carry
+//! no tag: whoever could alter an established TCP connection on this network could as well send to the group itself.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ChannelId;
+use crate::preamble::Refusal;
+
+/// Largest RTP packet: 12 bytes of header and 7 transport packets.
+pub const MAX_PACKET_BYTES: usize = 12 + 7 * 188;
+/// Length of the RFC 4571 header.
+pub const LENGTH_BYTES: usize = 2;
+/// An idle feed says so this often.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(500);
+/// Silence after which the push server takes the acquisition server for dead.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Without a packet for this long the channel counts as not fed, though the connection lives.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Which channel follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Synchronisation source of its RTP packets: one per life of the acquisition server's channel.
+    pub ssrc: u32,
+}
+
+/// Whether it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opened {
+    /// Send.
+    Accepted,
+    /// The connection closes; try again with backoff.
+    Refused(Refusal),
+}
+
+/// `packet`'s RFC 4571 header; an empty packet is the keepalive.
+///
+/// # Panics
+/// When `packet` is longer than [`MAX_PACKET_BYTES`], which the packetizer does not make.
+pub fn length_prefix(packet: &[u8]) -> [u8; LENGTH_BYTES] {
+    assert!(packet.len() <= MAX_PACKET_BYTES, "an RTP packet of {} bytes", packet.len());
+    u16::try_from(packet.len()).expect("1,328 fits 16 bits").to_be_bytes()
+}
+
+/// Length of the packet behind an RFC 4571 header; `None` when no RTP packet of a channel has that length.
+pub fn packet_len(prefix: [u8; LENGTH_BYTES]) -> Option<usize> {
+    let len = usize::from(u16::from_be_bytes(prefix));
+    (len == 0 || (12 + 188..=MAX_PACKET_BYTES).contains(&len)).then_some(len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_framed_as_rfc_4571_says() {
+        assert_eq!(length_prefix(&[0; 1328]), [0x05, 0x30]);
+        assert_eq!(packet_len([0x05, 0x30]), Some(1328));
+        assert_eq!(packet_len([0, 0]), Some(0));
+    }
+
+    #[test]
+    fn lengths_that_no_rtp_packet_has_are_refused() {
+        assert_eq!(packet_len([0x05, 0x31]), None);
+        assert_eq!(packet_len([0, 1]), None);
+    }
+}
