@@ -1,1 +1,25 @@
-//! stub
+//! MPEG transport streams and the RTP packets that carry them, as plain data: bytes and times in, bytes and times out.
+//!
+//! ```text
+//! input bytes ─► Synchroniser ─► packets ─► PcrClock ─► (packet, MediaTime) ─► Packetizer ─► RtpPacket ─► P3 … P6
+//! a clip ──────► Looper ───────► packets ─► PcrClock ─► FilePacer (when) ────► Packetizer
+//! P6, P5 ──────► Reassembly ───► packets in order ─► ContinuityCheck, a player
+//! ```
+//!
+//! Nothing here reads a clock, a file or a socket: time comes in as `now`, a [`std::time::Duration`] since an origin
+//! that the caller chose. Input from the network never panics. Section numbers in comments are those of
+//! ISO/IEC 13818-1 unless another document is named.
+
+pub mod packet;
+pub mod pcr;
+pub mod psi;
+pub mod reassembly;
+pub mod rtp;
+pub mod sequence;
+pub mod sync;
+pub mod time;
+
+pub use packet::{Packet, PacketBytes};
+pub use rtp::RtpPacket;
+pub use sequence::Sequence;
+pub use time::MediaTime;

@@ -1,0 +1,361 @@
+//! Programme specific information: sections out of packets, and the programmes that PAT and PMT describe
+//! (ISO/IEC 13818-1 §2.4.4).
+
+use std::collections::BTreeMap;
+
+use crate::packet::Packet;
+
+/// PID of the programme association table.
+pub const PAT_PID: u16 = 0;
+
+/// Programmes kept of one multiplex; further ones in the PAT are ignored and counted.
+pub const PROGRAMMES_MAX: usize = 256;
+
+/// Elementary streams kept of one programme; further ones are ignored and counted.
+pub const STREAMS_MAX: usize = 64;
+
+/// Largest section of a PAT or PMT with its three header bytes (§2.4.4.3: `section_length` ≤ 1021).
+pub const SECTION_BYTES_MAX: usize = 1024;
+
+const TABLE_PAT: u8 = 0x00;
+const TABLE_PMT: u8 = 0x02;
+const STUFFING: u8 = 0xff;
+const NO_PCR_PID: u16 = 0x1fff;
+
+/// One elementary stream of a programme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ElementaryStream {
+    /// Where its packets are.
+    pub pid: u16,
+    /// What it is (§2.4.4.9, table 2-34): 0x1b H.264, 0x24 H.265, 0x0f AAC in ADTS, …
+    pub stream_type: u8,
+}
+
+/// One programme as PAT and PMT describe it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Programme {
+    /// PID of the programme map table.
+    pub pmt_pid: u16,
+    /// PID that carries the PCR; `None` until the PMT was read, or where it names none.
+    pub pcr_pid: Option<u16>,
+    /// Elementary streams in the order of the PMT; empty until it was read.
+    pub streams: Vec<ElementaryStream>,
+}
+
+/// The programmes of one multiplex, kept current from its packets.
+#[derive(Debug, Default)]
+pub struct ProgrammeTable {
+    sections: BTreeMap<u16, SectionAssembler>,
+    programmes: BTreeMap<u16, Programme>,
+    ignored: u64,
+    crc_errors: u64,
+}
+
+impl ProgrammeTable {
+    /// A table that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next packet; true when the programmes changed.
+    pub fn push(&mut self, packet: Packet<'_>) -> bool {
+        let pid = packet.pid();
+        if pid != PAT_PID && !self.sections.contains_key(&pid) {
+            return false;
+        }
+        let mut complete = Vec::new();
+        self.sections.entry(pid).or_default().push(packet, |section| complete.push(section.to_vec()));
+        // All of them are read, also after one that changed something.
+        complete.iter().filter(|section| self.section(pid, section)).count() > 0
+    }
+
+    /// Programmes by programme number (the `service_id` of DVB).
+    pub fn programmes(&self) -> &BTreeMap<u16, Programme> {
+        &self.programmes
+    }
+
+    /// Whether the PAT and every PMT it names have been read.
+    pub fn is_complete(&self) -> bool {
+        !self.programmes.is_empty() && self.programmes.values().all(|programme| !programme.streams.is_empty())
+    }
+
+    /// Programmes and streams ignored because a limit was reached.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// Sections thrown away because of their CRC.
+    pub fn crc_errors(&self) -> u64 {
+        self.crc_errors
+    }
+
+    fn section(&mut self, pid: u16, bytes: &[u8]) -> bool {
+        let Some(section) = Section::parse(bytes) else {
+            self.crc_errors += 1;
+            return false;
+        };
+        match (section.table_id, pid) {
+            _ if !section.current => false,
+            (TABLE_PAT, PAT_PID) => self.pat(&section),
+            (TABLE_PMT, _) => self.pmt(pid, &section),
+            _ => false,
+        }
+    }
+
+    fn pat(&mut self, section: &Section<'_>) -> bool {
+        let mut listed = BTreeMap::new();
+        if section.last_number > 0 {
+            // A table of several sections is merged: this one says nothing about the others' programmes.
+            listed.extend(self.programmes.iter().map(|(&number, programme)| (number, programme.pmt_pid)));
+        }
+        for entry in section.body.chunks_exact(4) {
+            let number = u16::from_be_bytes([entry[0], entry[1]]);
+            let pmt_pid = u16::from_be_bytes([entry[2] & 0x1f, entry[3]]);
+            // Number 0 is the network PID, no programme (§2.4.4.5).
+            if number != 0 && (listed.len() < PROGRAMMES_MAX || listed.contains_key(&number)) {
+                listed.insert(number, pmt_pid);
+            } else if number != 0 {
+                self.ignored += 1;
+            }
+        }
+        if listed.iter().eq(self.programmes.iter().map(|(number, programme)| (number, &programme.pmt_pid))) {
+            return false;
+        }
+        self.sections.retain(|pid, _| *pid == PAT_PID || listed.values().any(|listed| listed == pid));
+        let mut before = std::mem::take(&mut self.programmes);
+        for (number, pmt_pid) in listed {
+            self.sections.entry(pmt_pid).or_default();
+            let unread = Programme { pmt_pid, ..Programme::default() };
+            let kept = before.remove(&number).filter(|programme| programme.pmt_pid == pmt_pid);
+            self.programmes.insert(number, kept.unwrap_or(unread));
+        }
+        true
+    }
+
+    fn pmt(&mut self, pid: u16, section: &Section<'_>) -> bool {
+        let Some(programme) = self.programmes.get_mut(&section.extension) else { return false };
+        let Some((read, ignored)) = parse_pmt(pid, section.body) else { return false };
+        // Several programmes may share a PMT PID; a section on another programme's PID is not ours.
+        if programme.pmt_pid != pid || *programme == read {
+            return false;
+        }
+        self.ignored += ignored;
+        *programme = read;
+        true
+    }
+}
+
+/// Programme map section body (§2.4.4.8): the programme, and how many streams went over the limit.
+fn parse_pmt(pmt_pid: u16, body: &[u8]) -> Option<(Programme, u64)> {
+    let (head, rest) = body.split_first_chunk::<4>()?;
+    let pcr_pid = u16::from_be_bytes([head[0] & 0x1f, head[1]]);
+    let pcr_pid = (pcr_pid != NO_PCR_PID).then_some(pcr_pid);
+    let mut rest = rest.get(length_of([head[2], head[3]])..)?;
+    let (mut streams, mut ignored) = (Vec::new(), 0);
+    while let Some((entry, after)) = rest.split_first_chunk::<5>() {
+        if streams.len() < STREAMS_MAX {
+            let pid = u16::from_be_bytes([entry[1] & 0x1f, entry[2]]);
+            streams.push(ElementaryStream { pid, stream_type: entry[0] });
+        } else {
+            ignored += 1;
+        }
+        rest = after.get(length_of([entry[3], entry[4]])..)?;
+    }
+    Some((Programme { pmt_pid, pcr_pid, streams }, ignored))
+}
+
+/// A section in the long syntax (§2.4.4.1), its CRC verified.
+#[derive(Debug, Clone, Copy)]
+struct Section<'a> {
+    table_id: u8,
+    extension: u16,
+    current: bool,
+    last_number: u8,
+    body: &'a [u8],
+}
+
+impl<'a> Section<'a> {
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_first_chunk::<8>()?;
+        let body = rest.get(..rest.len().checked_sub(4)?)?;
+        (crc32(bytes) == 0).then_some(Self {
+            table_id: head[0],
+            extension: u16::from_be_bytes([head[3], head[4]]),
+            current: head[5] & 1 != 0,
+            last_number: head[7],
+            body,
+        })
+    }
+}
+
+/// Sections of one PID out of its packets. Holds at most one section; one that a gap tore is dropped.
+#[derive(Debug, Default)]
+pub struct SectionAssembler {
+    section: Vec<u8>,
+    collecting: bool,
+    counter: Option<u8>,
+}
+
+impl SectionAssembler {
+    /// Takes the PID's next packet and calls `emit` for each section that it completes (CRC unchecked).
+    pub fn push(&mut self, packet: Packet<'_>, mut emit: impl FnMut(&[u8])) {
+        if !packet.has_payload() || packet.transport_error() || packet.is_scrambled() {
+            return;
+        }
+        let counter = packet.continuity_counter();
+        let before = self.counter.replace(counter);
+        if before == Some(counter) {
+            return;
+        }
+        if before.is_some_and(|before| (before + 1) & 15 != counter) {
+            self.collecting = false;
+        }
+        let payload = packet.payload();
+        if !packet.payload_unit_start() {
+            self.continue_with(payload, &mut emit);
+            return;
+        }
+        // pointer_field (§2.4.4.2): so many bytes still belong to the section before.
+        let Some((&pointer, rest)) = payload.split_first() else { return };
+        let Some((tail, mut rest)) = rest.split_at_checked(usize::from(pointer)) else { return };
+        self.continue_with(tail, &mut emit);
+        while rest.first().is_some_and(|&table_id| table_id != STUFFING) {
+            self.section.clear();
+            self.collecting = true;
+            rest = self.continue_with(rest, &mut emit);
+        }
+    }
+
+    /// Adds bytes to the section being collected; what is left over after its end comes back.
+    fn continue_with<'a>(&mut self, bytes: &'a [u8], emit: &mut impl FnMut(&[u8])) -> &'a [u8] {
+        if !self.collecting {
+            return &[];
+        }
+        let held = self.section.len();
+        self.section.extend_from_slice(bytes);
+        let Some(&[_, high, low]) = self.section.first_chunk::<3>() else { return &[] };
+        let total = 3 + length_of([high, low]);
+        if total > SECTION_BYTES_MAX {
+            self.collecting = false;
+            return &[];
+        }
+        if self.section.len() < total {
+            return &[];
+        }
+        emit(&self.section[..total]);
+        self.collecting = false;
+        bytes.get(total.saturating_sub(held)..).unwrap_or(&[])
+    }
+}
+
+/// Twelve bits of length, as every loop and section of PSI has it.
+fn length_of([high, low]: [u8; 2]) -> usize {
+    usize::from(u16::from_be_bytes([high & 0x0f, low]))
+}
+
+/// CRC-32/MPEG-2 (§ annex A); over a section with its CRC it is zero.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ (u32::from(byte) << 24), |crc, _| {
+            if crc & 0x8000_0000 == 0 { crc << 1 } else { (crc << 1) ^ 0x04c1_1db7 }
+        })
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::packet::PacketBytes;
+    use crate::packet::tests::packet;
+
+    /// A long section with its CRC.
+    pub(crate) fn section(table_id: u8, extension: u16, body: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(body.len() + 9).unwrap() | 0xb000;
+        let mut bytes = vec![table_id];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(extension.to_be_bytes());
+        bytes.extend([0xc1, 0, 0]);
+        bytes.extend(body);
+        bytes.extend(crc32(&bytes).to_be_bytes());
+        bytes
+    }
+
+    /// The packets of one section, counters from 0.
+    pub(crate) fn packets(pid: u16, section: &[u8]) -> Vec<PacketBytes> {
+        let bytes: Vec<u8> = std::iter::once(0).chain(section.iter().copied()).collect();
+        let cut = |(n, part): (usize, &[u8])| {
+            let mut bytes = packet(pid, u8::try_from(n & 15).unwrap(), None, STUFFING);
+            bytes[1] |= if n == 0 { 0x40 } else { 0 };
+            bytes[4..4 + part.len()].copy_from_slice(part);
+            bytes
+        };
+        bytes.chunks(184).enumerate().map(cut).collect()
+    }
+
+    fn push(table: &mut ProgrammeTable, packets: &[PacketBytes]) -> bool {
+        packets.iter().filter(|bytes| table.push(Packet::parse(bytes).unwrap())).count() > 0
+    }
+
+    fn pmt_body(streams: usize) -> Vec<u8> {
+        let mut body = vec![0xe1, 0x00, 0xf0, 0x02, 0x05, 0x00];
+        for n in 0..streams {
+            body.extend([0x1b, 0xe1, u8::try_from(n).unwrap(), 0xf0, 0x03, 0x0a, 0x01, 0x00]);
+        }
+        body
+    }
+
+    #[test]
+    fn crc_has_its_catalogued_check_value() {
+        assert_eq!(crc32(b"123456789"), 0x0376_e6e7);
+    }
+
+    #[test]
+    fn programmes_come_from_pat_and_pmt_across_packets() {
+        let mut table = ProgrammeTable::new();
+        let pat = packets(0, &section(0, 1, &[0, 0, 0xe0, 0x10, 0x10, 0x44, 0xf0, 0x00]));
+        assert!(push(&mut table, &pat));
+        assert!(!table.is_complete());
+        // Forty streams take two packets.
+        let pmt = packets(0x1000, &section(2, 0x1044, &pmt_body(40)));
+        assert!(pmt.len() > 1 && push(&mut table, &pmt));
+        let programme = &table.programmes()[&0x1044];
+        assert_eq!(
+            (programme.pmt_pid, programme.pcr_pid, programme.streams.len()),
+            (0x1000, Some(0x100), 40)
+        );
+        assert_eq!(programme.streams[7], ElementaryStream { pid: 0x107, stream_type: 0x1b });
+        assert!(table.is_complete());
+    }
+
+    #[test]
+    fn a_damaged_section_changes_nothing_and_is_counted() {
+        let mut pat = packets(0, &section(0, 1, &[0, 1, 0xe0, 0x20]));
+        pat[0][14] ^= 1;
+        let mut table = ProgrammeTable::new();
+        assert!(!push(&mut table, &pat));
+        assert_eq!((table.crc_errors(), table.programmes().len()), (1, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn no_packets_panic(bytes in proptest::collection::vec(any::<u8>(), 188 * 4)) {
+            let mut table = ProgrammeTable::new();
+            for chunk in bytes.chunks_exact(188) {
+                let mut packet: PacketBytes = chunk.try_into().unwrap();
+                let flags = packet[1] & 0xc0;
+                packet[..3].copy_from_slice(&[0x47, flags, 0]);
+                push(&mut table, &[packet]);
+            }
+        }
+
+        #[test]
+        fn no_section_panics(table_id in 0u8..3, body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut table = ProgrammeTable::new();
+            push(&mut table, &packets(0, &section(0, 1, &[0, 1, 0xe0, 0x20])));
+            push(&mut table, &packets(0x20, &section(table_id, 1, &body)));
+            push(&mut table, &packets(0, &section(table_id, 1, &body)));
+        }
+    }
+}
