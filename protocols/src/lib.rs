@@ -10,11 +10,13 @@
 //! | [`time`] | [`time::Time`] (monotonic, local) and [`time::ClusterTime`] (the database server's clock) |
 //! | [`authority`] | cluster key, derived keys, message tags, client leases |
 //! | [`codec`] | bincode with limits; the one file that names it |
+//! | [`backoff`] | when to try a lost link again |
 //! | [`preamble`], [`handshake`] | how every TCP protocol opens, and mutual authentication for P1 and P3 |
 //! | [`p1_registration`] … [`p6_broadcast`] | the messages (P5 carries nothing yet) |
 //! | [`topology`] | `topology.toml`, parsed and validated |
 
 pub mod authority;
+pub mod backoff;
 pub mod codec;
 pub mod handshake;
 pub mod ids;
