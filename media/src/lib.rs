@@ -10,8 +10,12 @@
 //! that the caller chose. Input from the network never panics. Section numbers in comments are those of
 //! ISO/IEC 13818-1 unless another document is named.
 
+pub mod continuity;
+pub mod looper;
+pub mod pacer;
 pub mod packet;
 pub mod pcr;
+pub mod pes;
 pub mod psi;
 pub mod reassembly;
 pub mod rtp;

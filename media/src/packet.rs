@@ -33,6 +33,8 @@ pub const NULL_PACKET: PacketBytes = {
 
 const HEADER_BYTES: usize = 4;
 const PCR_BYTES: usize = 6;
+/// Adaptation field length of a packet without payload (§2.4.3.5).
+const ADAPTATION_BYTES_MAX: u8 = 183;
 
 /// Why bytes are not a transport stream packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -168,6 +170,15 @@ pub fn clear_discontinuity(bytes: &mut PacketBytes) {
     if let Some(flags) = adaptation_range(bytes).and_then(|range| bytes.get_mut(range)?.first_mut()) {
         *flags &= !0x80;
     }
+}
+
+/// Turns the payload of a packet with an adaptation field into stuffing; the continuity counter is left to the caller.
+pub fn strip_payload(bytes: &mut PacketBytes) {
+    let Some(range) = adaptation_range(bytes).filter(|range| !range.is_empty()) else { return };
+    bytes[range.end..].fill(0xff);
+    bytes[1] &= !0x40;
+    bytes[3] &= !0x10;
+    bytes[HEADER_BYTES] = ADAPTATION_BYTES_MAX;
 }
 
 /// The payload for editing; empty when there is none.
