@@ -1,1 +1,18 @@
-//! stub
+//! Effects that the daemons share: sockets, clock, random source, signals, logging, the key file.
+//!
+//! What a daemon *decides* lives in its machines; what it *does* to the world through this crate or its own shell. Nothing
+//! here knows a channel or a topology.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this crate is the daemons' shell: clocks, sockets and randomness live here"
+)]
+
+pub mod clock;
+pub mod frames;
+pub mod interface;
+pub mod key_file;
+pub mod logging;
+pub mod random;
+pub mod session;
+pub mod shutdown;
+pub mod udp;

@@ -24,9 +24,9 @@ use crate::time::ClusterTime;
 /// replayed, and how wrong a clock may go while the database server is away.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(10);
 /// How long a lease holds from when it was minted or extended.
-pub const LEASE_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+pub const LEASE_LIFETIME: Duration = Duration::from_hours(12);
 /// A lease with less than this left is extended when its client shows it.
-pub const LEASE_EXTEND_BELOW: Duration = Duration::from_secs(6 * 3600);
+pub const LEASE_EXTEND_BELOW: Duration = Duration::from_hours(6);
 /// First line of a cluster key file.
 const KEY_FILE_HEADER: &str = "masthead cluster key 1";
 
@@ -68,7 +68,7 @@ impl ClusterKey {
 
     /// Eight hexadecimal digits by which two people can tell whether they hold the same key, and nothing else.
     pub fn fingerprint(&self) -> String {
-        self.derive("fingerprint", &[]).0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+        blake3::Hash::from_bytes(self.derive("fingerprint", &[]).0).to_hex()[..8].to_owned()
     }
 
     /// The key of one acquisition server, for P1.
@@ -138,6 +138,7 @@ impl MacKey {
     }
 
     /// A key for one connection or client, bound to `material`.
+    #[must_use]
     pub fn derive(&self, context: &'static str, material: &[&[u8]]) -> Self {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(context.as_bytes());

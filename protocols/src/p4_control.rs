@@ -41,7 +41,7 @@ pub const INTEREST_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the database server queries each host.
 pub const QUERY_INTERVAL: Duration = Duration::from_millis(250);
 /// A host that has answered nothing for this long is taken for dead.
-pub const HOST_TIMEOUT: Duration = Duration::from_millis(1_000);
+pub const HOST_TIMEOUT: Duration = Duration::from_secs(1);
 /// A configuration not acknowledged is repeated after this.
 pub const CONFIGURE_RETRY: Duration = Duration::from_millis(100);
 /// Destinations in one configure datagram.

@@ -45,6 +45,9 @@ pub struct Announcement {
 
 impl Announcement {
     /// Its bytes, tagged with the channel's announce key.
+    ///
+    /// # Panics
+    /// Never: the length is a constant that fits.
     pub fn seal(&self, key: &MacKey) -> [u8; ANNOUNCEMENT_BYTES] {
         let words = u16::try_from(ANNOUNCEMENT_BYTES / 4 - 1).expect("52 bytes are 13 words");
         let held_ms = u32::try_from(self.held_for.as_millis()).unwrap_or(u32::MAX);

@@ -1,0 +1,91 @@
+//! Network interfaces, by name or by one of their addresses.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::if_nametoindex;
+use thiserror::Error;
+
+/// An interface that exists now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name, such as `eth0`.
+    pub name: String,
+    /// The kernel's index of it.
+    pub index: u32,
+    /// Its first IPv4 address, where it has one.
+    pub ipv4: Option<Ipv4Addr>,
+}
+
+/// No such interface at this host.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("no interface `{wanted}` on this host; there are: {present}")]
+pub struct NoInterface {
+    /// What was asked for.
+    pub wanted: String,
+    /// What there is, for people.
+    pub present: String,
+}
+
+/// The interface with the name or address `wanted`.
+pub fn find(wanted: &str) -> Result<Interface, NoInterface> {
+    let address: Option<IpAddr> = wanted.parse().ok();
+    let all = all();
+    let named = all.iter().find(|(name, at)| match address {
+        Some(address) => *at == Some(address),
+        None => name == wanted,
+    });
+    let missing = || NoInterface { wanted: wanted.to_owned(), present: present(&all) };
+    let (name, _) = named.ok_or_else(missing)?;
+    let index = if_nametoindex(name.as_str()).map_err(|_| missing())?;
+    let asked = match address {
+        Some(IpAddr::V4(v4)) => Some(v4),
+        _ => None,
+    };
+    let first = all.iter().find_map(|(other, at)| match at {
+        Some(IpAddr::V4(v4)) if other == name => Some(*v4),
+        _ => None,
+    });
+    Ok(Interface { name: name.clone(), index, ipv4: asked.or(first) })
+}
+
+/// Whether `address` is one of this host's own.
+pub fn is_local(address: IpAddr) -> bool {
+    all().iter().any(|(_, at)| *at == Some(address))
+}
+
+/// Name and address of every interface; one without an address comes with `None`.
+fn all() -> Vec<(String, Option<IpAddr>)> {
+    let Ok(entries) = getifaddrs() else { return Vec::new() };
+    let address = |entry: &nix::ifaddrs::InterfaceAddress| {
+        let storage = entry.address.as_ref()?;
+        let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    entries.map(|entry| (entry.interface_name.clone(), address(&entry))).collect()
+}
+
+fn present(all: &[(String, Option<IpAddr>)]) -> String {
+    let with_address = all.iter().filter_map(|(name, at)| at.map(|at| format!("{name} ({at})")));
+    with_address.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_found_by_name_and_by_address() {
+        let by_name = find("lo").unwrap();
+        assert_eq!(by_name, find("127.0.0.1").unwrap());
+        assert_eq!(by_name.ipv4, Some(Ipv4Addr::LOCALHOST));
+        assert!(is_local("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_missing_interface_is_named_beside_those_that_exist() {
+        let error = find("eth99").unwrap_err().to_string();
+        assert!(error.starts_with("no interface `eth99` on this host; there are: "), "{error}");
+        assert!(error.contains("lo (127.0.0.1)"), "{error}");
+    }
+}
