@@ -1,1 +1,26 @@
-//! stub
+//! The acquisition server: captures each channel once, makes its RTP packets, feeds every push server of the plan.
+//!
+//! ```text
+//!  input ─► Capture (sync, PCR, RTP) ─► FeedQueue per push server ─► P3        one task per channel and per feed
+//!             │ state, counters                     │ connected, failed
+//!             ▼                                     ▼
+//!  P1 ◄────────────────────── Acquisition (the root machine) ──────────────►   one driver task
+//!
+//!  database link   Waiting --timer--> Connecting --> Connected --silence, closed--> Waiting
+//!  each input      Starting --> Delivering <--> Failed --timer--> Starting
+//!  each feed       Connecting --> Connected --failed--> Unreachable --timer--> Connecting
+//! ```
+//!
+//! In: the plan and commands of the database server (P1), transport streams. Out: reports (P1), RTP packets (P3).
+//! It never knows a destination, never alters a transport packet, and never stops capturing or feeding because the
+//! database server is away. A link that fails is dropped and retried by itself; nothing else is touched.
+
+pub mod acquisition;
+mod channel;
+mod commands;
+mod database_link;
+mod feed;
+mod retry;
+mod timers;
+
+pub use acquisition::{Acquisition, ChannelCounters, Config, Input, Output, Reason};

@@ -1,0 +1,591 @@
+//! The root machine: follows the database server's plan, keeps inputs and feeds going, reports on them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use protocols::backoff;
+use protocols::ids::{BootId, ChannelId, Generation, HostId, InputId};
+use protocols::p1_registration::{
+    ChannelPlan, Command, FeedPlan, FeedState, FeedTarget, InputState, Order, POLL_INTERVAL, Poll,
+    SILENCE_TIMEOUT, ToAcquisition, ToDatabase, cause,
+};
+use protocols::time::Time;
+
+use crate::channel::{Channel, STALLED_REOPEN};
+use crate::commands::CommandLedger;
+use crate::database_link::{CONNECT_TIMEOUT, DatabaseLink, State};
+use crate::feed::{Feed, Link, REFUSED_RETRY};
+use crate::retry::Retry;
+use crate::timers::Timers;
+
+/// What an acquisition server is told at its start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Program version, for the database server's log and console.
+    pub software: String,
+}
+
+/// All that can wake an acquisition server. Events of a connection or input that was meanwhile dropped by an
+/// [`Output`] must not be handed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The connection asked for by [`Output::ConnectDatabase`] is authenticated.
+    DatabaseConnected,
+    /// A message of the database server.
+    DatabaseMessage(ToAcquisition),
+    /// The attempt to connect failed, or the connection is gone.
+    DatabaseClosed {
+        /// Why, for people.
+        cause: String,
+    },
+    /// The push server accepted the connection asked for by [`Output::ConnectFeed`].
+    FeedConnected {
+        /// The channel.
+        channel: ChannelId,
+        /// The push server host.
+        host: HostId,
+    },
+    /// The attempt to connect failed, or the connection is gone.
+    FeedFailed {
+        /// The channel.
+        channel: ChannelId,
+        /// The push server host.
+        host: HostId,
+        /// Why, for people.
+        cause: String,
+    },
+    /// The push server answered that it does not carry the channel (now); the connection is gone.
+    FeedRefused {
+        /// The channel.
+        channel: ChannelId,
+        /// The push server host.
+        host: HostId,
+        /// Why, for people.
+        cause: String,
+    },
+    /// An open input delivers, or has stalled (`Failed`) and may go on by itself.
+    InputState {
+        /// The channel.
+        channel: ChannelId,
+        /// How it fares.
+        state: InputState,
+    },
+    /// The input could not be opened, or closed by itself; it is to be tried again.
+    InputClosed {
+        /// The channel.
+        channel: ChannelId,
+        /// What happened and what to do, for people.
+        cause: String,
+    },
+    /// The input came to the end that it was meant to have; it is not tried again unless told.
+    InputFinished {
+        /// The channel.
+        channel: ChannelId,
+        /// What happened, for people.
+        cause: String,
+    },
+    /// What a channel's data path counted.
+    Counters {
+        /// The channel.
+        channel: ChannelId,
+        /// The numbers.
+        counters: ChannelCounters,
+    },
+    /// The deadline was reached.
+    Tick,
+}
+
+/// What a channel's data path counts, from the server's start on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChannelCounters {
+    /// RTP packets made.
+    pub packets: u64,
+    /// Bitrate of the transport stream over the last second.
+    pub rate_bps: u64,
+    /// Packets dropped per push server because its connection could not keep up.
+    pub dropped_packets: BTreeMap<HostId, u64>,
+}
+
+/// What the shell must do next, in order.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Connect to the database server's P1 port and authenticate.
+    ConnectDatabase,
+    /// Send on that connection.
+    SendToDatabase(ToDatabase),
+    /// Give that connection, or the attempt, up.
+    DropDatabase,
+    /// Open the channel's input; one that is open is closed first. Sequence numbers and feeds go on.
+    OpenInput {
+        /// The channel.
+        channel: ChannelId,
+        /// What to open.
+        url: String,
+        /// The service within the multiplex.
+        service: Option<u16>,
+    },
+    /// Close the channel's input for good and forget the channel's numbers.
+    CloseInput {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Connect to a push server, authenticate and offer the channel.
+    ConnectFeed {
+        /// The channel.
+        channel: ChannelId,
+        /// The push server host.
+        host: HostId,
+        /// Its P3 address.
+        address: SocketAddr,
+    },
+    /// Give that connection, or the attempt, up.
+    CloseFeed {
+        /// The channel.
+        channel: ChannelId,
+        /// The push server host.
+        host: HostId,
+    },
+}
+
+/// Why a deadline was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Connect to the database server.
+    ConnectDatabase,
+    /// The attempt to connect to it takes too long.
+    DatabaseTimeout,
+    /// It has been silent for too long.
+    DatabaseSilence,
+    /// Report to it.
+    Poll,
+    /// Open the channel's input again.
+    OpenInput(ChannelId),
+    /// Connect the channel's feed to a host again.
+    ConnectFeed(ChannelId, HostId),
+    /// The attempt to connect that feed takes too long.
+    FeedTimeout(ChannelId, HostId),
+}
+
+/// One acquisition server.
+#[derive(Debug)]
+pub struct Acquisition {
+    config: Config,
+    boot_id: BootId,
+    random: fastrand::Rng,
+    database: DatabaseLink,
+    generation: Generation,
+    channels: BTreeMap<ChannelId, Channel>,
+    commands: CommandLedger,
+    timers: Timers<Reason>,
+    changed: bool,
+    ignored_events: u64,
+}
+
+impl Acquisition {
+    /// A server that knows nothing; its first deadline is at once. `seed` feeds the jitter of its retries.
+    pub fn new(config: Config, boot_id: BootId, seed: u64) -> Self {
+        let mut timers = Timers::new();
+        timers.set(Reason::ConnectDatabase, Time::ZERO);
+        Self {
+            config,
+            boot_id,
+            random: fastrand::Rng::with_seed(seed),
+            database: DatabaseLink::new(),
+            generation: Generation::default(),
+            channels: BTreeMap::new(),
+            commands: CommandLedger::default(),
+            timers,
+            changed: false,
+            ignored_events: 0,
+        }
+    }
+
+    /// Takes one event and appends what is to be done.
+    pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::DatabaseConnected => self.database_connected(now, out),
+            Input::DatabaseMessage(message) => self.database_message(now, message, out),
+            Input::DatabaseClosed { cause: _ } => self.database_lost(now),
+            Input::FeedConnected { channel, host } => self.feed_connected(now, channel, &host),
+            Input::FeedFailed { channel, host, cause } => self.feed_failed(now, channel, &host, cause),
+            Input::FeedRefused { channel, host, cause } => self.feed_refused(now, channel, &host, cause),
+            Input::InputState { channel, state } => self.input_state(now, channel, state),
+            Input::InputClosed { channel, cause } => self.input_closed(now, channel, cause),
+            Input::InputFinished { channel, cause } => self.input_finished(channel, cause),
+            Input::Counters { channel, counters } => self.counters(channel, &counters),
+            Input::Tick => {
+                while let Some(reason) = self.timers.pop_due(now) {
+                    self.due(now, reason, out);
+                }
+            }
+        }
+        if std::mem::take(&mut self.changed) {
+            self.hasten_poll(now, out);
+        }
+    }
+
+    /// When [`Input::Tick`] is due, and why.
+    pub fn deadline(&self) -> Option<(Time, Reason)> {
+        self.timers.next()
+    }
+
+    /// Drawn at this server's start.
+    pub fn boot_id(&self) -> BootId {
+        self.boot_id
+    }
+
+    /// Whether the database server is connected.
+    pub fn is_registered(&self) -> bool {
+        self.database.is_connected()
+    }
+
+    /// Events of channels or feeds that the plan does not hold (any more).
+    pub fn ignored_events(&self) -> u64 {
+        self.ignored_events
+    }
+
+    /// What the next poll will say, but for the results of commands.
+    pub fn report(&self) -> Poll {
+        Poll {
+            generation: self.generation,
+            channels: self.channels.iter().map(|(&id, channel)| channel.report(id)).collect(),
+            done: Vec::new(),
+        }
+    }
+
+    fn due(&mut self, now: Time, reason: Reason, out: &mut Vec<Output>) {
+        match reason {
+            Reason::ConnectDatabase => {
+                self.database.state = State::Connecting;
+                self.timers.set(Reason::DatabaseTimeout, now + CONNECT_TIMEOUT);
+                out.push(Output::ConnectDatabase);
+            }
+            Reason::DatabaseTimeout | Reason::DatabaseSilence => {
+                out.push(Output::DropDatabase);
+                self.database_lost(now);
+            }
+            Reason::Poll => self.send_poll(now, out),
+            Reason::OpenInput(channel) => self.open_input(channel, out),
+            Reason::ConnectFeed(channel, host) => self.connect_feed(now, channel, host, out),
+            Reason::FeedTimeout(channel, host) => {
+                out.push(Output::CloseFeed { channel, host: host.clone() });
+                let seconds = CONNECT_TIMEOUT.as_secs();
+                self.feed_failed(now, channel, &host, format!("no answer within {seconds} s"));
+            }
+        }
+    }
+}
+
+/// The database server's link.
+impl Acquisition {
+    fn database_connected(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.timers.clear(&Reason::ConnectDatabase);
+        self.timers.clear(&Reason::DatabaseTimeout);
+        self.timers.set(Reason::DatabaseSilence, now + SILENCE_TIMEOUT);
+        self.database.state = State::Connected { polled: None };
+        self.database.retry.up(now);
+        let software = self.config.software.clone();
+        out.push(Output::SendToDatabase(ToDatabase::Register { software }));
+        // A database server that has just started learns at once what goes on.
+        self.send_poll(now, out);
+    }
+
+    fn database_lost(&mut self, now: Time) {
+        for reason in [Reason::DatabaseTimeout, Reason::DatabaseSilence, Reason::Poll] {
+            self.timers.clear(&reason);
+        }
+        self.database.state = State::Waiting;
+        let at = self.database.retry.failed(now, self.random.u32(..));
+        self.timers.set(Reason::ConnectDatabase, at);
+    }
+
+    fn database_message(&mut self, now: Time, message: ToAcquisition, out: &mut Vec<Output>) {
+        if !self.database.is_connected() {
+            self.ignored_events += 1;
+            return;
+        }
+        self.timers.set(Reason::DatabaseSilence, now + SILENCE_TIMEOUT);
+        match message {
+            ToAcquisition::Plan(plan) => self.apply(now, plan, out),
+            ToAcquisition::Polled { commands } => {
+                for command in commands {
+                    self.carry_out(command, out);
+                }
+            }
+        }
+    }
+
+    fn hasten_poll(&mut self, now: Time, out: &mut Vec<Output>) {
+        match self.database.hastened_poll(now) {
+            Some(at) if at <= now => self.send_poll(now, out),
+            Some(at) => self.timers.set(Reason::Poll, at),
+            None => {}
+        }
+    }
+
+    fn send_poll(&mut self, now: Time, out: &mut Vec<Output>) {
+        let poll = Poll { done: self.commands.take_unreported(), ..self.report() };
+        out.push(Output::SendToDatabase(ToDatabase::Poll(poll)));
+        self.database.state = State::Connected { polled: Some(now) };
+        self.timers.set(Reason::Poll, now + POLL_INTERVAL);
+    }
+
+    fn carry_out(&mut self, command: Command, out: &mut Vec<Output>) {
+        let Self { commands, channels, timers, .. } = self;
+        commands.carry_out(command.id, || match command.order {
+            Order::RestartInput(input) => restart_input(channels, timers, &input, out),
+        });
+        self.changed = true;
+    }
+}
+
+/// The plan.
+impl Acquisition {
+    /// Does what is needed to get from the plan before to `plan`; whatever both say alike is not touched.
+    fn apply(&mut self, now: Time, plan: FeedPlan, out: &mut Vec<Output>) {
+        let entries: BTreeMap<ChannelId, ChannelPlan> =
+            plan.channels.into_iter().map(|entry| (entry.channel, entry)).collect();
+        let gone: Vec<ChannelId> =
+            self.channels.keys().filter(|channel| !entries.contains_key(channel)).copied().collect();
+        for channel in gone {
+            self.remove_channel(channel, out);
+        }
+        for (id, entry) in entries {
+            match self.channels.get_mut(&id) {
+                None => {
+                    self.channels.insert(id, Channel::new(&entry));
+                    self.open_input(id, out);
+                }
+                Some(channel) if channel.captures_other_than(&entry) => {
+                    channel.input = entry.input;
+                    channel.url = entry.url;
+                    channel.service = entry.service;
+                    channel.retry = Retry::default();
+                    channel.state = InputState::Starting;
+                    self.open_input(id, out);
+                }
+                Some(channel) => channel.input = entry.input,
+            }
+            self.apply_feeds(now, id, entry.feeds, out);
+        }
+        self.changed |= self.generation != plan.generation;
+        self.generation = plan.generation;
+    }
+
+    fn apply_feeds(&mut self, now: Time, id: ChannelId, targets: Vec<FeedTarget>, out: &mut Vec<Output>) {
+        let targets: BTreeMap<HostId, FeedTarget> =
+            targets.into_iter().map(|target| (target.host.clone(), target)).collect();
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let moved_or_gone: Vec<HostId> = channel
+            .feeds
+            .iter()
+            .filter(|(host, feed)| targets.get(*host).is_none_or(|target| target.address != feed.address))
+            .map(|(host, _)| host.clone())
+            .collect();
+        for host in moved_or_gone {
+            self.remove_feed(id, host, out);
+        }
+        for (host, target) in targets {
+            let Some(channel) = self.channels.get_mut(&id) else { return };
+            if !channel.feeds.contains_key(&host) {
+                channel.feeds.insert(host.clone(), Feed::new(&target));
+                self.connect_feed(now, id, host, out);
+            }
+        }
+    }
+
+    fn remove_channel(&mut self, id: ChannelId, out: &mut Vec<Output>) {
+        let hosts = self.channels.get(&id).map(|channel| channel.feeds.keys().cloned().collect::<Vec<_>>());
+        for host in hosts.unwrap_or_default() {
+            self.remove_feed(id, host, out);
+        }
+        self.channels.remove(&id);
+        self.timers.clear(&Reason::OpenInput(id));
+        self.changed = true;
+        out.push(Output::CloseInput { channel: id });
+    }
+
+    fn remove_feed(&mut self, id: ChannelId, host: HostId, out: &mut Vec<Output>) {
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.feeds.remove(&host);
+        }
+        self.timers.clear(&Reason::ConnectFeed(id, host.clone()));
+        self.timers.clear(&Reason::FeedTimeout(id, host.clone()));
+        self.changed = true;
+        out.push(Output::CloseFeed { channel: id, host });
+    }
+}
+
+/// Inputs.
+impl Acquisition {
+    fn open_input(&mut self, id: ChannelId, out: &mut Vec<Output>) {
+        let Some(channel) = self.channels.get(&id) else { return };
+        self.timers.clear(&Reason::OpenInput(id));
+        // The reported state stays: an input that fails at each attempt is failed, not in turns failed and starting.
+        out.push(Output::OpenInput { channel: id, url: channel.url.clone(), service: channel.service });
+    }
+
+    fn input_state(&mut self, now: Time, id: ChannelId, state: InputState) {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            self.ignored_events += 1;
+            return;
+        };
+        match state {
+            // The shell's own "opened": what was reported before still holds until something comes or fails.
+            InputState::Starting => {}
+            InputState::Delivering => {
+                channel.retry.up(now);
+                self.timers.clear(&Reason::OpenInput(id));
+                self.set_input_state(id, InputState::Delivering);
+            }
+            InputState::Failed { cause } => {
+                self.timers.set(Reason::OpenInput(id), now + STALLED_REOPEN);
+                self.set_input_state(id, failed(cause));
+            }
+        }
+    }
+
+    fn input_closed(&mut self, now: Time, id: ChannelId, cause: String) {
+        let random = self.random.u32(..);
+        let Some(channel) = self.channels.get_mut(&id) else {
+            self.ignored_events += 1;
+            return;
+        };
+        let at = channel.retry.failed(now, random);
+        self.timers.set(Reason::OpenInput(id), at);
+        self.set_input_state(id, failed(cause));
+    }
+
+    fn input_finished(&mut self, id: ChannelId, cause: String) {
+        self.timers.clear(&Reason::OpenInput(id));
+        self.set_input_state(id, failed(cause));
+    }
+
+    fn set_input_state(&mut self, id: ChannelId, state: InputState) {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            self.ignored_events += 1;
+            return;
+        };
+        if channel.state != state {
+            if state != InputState::Delivering {
+                channel.rate_bps = 0;
+            }
+            channel.state = state;
+            self.changed = true;
+        }
+    }
+
+    fn counters(&mut self, id: ChannelId, counters: &ChannelCounters) {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            self.ignored_events += 1;
+            return;
+        };
+        channel.packets = counters.packets;
+        channel.rate_bps = counters.rate_bps;
+        for (host, &dropped) in &counters.dropped_packets {
+            if let Some(feed) = channel.feeds.get_mut(host) {
+                feed.dropped_packets = dropped;
+            }
+        }
+    }
+}
+
+/// Feeds.
+impl Acquisition {
+    fn feed(&mut self, id: ChannelId, host: &HostId) -> Option<&mut Feed> {
+        let feed = self.channels.get_mut(&id).and_then(|channel| channel.feeds.get_mut(host));
+        self.ignored_events += u64::from(feed.is_none());
+        feed
+    }
+
+    fn connect_feed(&mut self, now: Time, id: ChannelId, host: HostId, out: &mut Vec<Output>) {
+        let Some(feed) = self.feed(id, &host) else { return };
+        feed.link = Link::Connecting;
+        let address = feed.address;
+        self.timers.set(Reason::FeedTimeout(id, host.clone()), now + CONNECT_TIMEOUT);
+        out.push(Output::ConnectFeed { channel: id, host, address });
+    }
+
+    fn feed_connected(&mut self, now: Time, id: ChannelId, host: &HostId) {
+        let Some(feed) = self.feed(id, host) else { return };
+        let was_away = matches!(feed.state, FeedState::Unreachable { .. });
+        feed.link = Link::Connected;
+        feed.retry.up(now);
+        self.set_feed_state(id, host, FeedState::Connected);
+        self.timers.clear(&Reason::ConnectFeed(id, host.clone()));
+        self.timers.clear(&Reason::FeedTimeout(id, host.clone()));
+        if was_away {
+            self.retry_others_of_host(now, host);
+        }
+    }
+
+    /// A host that has just come back is not kept waiting for its other channels; the jitter spreads them.
+    fn retry_others_of_host(&mut self, now: Time, host: &HostId) {
+        let waiting: Vec<ChannelId> = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| {
+                channel.feeds.get(host).is_some_and(|feed| {
+                    feed.link == Link::Waiting && matches!(feed.state, FeedState::Unreachable { .. })
+                })
+            })
+            .map(|(&id, _)| id)
+            .collect();
+        for id in waiting {
+            let at = now + backoff::FIRST.mul_f64(self.random.f64());
+            self.timers.set_earlier(Reason::ConnectFeed(id, host.clone()), at);
+        }
+    }
+
+    fn feed_failed(&mut self, now: Time, id: ChannelId, host: &HostId, cause: String) {
+        let random = self.random.u32(..);
+        let Some(feed) = self.feed(id, host) else { return };
+        let at = feed.retry.failed(now, random);
+        self.feed_waits(id, host, at, cause);
+    }
+
+    fn feed_refused(&mut self, now: Time, id: ChannelId, host: &HostId, cause: String) {
+        let jitter = REFUSED_RETRY.mul_f64(self.random.f64() / 2.0);
+        if self.feed(id, host).is_some() {
+            self.feed_waits(id, host, now + REFUSED_RETRY / 2 + jitter, cause);
+        }
+    }
+
+    fn feed_waits(&mut self, id: ChannelId, host: &HostId, until: Time, text: String) {
+        let Some(feed) = self.feed(id, host) else { return };
+        feed.link = Link::Waiting;
+        self.set_feed_state(id, host, FeedState::Unreachable { cause: cause(text) });
+        self.timers.clear(&Reason::FeedTimeout(id, host.clone()));
+        self.timers.set(Reason::ConnectFeed(id, host.clone()), until);
+    }
+
+    fn set_feed_state(&mut self, id: ChannelId, host: &HostId, state: FeedState) {
+        let Some(feed) = self.feed(id, host) else { return };
+        if feed.state != state {
+            feed.state = state;
+            self.changed = true;
+        }
+    }
+}
+
+fn failed(text: String) -> InputState {
+    InputState::Failed { cause: cause(text) }
+}
+
+fn restart_input(
+    channels: &mut BTreeMap<ChannelId, Channel>,
+    timers: &mut Timers<Reason>,
+    input: &InputId,
+    out: &mut Vec<Output>,
+) -> Result<(), String> {
+    let mut restarted = false;
+    for (&id, channel) in channels.iter_mut().filter(|(_, channel)| channel.input == *input) {
+        restarted = true;
+        channel.retry = Retry::default();
+        channel.state = InputState::Starting;
+        timers.clear(&Reason::OpenInput(id));
+        out.push(Output::OpenInput { channel: id, url: channel.url.clone(), service: channel.service });
+    }
+    if restarted { Ok(()) } else { Err(cause(format!("no channel of the plan uses an input `{input}`"))) }
+}
