@@ -1,0 +1,249 @@
+//! Compares what the file says in different places, and makes the topology of it if nothing is wrong.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::draft::{ChannelDraft, Draft, HostDraft};
+use super::fault::{FaultKind, Noun};
+use super::findings::Findings;
+use super::nearest::nearest;
+use super::reach::{self, Reach};
+use super::warning::WarningKind;
+use super::{AcquisitionServer, Channel, DatabaseServer, Index, Input, Network, PushHost, Topology, clash};
+use crate::ids::{AcquisitionId, ChannelId, HostId, InputId};
+
+/// The topology, or nothing when there were faults, which are then in `findings`.
+pub(super) fn topology(draft: &Draft, findings: &mut Findings<'_>) -> Option<Topology> {
+    let servers = declare_servers(draft, findings);
+    let channels = declare_channels(draft, &servers, findings);
+    let carried = check_hosts(draft, &channels, findings);
+    warn_of_unused(draft, &servers, &channels, &carried, findings);
+    warn_of_repeated_names(&channels, findings);
+    let reach = reach::resolve(draft, findings);
+    clash::listeners(draft, findings);
+    clash::channel_ports(draft, &channels, &reach, findings);
+    if findings.has_faults() { None } else { assemble(draft, reach) }
+}
+
+/// Acquisition servers and their inputs by id, with the place of the id.
+type Servers<'d> = BTreeMap<&'d AcquisitionId, (Range<usize>, BTreeMap<&'d InputId, Range<usize>>)>;
+/// Channels by id, the first of each.
+pub(super) type Channels<'d> = HashMap<ChannelId, &'d ChannelDraft>;
+
+fn declare_servers<'d>(draft: &'d Draft, findings: &mut Findings<'_>) -> Servers<'d> {
+    let mut servers = Servers::new();
+    for server in &draft.acquisition_servers {
+        let mut inputs = BTreeMap::new();
+        for id in server.inputs.iter().filter_map(|input| input.id.as_ref()) {
+            match inputs.get(id.get_ref()) {
+                Some(first) => duplicate(Noun::Input, id, first, findings),
+                None => drop(inputs.insert(id.get_ref(), id.span())),
+            }
+        }
+        let Some(id) = &server.id else { continue };
+        match servers.get(id.get_ref()) {
+            Some((first, _)) => duplicate(Noun::AcquisitionServer, id, first, findings),
+            None => drop(servers.insert(id.get_ref(), (id.span(), inputs))),
+        }
+    }
+    servers
+}
+
+fn declare_channels<'d>(
+    draft: &'d Draft,
+    servers: &Servers<'d>,
+    findings: &mut Findings<'_>,
+) -> Channels<'d> {
+    let mut channels = Channels::new();
+    for channel in &draft.channels {
+        check_source(channel, servers, findings);
+        let Some(id) = &channel.id else { continue };
+        let Some(first) = channels.get(id.get_ref()).copied() else {
+            channels.insert(*id.get_ref(), channel);
+            continue;
+        };
+        let first_span = first.id.as_ref().map_or(0..0, Spanned::span);
+        if source(first).zip(source(channel)).is_some_and(|(first, second)| first != second) {
+            let first_line = findings.source.line(first_span.start);
+            findings.fault(id.span(), FaultKind::TwoSources { channel: *id.get_ref(), first_line });
+        } else {
+            duplicate(Noun::Channel, id, &first_span, findings);
+        }
+    }
+    channels
+}
+
+/// Where a channel comes from.
+fn source(channel: &ChannelDraft) -> Option<(&AcquisitionId, &InputId)> {
+    Some((channel.acquisition_server.as_ref()?.get_ref(), channel.input.as_ref()?.get_ref()))
+}
+
+fn check_source(channel: &ChannelDraft, servers: &Servers<'_>, findings: &mut Findings<'_>) {
+    let Some(server) = &channel.acquisition_server else { return };
+    let Some((_, inputs)) = servers.get(server.get_ref()) else {
+        let suggestion = nearest(server.get_ref().as_str(), servers.keys().map(|id| id.as_str()));
+        let kind = FaultKind::UnknownReference {
+            noun: Noun::AcquisitionServer,
+            id: server.get_ref().to_string(),
+            owner: None,
+            suggestion: suggestion.map(str::to_owned),
+        };
+        return findings.fault(server.span(), kind);
+    };
+    let Some(input) = &channel.input else { return };
+    if !inputs.contains_key(input.get_ref()) {
+        let suggestion = nearest(input.get_ref().as_str(), inputs.keys().map(|id| id.as_str()));
+        let kind = FaultKind::UnknownReference {
+            noun: Noun::Input,
+            id: input.get_ref().to_string(),
+            owner: Some(server.get_ref().to_string()),
+            suggestion: suggestion.map(str::to_owned),
+        };
+        findings.fault(input.span(), kind);
+    }
+}
+
+/// Checks ids and channel lists of the push hosts; gives the channels that at least one of them lists.
+fn check_hosts(draft: &Draft, channels: &Channels<'_>, findings: &mut Findings<'_>) -> BTreeSet<ChannelId> {
+    let mut declared: BTreeMap<&HostId, Range<usize>> = BTreeMap::new();
+    let mut carried = BTreeSet::new();
+    for host in &draft.hosts {
+        if let Some(id) = &host.id {
+            match declared.get(id.get_ref()) {
+                Some(first) => duplicate(Noun::PushServer, id, first, findings),
+                None => drop(declared.insert(id.get_ref(), id.span())),
+            }
+            warn_of_idle_host(host, id, findings);
+        }
+        let mut listed = BTreeSet::new();
+        for channel in &host.channels {
+            let id = *channel.get_ref();
+            if !channels.contains_key(&id) {
+                let noun = Noun::Channel;
+                let kind =
+                    FaultKind::UnknownReference { noun, id: id.to_string(), owner: None, suggestion: None };
+                findings.fault(channel.span(), kind);
+            }
+            if !listed.insert(id)
+                && let Some(host) = &host.id
+            {
+                let kind = FaultKind::RepeatedChannel { host: host.get_ref().clone(), channel: id };
+                findings.fault(channel.span(), kind);
+            }
+        }
+        carried.append(&mut listed);
+    }
+    carried
+}
+
+fn warn_of_idle_host(host: &HostDraft, id: &Spanned<HostId>, findings: &mut Findings<'_>) {
+    if host.channels.is_empty() {
+        findings.warn(id.span(), WarningKind::HostWithoutChannels(id.get_ref().clone()));
+    }
+    if host.destinations.is_empty() && host.record.is_none() {
+        findings.warn(id.span(), WarningKind::HostWithoutPurpose(id.get_ref().clone()));
+    }
+}
+
+fn warn_of_unused(
+    draft: &Draft,
+    servers: &Servers<'_>,
+    channels: &Channels<'_>,
+    carried: &BTreeSet<ChannelId>,
+    findings: &mut Findings<'_>,
+) {
+    for id in draft.channels.iter().filter_map(|channel| channel.id.as_ref()) {
+        if !carried.contains(id.get_ref()) {
+            findings.warn(id.span(), WarningKind::ChannelNotCarried(*id.get_ref()));
+        }
+    }
+    let used: BTreeSet<_> = channels.values().filter_map(|channel| source(channel)).collect();
+    let used_servers: BTreeSet<_> = used.iter().map(|(server, _)| *server).collect();
+    for (server, (span, inputs)) in servers {
+        if !used_servers.contains(*server) {
+            findings.warn(span.clone(), WarningKind::UnusedAcquisitionServer((*server).clone()));
+            continue;
+        }
+        for (input, span) in inputs {
+            if !used.contains(&(*server, *input)) {
+                let kind = WarningKind::UnusedInput { server: (*server).clone(), input: (*input).clone() };
+                findings.warn(span.clone(), kind);
+            }
+        }
+    }
+}
+
+fn warn_of_repeated_names(channels: &Channels<'_>, findings: &mut Findings<'_>) {
+    let in_file_order: BTreeMap<usize, (ChannelId, &Spanned<String>)> = channels
+        .iter()
+        .filter_map(|(id, channel)| channel.name.as_ref().map(|name| (name.span().start, (*id, name))))
+        .collect();
+    let mut named: HashMap<String, ChannelId> = HashMap::new();
+    for (second, name) in in_file_order.into_values() {
+        let first = *named.entry(name.get_ref().to_lowercase()).or_insert(second);
+        if first != second {
+            findings.warn(name.span(), WarningKind::RepeatedName { first, second });
+        }
+    }
+}
+
+fn duplicate<T: ToString>(noun: Noun, id: &Spanned<T>, first: &Range<usize>, findings: &mut Findings<'_>) {
+    let first_line = findings.source.line(first.start);
+    findings.fault(id.span(), FaultKind::DuplicateId { noun, id: id.get_ref().to_string(), first_line });
+}
+
+/// Everything in its place. `None` only where something is missing, which has been told as a fault before.
+fn assemble(draft: &Draft, reach: Reach) -> Option<Topology> {
+    let database = draft.database_server.as_ref()?;
+    let database_server = DatabaseServer {
+        address: database.address?,
+        registration_port: *database.registration.as_ref()?.get_ref(),
+        directory_port: *database.directory.as_ref()?.get_ref(),
+        http_port: *database.http.as_ref()?.get_ref(),
+    };
+    let mut acquisition_servers = BTreeMap::new();
+    for server in &draft.acquisition_servers {
+        let id = server.id.as_ref()?.get_ref().clone();
+        let mut inputs = BTreeMap::new();
+        for input in &server.inputs {
+            let id = input.id.as_ref()?.get_ref().clone();
+            inputs.insert(id.clone(), Input { id, url: input.url.clone()? });
+        }
+        acquisition_servers.insert(id.clone(), AcquisitionServer { id, inputs });
+    }
+    let channels = draft.channels.iter().map(channel).collect::<Option<BTreeMap<_, _>>>()?;
+    let mut hosts = BTreeMap::new();
+    for (host, mut destinations) in draft.hosts.iter().zip(reach.destinations) {
+        let id = host.id.as_ref()?.get_ref().clone();
+        destinations.sort_unstable();
+        let host = PushHost {
+            id: id.clone(),
+            address: host.address?,
+            feed_port: *host.feed.as_ref()?.get_ref(),
+            control_port: *host.control.as_ref()?.get_ref(),
+            channels: host.channels.iter().map(|channel| *channel.get_ref()).collect(),
+            destinations,
+            record: host.record,
+        };
+        hosts.insert(id, host);
+    }
+    let networks: BTreeMap<_, _> =
+        reach.networks.into_iter().map(|(id, prefixes)| (id.clone(), Network { id, prefixes })).collect();
+    let index = Index::new(&networks, &hosts);
+    Some(Topology { database_server, acquisition_servers, channels, hosts, networks, index })
+}
+
+fn channel(draft: &ChannelDraft) -> Option<(ChannelId, Channel)> {
+    let id = *draft.id.as_ref()?.get_ref();
+    let channel = Channel {
+        id,
+        name: draft.name.as_ref()?.get_ref().clone(),
+        acquisition_server: draft.acquisition_server.as_ref()?.get_ref().clone(),
+        input: draft.input.as_ref()?.get_ref().clone(),
+        service: draft.service,
+        port: draft.port?,
+    };
+    Some((id, channel))
+}
