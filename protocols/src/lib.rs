@@ -10,6 +10,7 @@
 //! | [`time`] | [`time::Time`] (monotonic, local) and [`time::ClusterTime`] (the database server's clock) |
 //! | [`authority`] | cluster key, derived keys, message tags, client leases |
 //! | [`codec`] | bincode with limits; the one file that names it |
+//! | [`timers`] | a machine's deadlines, each with its reason |
 //! | [`backoff`] | when to try a lost link again |
 //! | [`preamble`], [`handshake`] | how every TCP protocol opens, and mutual authentication for P1 and P3 |
 //! | [`p1_registration`] … [`p6_broadcast`] | the messages (P5 carries nothing yet) |
@@ -27,4 +28,5 @@ pub mod p4_control;
 pub mod p6_broadcast;
 pub mod preamble;
 pub mod time;
+pub mod timers;
 pub mod topology;
