@@ -19,8 +19,10 @@ pub mod acquisition;
 mod channel;
 mod commands;
 mod database_link;
+pub mod events;
 mod feed;
 mod retry;
 mod timers;
 
-pub use acquisition::{Acquisition, ChannelCounters, Config, Input, Output, Reason};
+pub use acquisition::{Acquisition, Config};
+pub use events::{ChannelCounters, Input, Output, Reason};

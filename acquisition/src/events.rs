@@ -1,0 +1,149 @@
+//! All that can wake the root machine, and all that it can ask for.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use protocols::ids::{ChannelId, HostId};
+use protocols::p1_registration::{InputState, ToAcquisition, ToDatabase};
+
+/// All that can wake an acquisition server. Events of a connection or input that was meanwhile dropped by an
+/// [`Output`] must not be handed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The connection asked for by [`Output::ConnectDatabase`] is authenticated.
+    DatabaseConnected,
+    /// A message of the database server.
+    DatabaseMessage(ToAcquisition),
+    /// The attempt to connect failed, or the connection is gone.
+    DatabaseClosed {
+        /// Why, for people.
+        cause: String,
+    },
+    /// The push server accepted the connection asked for by [`Output::ConnectFeed`].
+    FeedConnected {
+        /// The channel.
+        channel: ChannelId,
+        /// The push server host.
+        host: HostId,
+    },
+    /// The attempt to connect failed, or the connection is gone.
+    FeedFailed {
+        /// The channel.
+        channel: ChannelId,
+        /// The push server host.
+        host: HostId,
+        /// Why, for people.
+        cause: String,
+    },
+    /// The push server answered that it does not carry the channel (now); the connection is gone.
+    FeedRefused {
+        /// The channel.
+        channel: ChannelId,
+        /// The push server host.
+        host: HostId,
+        /// Why, for people.
+        cause: String,
+    },
+    /// An open input delivers, or has stalled (`Failed`) and may go on by itself.
+    InputState {
+        /// The channel.
+        channel: ChannelId,
+        /// How it fares.
+        state: InputState,
+    },
+    /// The input could not be opened, or closed by itself; it is to be tried again.
+    InputClosed {
+        /// The channel.
+        channel: ChannelId,
+        /// What happened and what to do, for people.
+        cause: String,
+    },
+    /// The input came to the end that it was meant to have; it is not tried again unless told.
+    InputFinished {
+        /// The channel.
+        channel: ChannelId,
+        /// What happened, for people.
+        cause: String,
+    },
+    /// What a channel's data path counted.
+    Counters {
+        /// The channel.
+        channel: ChannelId,
+        /// The numbers.
+        counters: ChannelCounters,
+    },
+    /// The deadline was reached.
+    Tick,
+}
+
+/// What a channel's data path counts, from the server's start on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChannelCounters {
+    /// RTP packets made.
+    pub packets: u64,
+    /// Bitrate of the transport stream over the last second.
+    pub rate_bps: u64,
+    /// Packets dropped per push server because its connection could not keep up.
+    pub dropped_packets: BTreeMap<HostId, u64>,
+}
+
+/// What the shell must do next, in order.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Connect to the database server's P1 port and authenticate.
+    ConnectDatabase,
+    /// Send on that connection.
+    SendToDatabase(ToDatabase),
+    /// Give that connection, or the attempt, up.
+    DropDatabase,
+    /// Open the channel's input; one that is open is closed first. Sequence numbers and feeds go on.
+    OpenInput {
+        /// The channel.
+        channel: ChannelId,
+        /// What to open.
+        url: String,
+        /// The service within the multiplex.
+        service: Option<u16>,
+    },
+    /// Close the channel's input for good and forget the channel's numbers.
+    CloseInput {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Connect to a push server, authenticate and offer the channel.
+    ConnectFeed {
+        /// The channel.
+        channel: ChannelId,
+        /// The push server host.
+        host: HostId,
+        /// Its P3 address.
+        address: SocketAddr,
+    },
+    /// Give that connection, or the attempt, up.
+    CloseFeed {
+        /// The channel.
+        channel: ChannelId,
+        /// The push server host.
+        host: HostId,
+    },
+}
+
+/// Why a deadline was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Connect to the database server.
+    ConnectDatabase,
+    /// The attempt to connect to it takes too long.
+    DatabaseTimeout,
+    /// It has been silent for too long.
+    DatabaseSilence,
+    /// Report to it.
+    Poll,
+    /// Open the channel's input again.
+    OpenInput(ChannelId),
+    /// Connect the channel's feed to a host again.
+    ConnectFeed(ChannelId, HostId),
+    /// The attempt to connect that feed takes too long.
+    FeedTimeout(ChannelId, HostId),
+}

@@ -1,0 +1,328 @@
+//! The root machine with literal times: registration, polls, plans, retries, commands.
+
+use acquisition::{Acquisition, ChannelCounters, Config, Input, Output, Reason};
+use protocols::ids::{BootId, ChannelId, Generation};
+use protocols::p1_registration::{
+    ChannelPlan, Command, FeedPlan, FeedState, FeedTarget, InputState, Order, Poll, ToAcquisition, ToDatabase,
+};
+use protocols::time::Time;
+
+const ONE: ChannelId = ChannelId(1);
+const TWO: ChannelId = ChannelId(2);
+
+struct Server {
+    machine: Acquisition,
+    out: Vec<Output>,
+}
+
+impl Server {
+    fn new() -> Self {
+        let config = Config { software: "test".into() };
+        Self { machine: Acquisition::new(config, BootId(1), 42), out: Vec::new() }
+    }
+
+    /// Registered at 0 ms with `plan`, its first outputs thrown away.
+    fn with_plan(plan: FeedPlan) -> Self {
+        let mut server = Self::new();
+        server.at(0, Input::Tick);
+        server.at(0, Input::DatabaseConnected);
+        server.at(0, Input::DatabaseMessage(ToAcquisition::Plan(plan)));
+        server
+    }
+
+    fn at(&mut self, ms: u64, input: Input) -> Vec<Output> {
+        self.machine.handle(Time::from_ms(ms), input, &mut self.out);
+        std::mem::take(&mut self.out)
+    }
+
+    /// The time of the next deadline for `wanted`, having taken all before it.
+    fn run_to(&mut self, wanted: &Reason) -> (Time, Vec<Output>) {
+        for _ in 0..100 {
+            let (at, reason) = self.machine.deadline().expect("a timer always runs");
+            self.machine.handle(at, Input::Tick, &mut self.out);
+            let out = std::mem::take(&mut self.out);
+            if reason == *wanted {
+                return (at, out);
+            }
+        }
+        panic!("{wanted:?} never came");
+    }
+}
+
+fn feed(host: &str, port: u16) -> FeedTarget {
+    FeedTarget { host: host.parse().expect("a literal id"), address: ([127, 0, 0, 1], port).into() }
+}
+
+fn channel(id: ChannelId, url: &str, feeds: &[FeedTarget]) -> ChannelPlan {
+    let input = format!("input-{id}").parse().expect("a literal id");
+    ChannelPlan { channel: id, input, url: url.into(), service: None, feeds: feeds.to_vec() }
+}
+
+fn plan(generation: u64, channels: Vec<ChannelPlan>) -> FeedPlan {
+    FeedPlan { generation: Generation(generation), channels }
+}
+
+fn two_channels() -> FeedPlan {
+    let feeds = [feed("hall", 1), feed("ward", 2)];
+    plan(1, vec![channel(ONE, "testcard:", &feeds), channel(TWO, "file:/a.ts", &feeds)])
+}
+
+fn polls(out: &[Output]) -> Vec<&Poll> {
+    out.iter()
+        .filter_map(|output| match output {
+            Output::SendToDatabase(ToDatabase::Poll(poll)) => Some(poll),
+            _ => None,
+        })
+        .collect()
+}
+
+fn without_polls(out: Vec<Output>) -> Vec<Output> {
+    out.into_iter().filter(|output| !matches!(output, Output::SendToDatabase(ToDatabase::Poll(_)))).collect()
+}
+
+fn opens(channel: ChannelId, url: &str) -> Output {
+    Output::OpenInput { channel, url: url.into(), service: None }
+}
+
+fn connects(channel: ChannelId, host: &str, port: u16) -> Output {
+    let FeedTarget { host, address } = feed(host, port);
+    Output::ConnectFeed { channel, host, address }
+}
+
+fn closes(channel: ChannelId, host: &str) -> Output {
+    Output::CloseFeed { channel, host: host.parse().expect("a literal id") }
+}
+
+#[test]
+fn it_connects_at_once_registers_and_reports() {
+    let mut server = Server::new();
+    assert_eq!(server.machine.deadline(), Some((Time::ZERO, Reason::ConnectDatabase)));
+    assert_eq!(server.at(0, Input::Tick), [Output::ConnectDatabase]);
+    let out = server.at(10, Input::DatabaseConnected);
+    assert_eq!(out[0], Output::SendToDatabase(ToDatabase::Register { software: "test".into() }));
+    assert_eq!(polls(&out), [&Poll::default()]);
+    assert_eq!(server.machine.deadline(), Some((Time::from_ms(510), Reason::Poll)));
+}
+
+#[test]
+fn a_first_plan_opens_every_input_and_feed() {
+    let mut server = Server::new();
+    server.at(0, Input::Tick);
+    server.at(0, Input::DatabaseConnected);
+    let out = server.at(0, Input::DatabaseMessage(ToAcquisition::Plan(two_channels())));
+    let wanted = [
+        opens(ONE, "testcard:"),
+        connects(ONE, "hall", 1),
+        connects(ONE, "ward", 2),
+        opens(TWO, "file:/a.ts"),
+        connects(TWO, "hall", 1),
+        connects(TWO, "ward", 2),
+    ];
+    assert_eq!(without_polls(out), wanted);
+}
+
+#[test]
+fn a_changed_plan_touches_only_what_changed() {
+    let mut server = Server::with_plan(two_channels());
+    // Channel 1: `ward` moves and `roof` is new. Channel 2 stays, save that its generation does not.
+    let feeds = [feed("hall", 1), feed("ward", 9), feed("roof", 3)];
+    let mut next = two_channels();
+    next.generation = Generation(2);
+    next.channels[0].feeds = feeds.to_vec();
+    let out = server.at(100, Input::DatabaseMessage(ToAcquisition::Plan(next.clone())));
+    assert_eq!(polls(&out)[0].generation, Generation(2));
+    let wanted = [closes(ONE, "ward"), connects(ONE, "roof", 3), connects(ONE, "ward", 9)];
+    assert_eq!(without_polls(out), wanted);
+
+    next.channels[1].url = "file:/b.ts".into();
+    let out = server.at(200, Input::DatabaseMessage(ToAcquisition::Plan(next.clone())));
+    assert_eq!(without_polls(out), [opens(TWO, "file:/b.ts")]);
+
+    next.channels.remove(0);
+    let out = server.at(300, Input::DatabaseMessage(ToAcquisition::Plan(next.clone())));
+    let gone = [closes(ONE, "hall"), closes(ONE, "roof"), closes(ONE, "ward")];
+    assert_eq!(without_polls(out), [&gone[..], &[Output::CloseInput { channel: ONE }]].concat());
+
+    let out = server.at(400, Input::DatabaseMessage(ToAcquisition::Plan(next)));
+    assert!(out.is_empty(), "the same plan again does nothing: {out:?}");
+}
+
+#[test]
+fn changes_are_reported_at_once_and_bunched() {
+    let mut server = Server::with_plan(two_channels());
+    let out = server.at(1000, Input::InputState { channel: ONE, state: InputState::Delivering });
+    assert_eq!(polls(&out)[0].channels[0].input, InputState::Delivering);
+    let out = server.at(1005, Input::InputState { channel: TWO, state: InputState::Delivering });
+    assert!(out.is_empty());
+    let out = server.at(1006, Input::FeedConnected { channel: TWO, host: "hall".parse().unwrap() });
+    assert!(out.is_empty());
+    assert_eq!(server.machine.deadline(), Some((Time::from_ms(1020), Reason::Poll)));
+    let out = server.at(1020, Input::Tick);
+    let report = &polls(&out)[0].channels[1];
+    assert_eq!((&report.input, &report.feeds[0].state), (&InputState::Delivering, &FeedState::Connected));
+    let out = server.at(1300, Input::InputState { channel: ONE, state: InputState::Delivering });
+    assert!(out.is_empty(), "nothing has changed");
+}
+
+#[test]
+fn a_silent_database_server_is_dropped_and_nothing_else() {
+    let mut server = Server::with_plan(two_channels());
+    for (channel, host) in [(ONE, "hall"), (ONE, "ward"), (TWO, "hall"), (TWO, "ward")] {
+        server.at(1, Input::FeedConnected { channel, host: host.parse().unwrap() });
+    }
+    server.at(1000, Input::DatabaseMessage(ToAcquisition::Polled { commands: vec![] }));
+    let (at, out) = server.run_to(&Reason::DatabaseSilence);
+    assert_eq!((at, &out[..]), (Time::from_ms(3000), &[Output::DropDatabase][..]));
+    let (at, out) = server.run_to(&Reason::ConnectDatabase);
+    assert!(at > Time::from_ms(3000) && at <= Time::from_ms(3200), "{at}");
+    assert_eq!(out[0], Output::ConnectDatabase);
+    let out = server.at(3300, Input::DatabaseConnected);
+    assert_eq!(polls(&out)[0].channels.len(), 2, "the plan is still carried out");
+    let out = server.at(3310, Input::DatabaseMessage(ToAcquisition::Plan(two_channels())));
+    assert!(without_polls(out).is_empty());
+}
+
+#[test]
+fn a_database_server_that_never_answers_is_tried_again_ever_more_slowly() {
+    let mut server = Server::new();
+    server.at(0, Input::Tick);
+    let mut waits = Vec::new();
+    let mut now = 0;
+    for _ in 0..8 {
+        server.at(now, Input::DatabaseClosed { cause: "refused".into() });
+        let (at, out) = server.run_to(&Reason::ConnectDatabase);
+        assert_eq!(out, [Output::ConnectDatabase]);
+        waits.push(at.since(Time::from_ms(now)).as_millis());
+        now = at.as_us().div_ceil(1000);
+    }
+    assert!(waits[0] <= 200 && waits[7] >= 2500 && waits[7] <= 5000, "{waits:?}");
+    let (at, out) = server.run_to(&Reason::DatabaseTimeout);
+    assert_eq!(out, [Output::DropDatabase], "an attempt that hangs is given up, at {at}");
+}
+
+#[test]
+fn an_unreachable_push_server_is_reported_and_retried_alone() {
+    let mut server = Server::with_plan(two_channels());
+    let (hall, ward) = (feed("hall", 1).host, feed("ward", 2).host);
+    for host in [&hall, &ward] {
+        server.at(1, Input::FeedConnected { channel: ONE, host: host.clone() });
+        server.at(1, Input::FeedConnected { channel: TWO, host: host.clone() });
+    }
+    let cause = "connection refused".to_owned();
+    let out = server.at(7000, Input::FeedFailed { channel: ONE, host: hall.clone(), cause: cause.clone() });
+    assert_eq!(without_polls(out.clone()), []);
+    assert_eq!(polls(&out)[0].channels[0].feeds[0].state, FeedState::Unreachable { cause });
+    assert_eq!(polls(&out)[0].channels[0].feeds[1].state, FeedState::Connected);
+    let (at, out) = server.run_to(&Reason::ConnectFeed(ONE, hall.clone()));
+    assert!(at <= Time::from_ms(7200), "{at}");
+    assert_eq!(without_polls(out), [connects(ONE, "hall", 1)]);
+    let (at, out) = server.run_to(&Reason::FeedTimeout(ONE, hall));
+    assert_eq!(without_polls(out), [closes(ONE, "hall")]);
+    assert!(at > Time::from_ms(10_000), "{at}");
+}
+
+#[test]
+fn a_push_server_that_returns_is_given_its_other_channels_at_once() {
+    let mut server = Server::with_plan(two_channels());
+    let hall = feed("hall", 1).host;
+    for at in [100, 200, 300, 400, 500, 600] {
+        for channel in [ONE, TWO] {
+            server.at(at, Input::FeedFailed { channel, host: hall.clone(), cause: "away".into() });
+        }
+    }
+    server.at(700, Input::FeedConnected { channel: ONE, host: hall.clone() });
+    let (at, out) = server.run_to(&Reason::ConnectFeed(TWO, hall));
+    assert!(at <= Time::from_ms(900), "{at}");
+    assert_eq!(without_polls(out), [connects(TWO, "hall", 1)]);
+}
+
+#[test]
+fn a_push_server_that_refuses_is_asked_again_within_half_a_second() {
+    let mut server = Server::with_plan(two_channels());
+    let hall = feed("hall", 1).host;
+    let mut now = 0;
+    for _ in 0..10 {
+        let cause = "not configured".to_owned();
+        server.at(now, Input::FeedRefused { channel: ONE, host: hall.clone(), cause });
+        let (at, _) = server.run_to(&Reason::ConnectFeed(ONE, hall.clone()));
+        assert!(at.since(Time::from_ms(now)).as_millis() <= 500, "{at}");
+        now = at.as_us().div_ceil(1000);
+    }
+}
+
+#[test]
+fn a_closed_input_is_opened_again_with_backoff_and_a_stalled_one_after_a_while() {
+    let mut server = Server::with_plan(two_channels());
+    let out = server.at(100, Input::InputClosed { channel: TWO, cause: "/a.ts: no such file".into() });
+    let failed = InputState::Failed { cause: "/a.ts: no such file".into() };
+    assert_eq!(polls(&out)[0].channels[1].input, failed);
+    let (at, out) = server.run_to(&Reason::OpenInput(TWO));
+    assert!(at <= Time::from_ms(300), "{at}");
+    assert_eq!(without_polls(out), [opens(TWO, "file:/a.ts")]);
+
+    server.at(1000, Input::InputState { channel: ONE, state: InputState::Delivering });
+    let stalled = InputState::Failed { cause: "no packets for 2 s".into() };
+    let out = server.at(9000, Input::InputState { channel: ONE, state: stalled });
+    assert!(without_polls(out).is_empty(), "a stalled input stays open");
+    let (at, out) = server.run_to(&Reason::OpenInput(ONE));
+    assert_eq!(at, Time::from_ms(14_000));
+    assert_eq!(without_polls(out), [opens(ONE, "testcard:")]);
+}
+
+#[test]
+fn an_input_that_has_come_to_its_end_is_left_alone_until_told() {
+    let mut server = Server::with_plan(two_channels());
+    server.at(100, Input::InputFinished { channel: TWO, cause: "played to its end".into() });
+    let retried = (0..50).any(|_| {
+        let (at, reason) = server.machine.deadline().unwrap();
+        server.at(
+            at.as_us().div_ceil(1000),
+            Input::DatabaseMessage(ToAcquisition::Polled { commands: vec![] }),
+        );
+        server.at(at.as_us().div_ceil(1000), Input::Tick);
+        reason == Reason::OpenInput(TWO)
+    });
+    assert!(!retried);
+}
+
+#[test]
+fn a_command_is_carried_out_once_and_its_result_reported_until_heard() {
+    let mut server = Server::with_plan(two_channels());
+    let restart = |id, input: &str| Command { id, order: Order::RestartInput(input.parse().unwrap()) };
+    let commands = vec![restart(5, "input-2"), restart(6, "nowhere")];
+    let polled = Input::DatabaseMessage(ToAcquisition::Polled { commands });
+    let out = server.at(1000, polled.clone());
+    assert_eq!(out[0], opens(TWO, "file:/a.ts"));
+    let done = polls(&out)[0].done.clone();
+    assert_eq!((done[0].id, done[0].outcome.is_ok()), (5, true));
+    assert!(done[1].outcome.as_ref().unwrap_err().contains("`nowhere`"), "{done:?}");
+    let out = server.at(2000, polled);
+    assert_eq!(polls(&out)[0].done, done, "the report was lost and is made again");
+    assert!(without_polls(out).is_empty(), "the command is not carried out again");
+}
+
+#[test]
+fn counters_ride_the_next_poll() {
+    let mut server = Server::with_plan(two_channels());
+    let dropped_packets = [("ward".parse().unwrap(), 3)].into();
+    let counters = ChannelCounters { packets: 9, rate_bps: 5_000_000, dropped_packets };
+    assert!(server.at(100, Input::Counters { channel: ONE, counters }).is_empty());
+    let (_, out) = server.run_to(&Reason::Poll);
+    let report = &polls(&out)[0].channels[0];
+    assert_eq!((report.packets, report.rate_bps, report.feeds[1].dropped_packets), (9, 5_000_000, 3));
+}
+
+#[test]
+fn events_of_what_the_plan_no_longer_holds_are_counted_and_nothing_more() {
+    let mut server = Server::with_plan(plan(1, vec![]));
+    let host = feed("hall", 1).host;
+    for input in [
+        Input::FeedConnected { channel: ONE, host: host.clone() },
+        Input::FeedFailed { channel: ONE, host, cause: String::new() },
+        Input::InputClosed { channel: ONE, cause: String::new() },
+        Input::Counters { channel: ONE, counters: ChannelCounters::default() },
+    ] {
+        assert!(server.at(1, input).is_empty());
+    }
+    assert_eq!(server.machine.ignored_events(), 4);
+}
