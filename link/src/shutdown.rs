@@ -2,7 +2,20 @@
 
 use std::sync::Arc;
 
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// Why signals cannot be heard.
+#[derive(Debug, Error)]
+pub enum SignalError {
+    /// SIGINT has a handler already.
+    #[error("cannot listen for SIGINT: {0}")]
+    Interrupt(#[from] ctrlc::Error),
+    /// No thread or no descriptor left for SIGTERM.
+    #[error("cannot listen for SIGTERM: {0}")]
+    Terminate(#[from] std::io::Error),
+}
 
 /// A request to end, shared by all tasks of a process.
 #[derive(Debug, Clone)]
@@ -22,11 +35,24 @@ impl Shutdown {
         Self { sender: Arc::new(watch::Sender::new(false)) }
     }
 
-    /// One that SIGINT, SIGTERM and SIGHUP-less terminals trigger too. Once in a process.
-    pub fn on_signals() -> Result<Self, ctrlc::Error> {
+    /// One that SIGINT and SIGTERM trigger too. Once in a process.
+    ///
+    /// ctrlc's own `termination` feature would take SIGHUP as well, which means "read the topology again" here.
+    pub fn on_signals() -> Result<Self, SignalError> {
         let shutdown = Self::new();
         let handle = shutdown.clone();
         ctrlc::set_handler(move || handle.request())?;
+        let handle = shutdown.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        // A thread of its own, since the caller may not be on a runtime yet. It ends with the process.
+        std::thread::Builder::new().name("sigterm".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+                    terminated.recv().await;
+                    handle.request();
+                }
+            });
+        })?;
         Ok(shutdown)
     }
 
