@@ -1,1 +1,39 @@
-//! stub
+//! The database server: it holds the static topology and tells everybody where to go.
+//!
+//! ```text
+//! acquisition servers ──P1──►┐                       ┌──P4 query, configure──► push server hosts
+//!                            ├── DatabaseServer ─────┤
+//! clients ────────────P2────►┘   (one pure machine)  └──Store──► SQLite
+//! ```
+//!
+//! *In*: the topology, registrations and reports by P1, questions by P2, answers of hosts by P4. *Out*: feed plans and
+//! commands, channel lists, tunings with leases, configurations, and what to keep across restarts. It never sees a media
+//! packet, and neither live viewing nor a feed stops when it is away: all that it knows is either in `topology.toml`, in its
+//! store, or reported anew by those who called it.
+//!
+//! ```text
+//! site      Offline ──first acquisition server registers──► Online ──last one is gone──► Offline
+//! host      unknown ──any genuine answer──► alive ──silent for HOST_TIMEOUT──► dead ──answer──► alive
+//! (channel, network)   unassigned ──fit rivals──► assigned ──dead or unfit──► assigned to a fit rival
+//! ```
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`DatabaseServer`] | the root machine; [`Input`], [`Output`], [`Config`] |
+//! | [`assignment`] | one of several push servers for each channel and network |
+//! | [`status`], [`mode`] | active or inactive and why; on-line or off-line |
+
+pub mod assignment;
+mod counters;
+mod database_server;
+mod input;
+pub mod mode;
+mod output;
+mod record;
+pub mod status;
+
+pub use counters::Counters;
+pub use database_server::DatabaseServer;
+pub use input::{Config, ConnectionId, Input, Reason};
+pub use output::Output;
+pub use record::{Assignment, Event, Record, Remembered, Server};

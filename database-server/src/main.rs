@@ -1,0 +1,2 @@
+//! Starts the database server.
+fn main() {}

@@ -1,0 +1,115 @@
+//! What the database server keeps across restarts, as the store is told it and as it gives it back.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use protocols::ids::{AcquisitionId, BootId, ChannelId, Generation, HostId, Revision};
+use protocols::p1_registration::Command;
+use protocols::time::ClusterTime;
+use protocols::topology::NetworkId;
+
+/// One fact to keep. The store applies them in order; a later one about the same thing replaces the earlier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A topology has been taken up.
+    Topology {
+        /// Its generation.
+        generation: Generation,
+        /// Its content's hash.
+        fingerprint: u64,
+    },
+    /// A push server is assigned.
+    Assigned(Assignment),
+    /// A channel is no more listed at a network.
+    Unassigned {
+        /// The channel.
+        channel: ChannelId,
+        /// The network.
+        network: NetworkId,
+    },
+    /// A server has come up: an acquisition server registered, a host answered.
+    Seen {
+        /// Which.
+        server: Server,
+        /// Its boot id.
+        boot_id: BootId,
+        /// When.
+        at: ClusterTime,
+    },
+    /// A server is gone.
+    Lost {
+        /// Which.
+        server: Server,
+        /// When.
+        at: ClusterTime,
+    },
+    /// A command waits for an acquisition server.
+    CommandPosted {
+        /// For whom.
+        acquisition: AcquisitionId,
+        /// The command.
+        command: Command,
+    },
+    /// Its result has come, or it can no more be carried out.
+    CommandDone {
+        /// The command's id.
+        id: u64,
+    },
+    /// Something for people to read later.
+    Event(Event),
+}
+
+/// Which push server serves a channel at a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The network.
+    pub network: NetworkId,
+    /// The push server's host.
+    pub host: HostId,
+    /// The destination by which it serves the network.
+    pub destination: IpAddr,
+    /// Version of the assignment.
+    pub revision: Revision,
+}
+
+/// A server that the database server knows by its boot id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Server {
+    /// An acquisition server.
+    Acquisition(AcquisitionId),
+    /// A push server host.
+    Host(HostId),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Acquisition(id) => write!(f, "acquisition server `{id}`"),
+            Self::Host(id) => write!(f, "push server host `{id}`"),
+        }
+    }
+}
+
+/// A line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: ClusterTime,
+    /// What it is about, such as `host hall` or `channel 7`.
+    pub subject: String,
+    /// What happened, for people.
+    pub text: String,
+}
+
+/// What earlier lives left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The topology that was last taken up, with its fingerprint; `None` before the first.
+    pub topology: Option<(Generation, u64)>,
+    /// The assignments that held.
+    pub assignments: Vec<Assignment>,
+    /// Commands without a result.
+    pub commands: Vec<(AcquisitionId, Command)>,
+}
