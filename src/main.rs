@@ -1,2 +1,40 @@
-//! stub
-fn main() {}
+//! `masthead`: the whole system in one process, and the small commands that go with it.
+//!
+//! | command | does |
+//! |---|---|
+//! | `masthead up` (the default) | database server, acquisition servers and push servers of a topology, here |
+//! | `masthead check FILE` | says what a `topology.toml` means, or what is wrong with it |
+//! | `masthead key` | makes or shows a cluster key |
+//!
+//! Exit status: 0 done, 1 failed while running, 2 bad usage or configuration.
+
+mod check;
+mod key;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Live television for a site: captured once, sent only where somebody watches.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Exit status: 0 done, 1 failed while running, 2 bad usage or configuration.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print what a topology means: servers, feeds, destinations, and each network's channel list.
+    Check(check::Arguments),
+    /// Make a cluster key, or show which one a file holds.
+    Key(key::Arguments),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Some(Command::Check(arguments)) => check::run(&arguments),
+        Some(Command::Key(arguments)) => key::run(&arguments),
+        None => ExitCode::from(2),
+    }
+}
