@@ -1,1 +1,27 @@
-//! stub
+//! What a viewer runs: finds a channel, tunes to it, keeps it alive and hands its packets on in order.
+//!
+//! ```text
+//!                P2 directory (TCP)               ┌────────────── Viewer ──────────────┐
+//!  database ◄───────────────────────────────────► │ DirectoryLink   connect, ask again │
+//!                P4 interest (UDP)                │ Reception       tune, follow, move │ ──► packets in order ──► player,
+//!  push     ◄───────────────────────────────────  │  ├ InterestKeeper  speak or leave it │                       file, UDP
+//!  servers  ────────────────────────────────────► │  ├ AnnouncementFilter  no replays    │
+//!                P6 media and announcements       └────────────────────────────────────┘
+//!
+//!  Idle ──Watch──► Asked ──Tuning──► Tuned ──higher revision──► Tuned (moved)
+//!                    └──no answer within 1 s, or no directory──► Tuned (from the cached list)
+//! ```
+//!
+//! Pure but for [`shell`]: the machines are given the time and give back what is to be done. A client never trusts a
+//! datagram: announcements carry the channel's tag, answers the lease's; media are whatever the group carries, put in
+//! order. It never writes anywhere but to the output that it was told, and its cache.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`viewer`] | [`viewer::Viewer`], the root machine |
+//! | [`interest`] | [`interest::InterestKeeper`]: when to say "somebody here watches" |
+//! | [`announcements`] | [`announcements::AnnouncementFilter`]: genuine and new, or ignored |
+
+pub mod announcements;
+pub mod interest;
+pub mod viewer;

@@ -1,0 +1,83 @@
+//! Which announcements count: genuine, of the tuned channel, and later than the one before from the same host.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocols::authority::{CLOCK_TOLERANCE, MacKey};
+use protocols::ids::{BootId, ChannelId};
+use protocols::p6_broadcast::Announcement;
+use protocols::time::ClusterTime;
+
+/// Boot ids whose last announcement is remembered; when one more comes, the one heard longest ago is forgotten. A
+/// replay of that one is then caught by its date.
+pub const BOOT_IDS_MAX: usize = 8;
+
+/// Why announcements were ignored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Announcements that counted.
+    pub heard: u64,
+    /// RTCP packets that are no announcement, or not tagged with the channel's key.
+    pub bad_tags: u64,
+    /// Genuine ones of another channel.
+    pub wrong_channel: u64,
+    /// Genuine ones, not later than the one before of the same boot id, or dated far from the cluster's time.
+    pub replays: u64,
+}
+
+/// The filter of one tuned channel.
+#[derive(Debug, Clone, Default)]
+pub struct AnnouncementFilter {
+    last: BTreeMap<BootId, ClusterTime>,
+    counters: Counters,
+}
+
+impl AnnouncementFilter {
+    /// For how long interest holds, when `datagram` is an announcement of `channel` that counts. `clock` is the cluster's
+    /// time, if it is known.
+    pub fn open(
+        &mut self,
+        datagram: &[u8],
+        channel: ChannelId,
+        key: &MacKey,
+        clock: Option<ClusterTime>,
+    ) -> Option<Duration> {
+        let Some(announcement) = Announcement::open(datagram, key) else {
+            self.counters.bad_tags += 1;
+            return None;
+        };
+        if announcement.channel != channel {
+            self.counters.wrong_channel += 1;
+            return None;
+        }
+        let dated_off = clock.is_some_and(|clock| announcement.time.distance(clock) > CLOCK_TOLERANCE);
+        let last = self.last.get(&announcement.boot_id);
+        if dated_off || last.is_some_and(|last| announcement.time <= *last) {
+            self.counters.replays += 1;
+            return None;
+        }
+        self.remember(announcement.boot_id, announcement.time);
+        self.counters.heard += 1;
+        Some(announcement.held_for)
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Another channel is tuned: forgets the hosts, keeps the counts.
+    pub fn forget_hosts(&mut self) {
+        self.last.clear();
+    }
+
+    fn remember(&mut self, boot_id: BootId, time: ClusterTime) {
+        if self.last.len() >= BOOT_IDS_MAX
+            && !self.last.contains_key(&boot_id)
+            && let Some(oldest) = self.last.iter().min_by_key(|(_, time)| **time).map(|(id, _)| *id)
+        {
+            self.last.remove(&oldest);
+        }
+        self.last.insert(boot_id, time);
+    }
+}

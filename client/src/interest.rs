@@ -1,0 +1,237 @@
+//! When one client says "somebody here watches", and when it leaves that to others.
+//!
+//! ```text
+//!            tuned, fresh                       R > 3 s                 none for 1.5 s, or
+//!  Idle ──────────────────► Repeating ───────────────────► Quiet ─────── nothing at all for 0.7 s ──► Plain
+//!    │                       ▲   every 200 ms               │  ▲                                   every 1 s
+//!    │ tuned, moved          │ timer                R ≤ 3 s │  │ R > 3 s: suppressed                  │
+//!    └────────────────► Pending ◄───────────────────────────┘  └──────────────────────────────────────┘
+//! ```
+//!
+//! R is how long the push server announces that interest still holds. The timer of `Pending` is the truncated
+//! exponential one of Nonnenmacher and Biersack (IEEE/ACM Transactions on Networking 7(3), 1999; the form is Fuhrmann
+//! and Widmer's, 2001): however many clients wait, only a few fire before the first one's interest is announced
+//! and silences the rest. One keeper serves one tuned channel; it costs some tens of nanoseconds per announcement.
+
+use std::time::Duration;
+
+use protocols::p4_control::INTEREST_INTERVAL;
+use protocols::time::{Time, earliest};
+
+/// Interest that is announced to hold longer than this needs no renewal.
+pub const RENEW_BELOW: Duration = Duration::from_secs(3);
+/// Longest delay before a renewal; also how long before its end interest is renewed at the latest, with
+/// [`RENEWAL_RESERVE`].
+pub const RENEWAL_WINDOW: Duration = Duration::from_secs(2);
+/// Kept between the end of the renewal window and the end of the interest, for repeats.
+pub const RENEWAL_RESERVE: Duration = Duration::from_secs(1);
+/// Longest delay where speed counts: after a move to another push server, and when everything has fallen silent.
+pub const URGENT_WINDOW: Duration = Duration::from_millis(300);
+/// Number of clients on one network up to which the timer keeps the count of simultaneous senders small.
+pub const POPULATION: f64 = 65_536.0;
+/// A sent interest that no announcement confirms is repeated after this.
+pub const REPEAT_INTERVAL: Duration = Duration::from_millis(200);
+/// Repeats before the keeper falls back to plain sending, for the case that announcements arrive but interest does not.
+pub const REPEATS_MAX: u8 = 15;
+/// Without any announcement for this long the client sends plainly, whether or not media arrive.
+pub const ANNOUNCEMENT_SILENCE: Duration = Duration::from_millis(1_500);
+/// Without media that had been flowing, and without announcements, for this long: likewise.
+pub const TOTAL_SILENCE: Duration = Duration::from_millis(700);
+
+/// How a channel comes to be tuned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tune {
+    /// A viewer asked for it just now: interest goes out at once.
+    Fresh,
+    /// Another push server took over, for many viewers at the same moment: the first interest is spread.
+    Moved,
+}
+
+/// Why interest is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The channel was tuned.
+    Tuned,
+    /// Held interest comes to its end and nobody else renewed it.
+    Renewal,
+    /// The one before was not confirmed.
+    Repeat,
+    /// Nothing is announced.
+    Plain,
+}
+
+/// Send an interest now.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendInterest {
+    /// Why.
+    pub cause: Cause,
+}
+
+/// What a keeper did since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Interests sent.
+    pub sent: u64,
+    /// Renewals that another client's interest made needless.
+    pub suppressed: u64,
+}
+
+/// The machine. Inert until [`InterestKeeper::tuned`].
+#[derive(Debug, Clone)]
+pub struct InterestKeeper {
+    random: fastrand::Rng,
+    phase: Phase,
+    /// When the last announcement was heard, or when the channel was tuned.
+    announced: Time,
+    /// When the last media packet was heard since tuning.
+    media: Option<Time>,
+    counters: Counters,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Quiet,
+    Pending { at: Time, cause: Cause },
+    Repeating { at: Time, left: u8, cause: Cause },
+    Plain { at: Time },
+}
+
+impl InterestKeeper {
+    /// An idle one; `seed` gives its delays, so clients must have different ones.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            phase: Phase::Idle,
+            announced: Time::ZERO,
+            media: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// A channel is tuned, or another push server serves it now.
+    pub fn tuned(&mut self, now: Time, tune: Tune) {
+        self.announced = now;
+        self.phase = match tune {
+            Tune::Fresh => {
+                self.media = None;
+                Phase::Repeating { at: now, left: REPEATS_MAX, cause: Cause::Tuned }
+            }
+            Tune::Moved => Phase::Pending { at: now + self.draw(URGENT_WINDOW), cause: Cause::Tuned },
+        };
+    }
+
+    /// Nothing is tuned any more.
+    pub fn stop(&mut self) {
+        self.phase = Phase::Idle;
+    }
+
+    /// A genuine announcement for the tuned channel: interest holds for `held_for` from now.
+    pub fn heard(&mut self, now: Time, held_for: Duration) {
+        if self.phase == Phase::Idle {
+            return;
+        }
+        self.announced = now;
+        if matches!(self.phase, Phase::Repeating { left: REPEATS_MAX, .. }) {
+            return; // a fresh viewer speaks at least once, whatever others have said
+        }
+        if held_for > RENEW_BELOW {
+            self.counters.suppressed += u64::from(matches!(self.phase, Phase::Pending { .. }));
+            self.phase = Phase::Quiet;
+            return;
+        }
+        match self.phase {
+            Phase::Quiet => {
+                self.phase = Phase::Pending { at: now + self.renewal_delay(held_for), cause: Cause::Renewal }
+            }
+            Phase::Plain { at } => {
+                let at = at.min(now + self.renewal_delay(held_for));
+                self.phase = Phase::Pending { at, cause: Cause::Renewal };
+            }
+            Phase::Idle | Phase::Pending { .. } | Phase::Repeating { .. } => {}
+        }
+    }
+
+    /// A media packet of the tuned channel arrived.
+    pub fn media(&mut self, now: Time) {
+        self.media = Some(now);
+        // What flows is held by somebody; the next announcement tells for how long.
+        if let Phase::Repeating { left, cause: Cause::Tuned, .. } = self.phase
+            && left < REPEATS_MAX
+        {
+            self.phase = Phase::Quiet;
+        }
+    }
+
+    /// Call at each deadline; earlier calls do nothing.
+    pub fn poll(&mut self, now: Time) -> Option<SendInterest> {
+        if self.watchdog().is_some_and(|at| at <= now) {
+            let urgent = now + self.draw(URGENT_WINDOW);
+            let at = self.timer().map_or(urgent, |at| at.min(urgent));
+            self.phase = Phase::Plain { at };
+        }
+        if self.timer().is_none_or(|at| at > now) {
+            return None;
+        }
+        let (cause, phase) = match self.phase {
+            Phase::Idle | Phase::Quiet => return None,
+            Phase::Pending { cause, .. } => {
+                (cause, Phase::Repeating { at: now + REPEAT_INTERVAL, left: REPEATS_MAX - 1, cause })
+            }
+            Phase::Repeating { left: 0, .. } | Phase::Plain { .. } => {
+                (Cause::Plain, Phase::Plain { at: now + INTEREST_INTERVAL })
+            }
+            Phase::Repeating { left, cause, .. } => {
+                let now_for = if left == REPEATS_MAX { cause } else { Cause::Repeat };
+                (now_for, Phase::Repeating { at: now + REPEAT_INTERVAL, left: left - 1, cause })
+            }
+        };
+        self.phase = phase;
+        self.counters.sent += 1;
+        Some(SendInterest { cause })
+    }
+
+    /// When to call [`InterestKeeper::poll`]; `None` while nothing is tuned. Announcements move it, so that it need
+    /// only be looked at again when it is reached.
+    pub fn deadline(&self) -> Option<Time> {
+        let watchdog = self.watchdog().map(|at| (at, ()));
+        earliest(self.timer().map(|at| (at, ())), watchdog).map(|(at, ())| at)
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn timer(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Idle | Phase::Quiet => None,
+            Phase::Pending { at, .. } | Phase::Repeating { at, .. } | Phase::Plain { at } => Some(at),
+        }
+    }
+
+    /// When silence becomes alarming.
+    fn watchdog(&self) -> Option<Time> {
+        let no_announcement = self.announced + ANNOUNCEMENT_SILENCE;
+        match (self.phase, self.media) {
+            (Phase::Idle | Phase::Plain { .. }, _) => None,
+            (Phase::Quiet | Phase::Pending { .. }, Some(media)) => {
+                Some(no_announcement.min(media.max(self.announced) + TOTAL_SILENCE))
+            }
+            _ => Some(no_announcement),
+        }
+    }
+
+    /// Interest that holds for `held_for` is renewed early enough for repeats, however late that is heard.
+    fn renewal_delay(&mut self, held_for: Duration) -> Duration {
+        let window = held_for.saturating_sub(RENEWAL_RESERVE).clamp(URGENT_WINDOW, RENEWAL_WINDOW);
+        self.draw(window)
+    }
+
+    /// `window` × (1 + log x), the logarithm to base [`POPULATION`], x uniform over (0, 1]; not below 0.
+    fn draw(&mut self, window: Duration) -> Duration {
+        let x = 1.0 - self.random.f64();
+        window.mul_f64((1.0 + x.ln() / POPULATION.ln()).max(0.0))
+    }
+}

@@ -1,0 +1,336 @@
+//! One tuned channel: its tuning, its groups, its packets in order, its interest.
+//!
+//! A move to another push server keeps the stream: the packets are the same ones, whoever sends them. When the new one
+//! sends to another group, that is joined before the old one is left.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use media::reassembly::{self, Limits, Reassembly};
+use media::rtp::{self, Kind};
+use protocols::ids::Revision;
+use protocols::p2_directory::Tuning;
+use protocols::p4_control::{self, Interest, InterestAnswer, InterestVerdict, Sealed, mask_secret};
+use protocols::time::{ClusterClock, Time, earliest};
+
+use super::{Counters, Group, Notice, Output, Reason};
+use crate::announcements::AnnouncementFilter;
+use crate::interest::{InterestKeeper, Tune};
+
+/// The group that was moved away from is left when the new one has delivered, or after this.
+pub const LEAVE_OLD_AFTER: Duration = Duration::from_secs(2);
+/// A viewer that has waited less than this for its first packet is fresh: its first interest is not spread.
+pub const FRESH_FOR: Duration = Duration::from_secs(2);
+/// At most one interest out of turn within this, to answer a corrected clock.
+pub const CLOCK_RETRY: Duration = Duration::from_millis(500);
+
+/// The reception of one channel.
+#[derive(Debug)]
+pub(super) struct Reception {
+    tuning: Tuning,
+    cached: bool,
+    /// Where the present push server sends.
+    group: Group,
+    /// Where the one before sent, and when to leave that.
+    old_group: Option<(Group, Time)>,
+    reassembly: Reassembly,
+    produced: Vec<reassembly::Output>,
+    announcements: AnnouncementFilter,
+    keeper: InterestKeeper,
+    /// When a media packet last came in.
+    media: Option<Time>,
+    tuned: Time,
+    clock_retry_after: Time,
+    /// The push server does not take our interest: the next tuning begins anew.
+    denied: bool,
+    interests_sent: u64,
+    delivered_bytes: u64,
+    bad_tags: u64,
+    bad_control: u64,
+    moves: u64,
+}
+
+/// What a P4 answer asks of the viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Nothing more.
+    Nothing,
+    /// Keep the extended lease.
+    Keep,
+    /// Ask the directory where to tune.
+    Directory,
+}
+
+impl Reception {
+    /// Tunes: joins, and sends interest at once.
+    pub(super) fn start(now: Time, tuning: Tuning, cached: bool, seed: u64, out: &mut Vec<Output>) -> Self {
+        let group = group_of(&tuning);
+        out.push(Output::Join(group));
+        let mut keeper = InterestKeeper::new(seed);
+        keeper.tuned(now, Tune::Fresh);
+        let reception = Self {
+            tuning,
+            cached,
+            group,
+            old_group: None,
+            reassembly: Reassembly::new(Limits::default()),
+            produced: Vec::new(),
+            announcements: AnnouncementFilter::default(),
+            keeper,
+            media: None,
+            tuned: now,
+            clock_retry_after: Time::ZERO,
+            denied: false,
+            interests_sent: 0,
+            delivered_bytes: 0,
+            bad_tags: 0,
+            bad_control: 0,
+            moves: 0,
+        };
+        reception.tell(out);
+        reception
+    }
+
+    /// Leaves every group.
+    pub(super) fn stop(&mut self, out: &mut Vec<Output>) {
+        out.push(Output::Leave(self.group));
+        if let Some((group, _)) = self.old_group.take() {
+            out.push(Output::Leave(group));
+        }
+        self.keeper.stop();
+    }
+
+    /// Follows a tuning of the same channel. `false` when it is an old one.
+    pub(super) fn follow(&mut self, now: Time, tuning: Tuning, out: &mut Vec<Output>) -> bool {
+        let same_server =
+            tuning.push_server == self.tuning.push_server && tuning.control == self.tuning.control;
+        let same_group = (tuning.destination, tuning.port) == (self.tuning.destination, self.tuning.port);
+        // A cached tuning that never worked says nothing about what the database server counts by now.
+        let unproven = self.cached && self.media.is_none();
+        let older = match tuning.revision.cmp(&self.tuning.revision) {
+            Ordering::Less => true,
+            Ordering::Equal => !(same_server && same_group),
+            Ordering::Greater => false,
+        };
+        if older && !unproven {
+            return false;
+        }
+        let start_over = std::mem::take(&mut self.denied) || unproven;
+        let group = group_of(&tuning);
+        let moved_group = group != self.group;
+        self.tuning = tuning;
+        self.cached = false;
+        if moved_group {
+            self.move_to(now, group, out);
+        }
+        self.moves += u64::from(!same_server);
+        if same_server && !moved_group && !start_over {
+            return true;
+        }
+        let fresh = self.media.is_none() && now.since(self.tuned) < FRESH_FOR;
+        self.keeper.tuned(now, if fresh { Tune::Fresh } else { Tune::Moved });
+        self.tuned = now;
+        self.tell(out);
+        true
+    }
+
+    /// A datagram of one of its groups; `false` when the group is none of its own.
+    pub(super) fn datagram(
+        &mut self,
+        now: Time,
+        group: Group,
+        bytes: &[u8],
+        clock: Option<&ClusterClock>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let of_old = self.old_group.is_some_and(|(old, _)| old == group);
+        if group != self.group && !of_old {
+            return false;
+        }
+        if rtp::classify(bytes) == Kind::Rtcp {
+            self.announcement(now, bytes, clock);
+            return true;
+        }
+        let before = self.reassembly.counters().received;
+        self.reassembly.datagram(now.since_origin(), bytes, &mut self.produced);
+        if self.reassembly.counters().received > before {
+            if self.media.is_none() {
+                out.push(Output::Notice(Notice::Playing { channel: self.tuning.channel }));
+            }
+            self.media = Some(now);
+            self.keeper.media(now);
+            if !of_old && let Some((old, _)) = self.old_group.take() {
+                out.push(Output::Leave(old));
+            }
+        }
+        self.hand_on(out);
+        true
+    }
+
+    /// A P4 answer: sets the clock, extends the lease, or sends us to the directory.
+    pub(super) fn control(
+        &mut self,
+        now: Time,
+        bytes: &[u8],
+        clock: &mut Option<ClusterClock>,
+        out: &mut Vec<Output>,
+    ) -> Asked {
+        let Some(answer) = self.open_answer(bytes) else { return Asked::Nothing };
+        *clock = Some(ClusterClock::new(now, answer.time));
+        match answer.verdict {
+            InterestVerdict::Extended { expires, masked_secret } => {
+                let secret = mask_secret(&self.tuning.secret, expires, masked_secret);
+                self.tuning.secret = protocols::authority::MacKey::from_bytes(secret);
+                self.tuning.lease.expires = expires;
+                Asked::Keep
+            }
+            InterestVerdict::Clock => {
+                if now >= self.clock_retry_after {
+                    self.clock_retry_after = now + CLOCK_RETRY;
+                    self.send_interest(now, clock.as_ref(), out);
+                }
+                Asked::Nothing
+            }
+            InterestVerdict::NotAssigned | InterestVerdict::Expired => {
+                self.denied = true;
+                Asked::Directory
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn poll(&mut self, now: Time, clock: Option<&ClusterClock>, out: &mut Vec<Output>) {
+        if self.keeper.poll(now).is_some() {
+            self.send_interest(now, clock, out);
+        }
+        self.reassembly.expire(now.since_origin(), &mut self.produced);
+        self.hand_on(out);
+        if let Some((group, until)) = self.old_group
+            && until <= now
+        {
+            self.old_group = None;
+            out.push(Output::Leave(group));
+        }
+    }
+
+    /// When to call [`Reception::poll`].
+    pub(super) fn deadline(&self) -> Option<(Time, Reason)> {
+        let interest = self.keeper.deadline().map(|at| (at, Reason::Interest));
+        let gap = self.reassembly.deadline().map(|at| (Time::ZERO + at, Reason::Reassembly));
+        let old = self.old_group.map(|(_, until)| (until, Reason::LeaveOld));
+        earliest(interest, earliest(gap, old))
+    }
+
+    /// The tuning in force, with its lease as extended.
+    pub(super) fn tuning(&self) -> &Tuning {
+        &self.tuning
+    }
+
+    /// Version of the assignment in force.
+    pub(super) fn revision(&self) -> Revision {
+        self.tuning.revision
+    }
+
+    /// Since when no media have come: the last packet, or the moment of tuning.
+    pub(super) fn silent_since(&self) -> Time {
+        self.media.map_or(self.tuned, |media| media.max(self.tuned))
+    }
+
+    /// Adds what it did to `total`.
+    pub(super) fn count(&self, total: &mut Counters) {
+        let media = self.reassembly.counters();
+        total.packets += media.received;
+        total.delivered += media.delivered;
+        total.delivered_bytes += self.delivered_bytes;
+        total.lost += media.lost;
+        total.duplicates += media.duplicates;
+        total.reordered += media.reordered;
+        total.late += media.late;
+        total.foreign += media.foreign;
+        let announcements = self.announcements.counters();
+        total.announcements += announcements.heard;
+        total.bad_tags += announcements.bad_tags + self.bad_tags;
+        total.ignored_announcements += announcements.wrong_channel + announcements.replays;
+        total.bad_control += self.bad_control;
+        total.interests_sent += self.interests_sent;
+        total.interests_suppressed += self.keeper.counters().suppressed;
+        total.moves += self.moves;
+    }
+
+    fn move_to(&mut self, now: Time, group: Group, out: &mut Vec<Output>) {
+        match self.old_group.take() {
+            Some((older, _)) if older == group => {}
+            older => {
+                out.extend(older.map(|(older, _)| Output::Leave(older)));
+                out.push(Output::Join(group));
+            }
+        }
+        self.old_group = Some((self.group, now + LEAVE_OLD_AFTER));
+        self.group = group;
+    }
+
+    fn announcement(&mut self, now: Time, bytes: &[u8], clock: Option<&ClusterClock>) {
+        let time = clock.map(|clock| clock.at(now));
+        let (channel, key) = (self.tuning.channel, &self.tuning.announce_key);
+        if let Some(held_for) = self.announcements.open(bytes, channel, key, time) {
+            self.keeper.heard(now, held_for);
+        }
+    }
+
+    fn open_answer(&mut self, bytes: &[u8]) -> Option<InterestAnswer> {
+        let sealed = match Sealed::parse(bytes) {
+            Ok(sealed) if sealed.kind == p4_control::Kind::InterestAnswer => sealed,
+            _ => {
+                self.bad_control += 1;
+                return None;
+            }
+        };
+        match sealed.open::<InterestAnswer>(&self.tuning.secret) {
+            Ok(answer) if answer.channel == self.tuning.channel => Some(answer),
+            _ => {
+                self.bad_tags += 1;
+                None
+            }
+        }
+    }
+
+    fn send_interest(&mut self, now: Time, clock: Option<&ClusterClock>, out: &mut Vec<Output>) {
+        let time = clock.map_or(self.tuning.time, |clock| clock.at(now));
+        self.interests_sent += 1;
+        let interest = Interest { lease: self.tuning.lease, time };
+        out.push(Output::SendControl {
+            from: self.tuning.lease.client,
+            to: self.tuning.control,
+            bytes: interest.seal(&self.tuning.secret),
+        });
+    }
+
+    fn hand_on(&mut self, out: &mut Vec<Output>) {
+        for event in self.produced.drain(..) {
+            match event {
+                reassembly::Output::Packet { packet, .. } => {
+                    self.delivered_bytes += packet.payload().len() as u64;
+                    out.push(Output::Deliver(packet));
+                }
+                reassembly::Output::Lost { count, .. } => {
+                    out.push(Output::Notice(Notice::Lost { packets: count }));
+                }
+                reassembly::Output::Reset => out.push(Output::Notice(Notice::NewStream)),
+            }
+        }
+    }
+
+    fn tell(&self, out: &mut Vec<Output>) {
+        out.push(Output::Notice(Notice::Tuned {
+            channel: self.tuning.channel,
+            name: self.tuning.name.clone(),
+            push_server: self.tuning.push_server.clone(),
+            group: self.group,
+            cached: self.cached,
+        }));
+    }
+}
+
+fn group_of(tuning: &Tuning) -> Group {
+    Group { address: tuning.destination, port: tuning.port, local: tuning.lease.client }
+}
