@@ -3,7 +3,7 @@
 //! | when | acquisition server sends | push server sends |
 //! |---|---|---|
 //! | connected | preamble, [`crate::handshake`] | the same |
-//! | then, once | a frame with [`Open`] | a frame with [`Opened`] |
+//! | then, once | a frame with [`Open`], sealed as in P1 | a frame with [`Opened`], sealed likewise |
 //! | from then on | RTP packets framed by RFC 4571: length u16 big-endian, then the very bytes that P6 will send | nothing |
 //! | no packet for [`KEEPALIVE_INTERVAL`] | length 0 | |
 //!
