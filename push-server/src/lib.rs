@@ -1,1 +1,43 @@
-//! stub
+//! The push server host: one process beside one or more local networks that carries many *push servers*, one per
+//! channel, each sending its channel to its destinations only while somebody there watches.
+//!
+//! In: P3 feeds (the channels' RTP packets), P4 datagrams (commands of the database server, interest of clients).
+//! Out: P6 (those very packets, and announcements of held interest), P4 answers and reports.
+//!
+//! ```text
+//!                 P4                                      plans                            P6
+//! database, clients ──► [`server::PushServer`] (control) ───────► [`path::ChannelPath`] (data) ──► LANs
+//!                                     ▲        counters, feed events      ▲ P3
+//!                                     └─────────────────────────────┴── acquisition
+//!
+//! one (channel, destination):   not assigned ──configure──► Suspended ──interest──► Sending
+//!                                    ▲  configure               ▲   5 s without           │
+//!                                    └──────────────────────────┴─────────────────────────┘
+//! ```
+//!
+//! It must never send to a destination without valid interest, alter a packet, send one twice, or answer a datagram
+//! that carries no authority.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`server`] | the root machine |
+//! | [`configuration`] | what the database server ordered, put together from its parts |
+//! | [`interest`], [`announcement`] | who is watched, until when, and when that is announced |
+//! | [`report`] | what the database server has not heard yet |
+//! | [`plan`] | what control hands to the data plane |
+//! | [`path`], [`ring`], [`pacer`], [`deframer`] | the data plane of one channel |
+//! | [`counters`] | why datagrams and packets were dropped |
+
+pub mod announcement;
+pub mod configuration;
+pub mod counters;
+pub mod deframer;
+pub mod interest;
+pub mod pacer;
+pub mod path;
+pub mod plan;
+pub mod report;
+pub mod ring;
+pub mod server;
+
+pub use server::{Config, FeedId, Input, Output, PushServer, Reason};

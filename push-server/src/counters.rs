@@ -1,0 +1,83 @@
+//! Why datagrams and orders were not acted upon: one counter per reason, so that no drop is silent.
+
+/// Counts since the host's start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Interest datagrams that kept a destination alive.
+    pub interest_heard: u64,
+    /// Commands of the database server that counted.
+    pub commands_heard: u64,
+    /// Announcements sent.
+    pub announcements: u64,
+    /// Datagrams that are no P4 datagram: magic, length.
+    pub not_p4: u64,
+    /// Datagrams of another P4 version.
+    pub other_version: u64,
+    /// Kinds unknown or not for a push server.
+    pub other_kind: u64,
+    /// Bodies that break the layout.
+    pub malformed: u64,
+    /// Tags that are not the key's.
+    pub forged: u64,
+    /// Commands for another host.
+    pub other_host: u64,
+    /// Commands that named another boot id; answered by an empty report.
+    pub other_boot: u64,
+    /// Commands not above the last that counted: repeated, reordered or recorded.
+    pub replayed: u64,
+    /// Interest from another address than its lease's.
+    pub other_address: u64,
+    /// Genuine interest that came before this host had heard the cluster's time.
+    pub clock_unknown: u64,
+    /// Genuine interest dated beyond the tolerance; answered.
+    pub clock_off: u64,
+    /// Genuine interest with a lease that is over; answered.
+    pub expired: u64,
+    /// Genuine interest in what this host does not serve now; answered.
+    pub not_assigned: u64,
+    /// Leases extended.
+    pub extended: u64,
+    /// Configurations that break a rule of P4, dropped.
+    pub configure_invalid: u64,
+    /// Configurations refused because [`crate::configuration::MAX_CHANNELS`] are carried.
+    pub channels_full: u64,
+    /// Half-received configurations given up for newer ones ([`crate::configuration::MAX_PENDING`]).
+    pub assemblies_dropped: u64,
+    /// Feeds of channels that are not configured here.
+    pub feeds_refused: u64,
+    /// Feeds whose place a newer one took.
+    pub feeds_replaced: u64,
+    /// Answers withheld because they would have been longer than what they answer.
+    pub answers_withheld: u64,
+}
+
+impl Counters {
+    /// Every counter with its name, for logs and statistics.
+    pub fn named(&self) -> [(&'static str, u64); 23] {
+        [
+            ("interest_heard", self.interest_heard),
+            ("commands_heard", self.commands_heard),
+            ("announcements", self.announcements),
+            ("not_p4", self.not_p4),
+            ("other_version", self.other_version),
+            ("other_kind", self.other_kind),
+            ("malformed", self.malformed),
+            ("forged", self.forged),
+            ("other_host", self.other_host),
+            ("other_boot", self.other_boot),
+            ("replayed", self.replayed),
+            ("other_address", self.other_address),
+            ("clock_unknown", self.clock_unknown),
+            ("clock_off", self.clock_off),
+            ("expired", self.expired),
+            ("not_assigned", self.not_assigned),
+            ("extended", self.extended),
+            ("configure_invalid", self.configure_invalid),
+            ("channels_full", self.channels_full),
+            ("assemblies_dropped", self.assemblies_dropped),
+            ("feeds_refused", self.feeds_refused),
+            ("feeds_replaced", self.feeds_replaced),
+            ("answers_withheld", self.answers_withheld),
+        ]
+    }
+}

@@ -1,0 +1,112 @@
+//! The recent packets of one channel: fixed slots in one block of memory, so that a packet is written once, where P3
+//! delivers it, and a run of packets is one buffer to whoever sends it.
+//!
+//! ```text
+//! position   … 5   6   7   8   9 │ next
+//! slot           5   0   1   2   3 │ 4        position modulo SLOTS; the oldest is overwritten
+//! ```
+
+use protocols::p3_feed::MAX_PACKET_BYTES;
+
+/// Packets that a ring holds: 1.3 MiB, two seconds of a 5 Mb/s channel.
+pub const SLOTS: usize = 1_024;
+
+/// A ring of packets. Positions count packets since its making and never wrap.
+#[derive(Debug)]
+pub struct PacketRing {
+    bytes: Box<[[u8; MAX_PACKET_BYTES]]>,
+    lengths: Box<[u16]>,
+    next: u64,
+}
+
+impl Default for PacketRing {
+    fn default() -> Self {
+        Self {
+            bytes: vec![[0; MAX_PACKET_BYTES]; SLOTS].into_boxed_slice(),
+            lengths: vec![0; SLOTS].into_boxed_slice(),
+            next: 0,
+        }
+    }
+}
+
+impl PacketRing {
+    /// Where the next packet is to be written. Overwrites the oldest, which is gone from now on only once
+    /// [`Self::commit`] is called: until then [`Self::packet`] of it shows what was written.
+    pub fn slot(&mut self) -> &mut [u8; MAX_PACKET_BYTES] {
+        &mut self.bytes[index(self.next)]
+    }
+
+    /// The packet written to [`Self::slot`] is in, `len` bytes of it. Answers its position.
+    ///
+    /// # Panics
+    /// When `len` is above [`MAX_PACKET_BYTES`].
+    pub fn commit(&mut self, len: usize) -> u64 {
+        assert!(len <= MAX_PACKET_BYTES, "a packet of {len} bytes");
+        let position = self.next;
+        self.lengths[index(position)] = u16::try_from(len).expect("1,328 fits 16 bits");
+        self.next += 1;
+        position
+    }
+
+    /// The bytes written to the slot that comes next, not yet committed.
+    pub fn pending(&self, len: usize) -> &[u8] {
+        &self.bytes[index(self.next)][..len]
+    }
+
+    /// The packet at `position`; `None` when it is overwritten or yet to come.
+    pub fn packet(&self, position: u64) -> Option<&[u8]> {
+        (self.oldest()..self.next)
+            .contains(&position)
+            .then(|| &self.bytes[index(position)][..usize::from(self.lengths[index(position)])])
+    }
+
+    /// Position of the oldest packet that is whole, whatever is being written to [`Self::slot`].
+    pub fn oldest(&self) -> u64 {
+        self.next.saturating_sub(SLOTS as u64 - 1)
+    }
+
+    /// Position that the next packet will have.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+}
+
+fn index(position: u64) -> usize {
+    usize::try_from(position % SLOTS as u64).expect("below SLOTS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(ring: &mut PacketRing, byte: u8, len: usize) -> u64 {
+        ring.slot()[..len].fill(byte);
+        ring.commit(len)
+    }
+
+    #[test]
+    fn packets_are_found_by_position_until_they_are_overwritten() {
+        let mut ring = PacketRing::default();
+        for n in 0..SLOTS as u64 + 10 {
+            assert_eq!(
+                push(&mut ring, u8::try_from(n % 251).unwrap(), 200 + usize::try_from(n % 3).unwrap()),
+                n
+            );
+        }
+        let newest = SLOTS as u64 + 9;
+        assert_eq!(ring.packet(newest), Some(&vec![u8::try_from(newest % 251).unwrap(); 200 + 2][..]));
+        assert_eq!((ring.packet(newest + 1), ring.packet(10)), (None, None));
+        assert_eq!(ring.oldest(), 11);
+        assert!(ring.packet(11).is_some());
+    }
+
+    #[test]
+    fn a_packet_being_written_disturbs_none_that_can_be_read() {
+        let mut ring = PacketRing::default();
+        for n in 0..SLOTS as u64 {
+            push(&mut ring, u8::try_from(n % 251).unwrap(), 200);
+        }
+        ring.slot().fill(0xee);
+        assert!((ring.oldest()..ring.next()).all(|at| ring.packet(at).unwrap()[0] != 0xee));
+    }
+}

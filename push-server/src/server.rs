@@ -1,0 +1,497 @@
+//! The root machine of a push server host: P4 in and out, feeds admitted, plans for the data plane.
+//!
+//! Everything that can wake it is an [`Input`], everything that it wants done an [`Output`]. It needs no database
+//! server to go on: configurations, assignments and the cluster clock stay as last heard.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use protocols::authority::{ClusterKey, MacKey};
+use protocols::ids::{AcquisitionId, BootId, ChannelId, HostId, Revision};
+use protocols::p4_control::{
+    Command, CommandOrder, Configure, Configured, DatagramError, Kind, Query, Report, ReportItem, Response,
+    Sealed, seal,
+};
+use protocols::p6_broadcast::ANNOUNCEMENT_BYTES;
+use protocols::preamble::Refusal;
+use protocols::time::{ClusterClock, ClusterTime, Time};
+use serde::Serialize;
+
+use crate::configuration::{Configurations, Effect, MAX_CHANNELS};
+use crate::counters::Counters;
+use crate::interest::{self, InterestTable};
+use crate::plan::{ChannelCounters, Plan, Target, TargetCounters};
+use crate::report::{ReportLog, Subject};
+
+/// Who this host is.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its id in the topology.
+    pub host: HostId,
+    /// The secret of the site.
+    pub key: ClusterKey,
+}
+
+/// One accepted P3 connection; numbered by the shell, never reused within a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FeedId(pub u64);
+
+/// Everything that can wake a push server host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A P4 datagram came.
+    Datagram {
+        /// Its source.
+        from: SocketAddr,
+        /// Its bytes, as they came.
+        bytes: Vec<u8>,
+    },
+    /// An authenticated acquisition server opened a feed; it waits for [`Output::AcceptFeed`] or [`Output::CloseFeed`].
+    FeedOpened {
+        /// The channel that it wants to feed.
+        channel: ChannelId,
+        /// The connection.
+        feed: FeedId,
+        /// Who feeds.
+        peer: AcquisitionId,
+    },
+    /// A feed ended, by the peer, by silence or by [`Output::CloseFeed`].
+    FeedClosed {
+        /// Its channel.
+        channel: ChannelId,
+        /// The connection.
+        feed: FeedId,
+    },
+    /// What the data plane has counted.
+    Counters(ChannelCounters),
+    /// The deadline was reached.
+    Tick,
+}
+
+/// What the shell must do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Output {
+    /// Send a P4 datagram.
+    Send {
+        /// To whom.
+        to: SocketAddr,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// Put a plan in force in the data plane, at once.
+    Plan {
+        /// The channel.
+        channel: ChannelId,
+        /// Where to send, and whether now.
+        plan: Arc<Plan>,
+    },
+    /// This host carries the channel no more: forget its data plane.
+    Release {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Send an announcement to a destination, to the channel's port, by the sockets of its packets.
+    Announce {
+        /// The channel.
+        channel: ChannelId,
+        /// The destination.
+        destination: IpAddr,
+        /// The announcement.
+        bytes: [u8; ANNOUNCEMENT_BYTES],
+    },
+    /// The feed is wanted: say so, and let its packets into the channel's data plane.
+    AcceptFeed {
+        /// The channel.
+        channel: ChannelId,
+        /// The connection.
+        feed: FeedId,
+    },
+    /// Say why, and close the connection.
+    CloseFeed {
+        /// The channel.
+        channel: ChannelId,
+        /// The connection.
+        feed: FeedId,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// What a deadline was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Interest runs out, or is to be announced.
+    Interest,
+}
+
+/// Control of one push server host.
+#[derive(Debug)]
+pub struct PushServer {
+    host: HostId,
+    host_key: MacKey,
+    boot_id: BootId,
+    clock: Option<ClusterClock>,
+    last_order: CommandOrder,
+    configurations: Configurations,
+    interest: InterestTable,
+    states: BTreeMap<ChannelId, State>,
+    /// Channels whose plan must be made anew before `handle` returns.
+    changed_plans: BTreeSet<ChannelId>,
+    report: ReportLog,
+    counters: Counters,
+}
+
+/// What is known of one channel beside its configuration.
+#[derive(Debug, Default)]
+struct State {
+    feed: Option<FeedId>,
+    flowing: bool,
+    packets: u64,
+    /// Addresses of the configuration in force, to tell what the next one leaves out.
+    known: BTreeSet<IpAddr>,
+    targets: BTreeMap<IpAddr, TargetCounters>,
+}
+
+impl State {
+    fn fed(&self) -> bool {
+        self.feed.is_some() && self.flowing
+    }
+}
+
+impl PushServer {
+    /// A host that carries nothing yet and waits for the database server. `boot_id` is drawn at random.
+    pub fn new(config: Config, boot_id: BootId) -> Self {
+        Self {
+            host_key: config.key.host_key(&config.host),
+            host: config.host,
+            boot_id,
+            clock: None,
+            last_order: CommandOrder::default(),
+            configurations: Configurations::default(),
+            interest: InterestTable::new(config.key, boot_id),
+            states: BTreeMap::new(),
+            changed_plans: BTreeSet::new(),
+            report: ReportLog::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes `input` at `now`; what follows from it is appended to `out`.
+    pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
+        let mut effects = Vec::new();
+        match input {
+            Input::Datagram { from, bytes } => self.datagram(now, from, &bytes, &mut effects, out),
+            Input::FeedOpened { channel, feed, peer } => self.feed_opened(channel, feed, &peer, out),
+            Input::FeedClosed { channel, feed } => self.feed_closed(channel, feed),
+            Input::Counters(counters) => self.counted(counters),
+            Input::Tick => {}
+        }
+        self.carry_out(effects, out);
+        let mut due = Vec::new();
+        self.interest.advance(now, self.cluster_time(now), &mut self.counters, &mut due);
+        self.carry_out(due, out);
+    }
+
+    /// When to wake it next, and what for.
+    pub fn deadline(&self) -> Option<(Time, Reason)> {
+        self.interest.deadline().map(|at| (at, Reason::Interest))
+    }
+
+    /// What was heard and dropped so far.
+    pub fn counters(&self) -> Counters {
+        Counters { assemblies_dropped: self.configurations.given_up(), ..self.counters }
+    }
+
+    /// Its boot id.
+    pub fn boot_id(&self) -> BootId {
+        self.boot_id
+    }
+
+    /// The cluster's time, once it has been heard.
+    pub fn cluster_time(&self, now: Time) -> Option<ClusterTime> {
+        self.clock.map(|clock| clock.at(now))
+    }
+
+    /// The revision of `channel` in force; `None` when it is not carried.
+    pub fn revision(&self, channel: ChannelId) -> Option<Revision> {
+        self.configurations.get(channel).map(|configuration| configuration.revision)
+    }
+
+    /// Whether `channel` is being sent to `destination`: assigned to this host, and interest holds.
+    pub fn sending(&self, channel: ChannelId, destination: IpAddr) -> bool {
+        self.interest.sending(channel, destination)
+    }
+
+    /// Whether packets of `channel` arrive.
+    pub fn fed(&self, channel: ChannelId) -> bool {
+        self.states.get(&channel).is_some_and(State::fed)
+    }
+
+    fn datagram(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        bytes: &[u8],
+        effects: &mut Vec<interest::Output>,
+        out: &mut Vec<Output>,
+    ) {
+        let result = match Sealed::parse(bytes) {
+            Ok(sealed) => match sealed.kind {
+                Kind::Interest => {
+                    let clock = self.cluster_time(now);
+                    self.interest.hear(now, clock, from, &sealed, &mut self.counters, effects);
+                    Ok(())
+                }
+                Kind::Query => self.query(now, from, bytes, &sealed, out),
+                Kind::Configure => self.configure(from, bytes, &sealed, effects, out),
+                kind => Err(DatagramError::Kind(kind as u8)),
+            },
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(()) => {}
+            Err(DatagramError::NotP4) => self.counters.not_p4 += 1,
+            Err(DatagramError::Version(_)) => self.counters.other_version += 1,
+            Err(DatagramError::Kind(_)) => self.counters.other_kind += 1,
+            Err(DatagramError::Body(_)) => self.counters.malformed += 1,
+            Err(DatagramError::Tag) => self.counters.forged += 1,
+        }
+    }
+
+    fn query(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        bytes: &[u8],
+        sealed: &Sealed<'_>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), DatagramError> {
+        let command: Command<Query> = sealed.open(&self.host_key)?;
+        if self.counts(from, bytes, &command, out) {
+            self.clock = Some(ClusterClock::new(now, command.body.time));
+            let page = self.report.page(command.body.since);
+            let items = page.subjects.iter().filter_map(|subject| self.item(*subject)).collect();
+            let report = Report { up_to: page.up_to, more: page.more, items };
+            out.push(Output::Send { to: from, bytes: self.respond(Kind::Report, command.order, report) });
+        }
+        Ok(())
+    }
+
+    fn configure(
+        &mut self,
+        from: SocketAddr,
+        bytes: &[u8],
+        sealed: &Sealed<'_>,
+        effects: &mut Vec<interest::Output>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), DatagramError> {
+        let command: Command<Configure> = sealed.open(&self.host_key)?;
+        if !self.counts(from, bytes, &command, out) {
+            return Ok(());
+        }
+        let Configure { channel, revision, part, parts, .. } = command.body;
+        match self.configurations.take(command.body) {
+            Effect::Applied => self.applied(channel, effects),
+            Effect::Released => self.released(channel, effects, out),
+            Effect::Unchanged => {}
+            Effect::Full => {
+                self.counters.channels_full += 1;
+                tracing::warn!(%channel, limit = MAX_CHANNELS, "channel refused: this host carries too many");
+            }
+            Effect::Invalid => {
+                self.counters.configure_invalid += 1;
+                tracing::warn!(%channel, %revision, "configuration dropped: it breaks a rule of P4");
+                return Ok(());
+            }
+        }
+        // A channel that is not carried is in force as released, or not at all.
+        let absent = if parts == 0 { revision } else { Revision::default() };
+        let body = Configured { channel, part, revision, in_force: self.revision(channel).unwrap_or(absent) };
+        out.push(Output::Send { to: from, bytes: self.respond(Kind::Configured, command.order, body) });
+        Ok(())
+    }
+
+    /// Whether a genuine command counts. One that names another boot id is answered by an empty report, from which
+    /// the database server learns this one's.
+    fn counts<B>(
+        &mut self,
+        from: SocketAddr,
+        bytes: &[u8],
+        command: &Command<B>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        if command.host != self.host {
+            self.counters.other_host += 1;
+            return false;
+        }
+        if command.host_boot != self.boot_id {
+            self.counters.other_boot += 1;
+            let answer = self.respond(Kind::Report, command.order, Report::default());
+            if answer.len() <= bytes.len() {
+                out.push(Output::Send { to: from, bytes: answer });
+            } else {
+                self.counters.answers_withheld += 1;
+            }
+            return false;
+        }
+        if command.order <= self.last_order {
+            self.counters.replayed += 1;
+            return false;
+        }
+        if command.order.start != self.last_order.start {
+            tracing::info!(database = %from, start = command.order.start, "database server heard");
+        }
+        self.last_order = command.order;
+        self.counters.commands_heard += 1;
+        true
+    }
+
+    fn respond<B: Serialize>(&self, kind: Kind, order: CommandOrder, body: B) -> Vec<u8> {
+        let response = Response { host: self.host.clone(), host_boot: self.boot_id, order, body };
+        seal(kind, &response, &self.host_key)
+    }
+
+    /// The line of a report about `subject`; `None` when it is gone.
+    fn item(&self, subject: Subject) -> Option<ReportItem> {
+        let channel = subject.channel;
+        let (configuration, state) = (self.configurations.get(channel)?, self.states.get(&channel)?);
+        let Some(address) = subject.destination else {
+            let revision = configuration.revision;
+            return Some(ReportItem::Server { channel, revision, fed: state.fed(), packets: state.packets });
+        };
+        let counted = state.targets.get(&address);
+        Some(ReportItem::Destination {
+            channel,
+            address,
+            sending: self.interest.sending(channel, address),
+            packets: counted.map_or(0, |target| target.packets),
+            fault: counted.and_then(|target| target.fault),
+        })
+    }
+
+    /// A new configuration is in force: stops at once where it assigns another push server, waits for interest where
+    /// it assigns this one.
+    fn applied(&mut self, channel: ChannelId, effects: &mut Vec<interest::Output>) {
+        let Some(configuration) = self.configurations.get(channel) else { return };
+        let state = self.states.entry(channel).or_default();
+        for address in state.known.difference(&configuration.destinations.keys().copied().collect()) {
+            self.interest.unassign(channel, *address, effects);
+            self.report.removed(Subject { channel, destination: Some(*address) });
+            state.targets.remove(address);
+        }
+        for (address, order) in &configuration.destinations {
+            if order.assigned {
+                self.interest.assign(channel, *address);
+            } else {
+                self.interest.unassign(channel, *address, effects);
+            }
+            if !state.known.contains(address) {
+                self.report.changed(Subject { channel, destination: Some(*address) });
+            }
+        }
+        state.known = configuration.destinations.keys().copied().collect();
+        self.report.changed(Subject { channel, destination: None });
+        self.changed_plans.insert(channel);
+        let (revision, destinations) = (configuration.revision, configuration.destinations.len());
+        let assigned = configuration.destinations.values().filter(|order| order.assigned).count();
+        tracing::info!(%channel, %revision, destinations, assigned, "configured");
+    }
+
+    fn released(&mut self, channel: ChannelId, effects: &mut Vec<interest::Output>, out: &mut Vec<Output>) {
+        let state = self.states.remove(&channel).unwrap_or_default();
+        for address in state.known {
+            self.interest.unassign(channel, address, effects);
+            self.report.removed(Subject { channel, destination: Some(address) });
+        }
+        self.report.removed(Subject { channel, destination: None });
+        if let Some(feed) = state.feed {
+            out.push(Output::CloseFeed { channel, feed, refusal: Refusal::NotConfigured(channel) });
+        }
+        out.push(Output::Release { channel });
+        tracing::info!(%channel, "released");
+    }
+
+    fn feed_opened(&mut self, channel: ChannelId, feed: FeedId, peer: &AcquisitionId, out: &mut Vec<Output>) {
+        let Some(state) = self.states.get_mut(&channel) else {
+            self.counters.feeds_refused += 1;
+            out.push(Output::CloseFeed { channel, feed, refusal: Refusal::NotConfigured(channel) });
+            return;
+        };
+        if let Some(older) = state.feed.replace(feed) {
+            self.counters.feeds_replaced += 1;
+            out.push(Output::CloseFeed { channel, feed: older, refusal: Refusal::Replaced });
+        }
+        out.push(Output::AcceptFeed { channel, feed });
+        tracing::info!(%channel, %peer, "feed accepted");
+    }
+
+    fn feed_closed(&mut self, channel: ChannelId, feed: FeedId) {
+        let Some(state) = self.states.get_mut(&channel) else { return };
+        if state.feed == Some(feed) {
+            let was_fed = state.fed();
+            (state.feed, state.flowing) = (None, false);
+            if was_fed {
+                self.report.changed(Subject { channel, destination: None });
+            }
+            tracing::info!(%channel, "feed lost: waiting for the acquisition server");
+        }
+    }
+
+    fn counted(&mut self, counters: ChannelCounters) {
+        let channel = counters.channel;
+        let Some(state) = self.states.get_mut(&channel) else { return };
+        let was_fed = state.fed();
+        (state.packets, state.flowing) = (counters.packets, counters.flowing);
+        if state.fed() != was_fed {
+            self.report.changed(Subject { channel, destination: None });
+            tracing::info!(%channel, flowing = counters.flowing, "packets of the feed");
+        }
+        for target in counters.targets.into_iter().filter(|target| state.known.contains(&target.address)) {
+            let before = state.targets.insert(target.address, target);
+            if before.and_then(|before| before.fault) != target.fault {
+                self.report.changed(Subject { channel, destination: Some(target.address) });
+            }
+        }
+    }
+
+    /// Turns what the interest table wants into outputs: plans first, since announcements follow the packets.
+    fn carry_out(&mut self, effects: Vec<interest::Output>, out: &mut Vec<Output>) {
+        let mut rest = Vec::new();
+        for effect in effects {
+            match effect {
+                interest::Output::Resume { channel, destination } => {
+                    self.switched(channel, destination, "resumed")
+                }
+                interest::Output::Suspend { channel, destination } => {
+                    self.switched(channel, destination, "suspended");
+                }
+                interest::Output::Announce { channel, destination, bytes } => {
+                    rest.push(Output::Announce { channel, destination, bytes });
+                }
+                interest::Output::Answer { to, bytes } => rest.push(Output::Send { to, bytes }),
+            }
+        }
+        for channel in std::mem::take(&mut self.changed_plans) {
+            out.extend(self.plan(channel).map(|plan| Output::Plan { channel, plan: Arc::new(plan) }));
+        }
+        out.append(&mut rest);
+    }
+
+    fn switched(&mut self, channel: ChannelId, destination: IpAddr, what: &str) {
+        self.changed_plans.insert(channel);
+        if self.states.get(&channel).is_some_and(|state| state.known.contains(&destination)) {
+            self.report.changed(Subject { channel, destination: Some(destination) });
+        }
+        tracing::info!(%channel, %destination, "{what}");
+    }
+
+    fn plan(&self, channel: ChannelId) -> Option<Plan> {
+        let configuration = self.configurations.get(channel)?;
+        let sending = |address| configuration.assigned(address) && self.interest.sending(channel, address);
+        let targets =
+            configuration.destinations.values().map(|order| Target::new(order, sending(order.address)));
+        Some(Plan { revision: configuration.revision, port: configuration.port, targets: targets.collect() })
+    }
+}
