@@ -3,3 +3,4 @@
 
 mod judges;
 mod laboratory;
+mod newcomer;
