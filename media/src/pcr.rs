@@ -172,7 +172,7 @@ impl PcrClock {
         let step = (pcr + PCR_MODULUS - anchor.pcr) % PCR_MODULUS;
         let expected = self.interval.map_or(0, |interval| interval.ticks_of(anchor.packets_since));
         let jumped = step > JUMP_TICKS && step.abs_diff(expected) > JUMP_TICKS;
-        let rebased = jumped || announced || std::mem::take(&mut self.rebase_next);
+        let rebased = std::mem::take(&mut self.rebase_next) || jumped || announced;
         if rebased {
             self.rebases += 1;
             self.anchor =
