@@ -16,11 +16,13 @@
 //! database server is away. A link that fails is dropped and retried by itself; nothing else is touched.
 
 pub mod acquisition;
+pub mod capture;
 mod channel;
 mod commands;
 mod database_link;
 pub mod events;
 mod feed;
+pub mod feed_queues;
 mod retry;
 mod timers;
 

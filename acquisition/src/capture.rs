@@ -1,0 +1,504 @@
+//! One channel's data path: transport stream in, RTP packets out, and whether the input delivers.
+//!
+//! ```text
+//! Starting --packets--> Delivering --none for STALL_TIMEOUT--> Failed --packets--> Delivering
+//!     └──none for STALL_TIMEOUT, no MPEG-TS, no programme to be had──────┘
+//! ```
+//!
+//! The transport packets are passed on as they came, all of them and in order. At the start of an input they are held
+//! until its clock and its programmes are known, so that the first RTP packet already has its right time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use media::packet::PacketBytes;
+use media::pcr::{PcrClock, Stamp};
+use media::psi::ProgrammeTable;
+use media::rtp::{Packetizer, PacketizerStart};
+use media::sync::Synchroniser;
+use media::time::MediaTime;
+use media::{Packet, RtpPacket, Sequence};
+use protocols::p1_registration::InputState;
+use protocols::time::Time;
+
+/// Without a packet for this long an input has stalled.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// An input without any PCR for this long gets its RTP timestamps from the packets' arrival.
+pub const PCR_PATIENCE: Duration = Duration::from_secs(1);
+/// An input in which the wanted service has not been found for this long has failed.
+pub const SERVICE_PATIENCE: Duration = Duration::from_secs(3);
+/// Packets held at an input's start; when more come, the oldest is dropped and counted. 1.5 MB.
+pub const MAX_HELD_PACKETS: usize = 8192;
+
+/// The input carries something that this channel cannot be made from: close it. The text says what and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(pub String);
+
+/// The data path of one channel.
+#[derive(Debug)]
+pub struct Capture {
+    synchroniser: Synchroniser,
+    clock: PcrClock,
+    packetizer: Packetizer,
+    ssrc: u32,
+    service: Option<Service>,
+    held: VecDeque<PacketBytes>,
+    /// When the first packet of this input came.
+    begun: Option<Time>,
+    released: bool,
+    by_arrival: bool,
+    quiet_since: Time,
+    strange: Option<String>,
+    state: InputState,
+    counters: Counters,
+}
+
+/// The service that is wanted, and what this input is known to carry.
+#[derive(Debug)]
+struct Service {
+    wanted: u16,
+    table: ProgrammeTable,
+}
+
+/// What a capture counts, from the channel's beginning on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Transport packets passed on.
+    pub transport_packets: u64,
+    /// RTP packets made.
+    pub rtp_packets: u64,
+    /// Transport packets dropped at an input's start because too many were held.
+    pub dropped_packets: u64,
+    /// Bytes that belonged to no transport packet.
+    pub skipped_bytes: u64,
+}
+
+impl Capture {
+    /// A data path whose RTP packets begin with the numbers that `random` draws; none is open.
+    pub fn new(random: &mut fastrand::Rng) -> Self {
+        let start = PacketizerStart {
+            ssrc: random.u32(..),
+            sequence: Sequence(random.u16(..)),
+            timestamp_offset_90k: random.u32(..),
+        };
+        Self {
+            synchroniser: Synchroniser::new(),
+            clock: PcrClock::automatic(),
+            packetizer: Packetizer::new(start),
+            ssrc: start.ssrc,
+            service: None,
+            held: VecDeque::new(),
+            begun: None,
+            released: false,
+            by_arrival: false,
+            quiet_since: Time::ZERO,
+            strange: None,
+            state: InputState::Starting,
+            counters: Counters::default(),
+        }
+    }
+
+    /// An input was opened: forgets what is left of the one before, save sequence numbers, SSRC and timeline.
+    pub fn opened(&mut self, now: Time, service: Option<u16>) {
+        self.counters.skipped_bytes = self.counters().skipped_bytes;
+        self.synchroniser = Synchroniser::new();
+        self.clock.interrupt();
+        self.service = service.map(|wanted| Service { wanted, table: ProgrammeTable::new() });
+        self.held.clear();
+        self.begun = None;
+        self.released = false;
+        self.by_arrival = false;
+        self.strange = None;
+        self.quiet_since = now;
+        self.state = InputState::Starting;
+    }
+
+    /// The input closed: the packets still held of it go out.
+    pub fn closed(&mut self, out: &mut Vec<RtpPacket>) {
+        self.flush(out);
+    }
+
+    /// Takes bytes of a stream, however chunked, and appends the RTP packets that they complete.
+    pub fn bytes(&mut self, now: Time, bytes: &[u8], out: &mut Vec<RtpPacket>) -> Result<(), Unusable> {
+        let mut found = Vec::new();
+        let result = self.synchroniser.push(bytes, |packet| found.push(*packet));
+        if let Err(no_stream) = result {
+            self.strange = Some(no_stream.to_string());
+            if self.state != InputState::Delivering {
+                self.fail(no_stream.to_string());
+            }
+        }
+        self.packets(now, &found, out)
+    }
+
+    /// Takes whole transport packets and appends the RTP packets that they complete.
+    pub fn packets(
+        &mut self,
+        now: Time,
+        packets: &[PacketBytes],
+        out: &mut Vec<RtpPacket>,
+    ) -> Result<(), Unusable> {
+        for bytes in packets {
+            self.packet(now, bytes, out)?;
+        }
+        Ok(())
+    }
+
+    /// Something came that is no transport stream; `what` explains a stall that follows.
+    pub fn strange(&mut self, what: &str) {
+        if self.strange.as_deref() != Some(what) {
+            self.strange = Some(what.to_owned());
+        }
+    }
+
+    /// When [`Capture::tick`] is due.
+    pub fn deadline(&self) -> Option<Time> {
+        let flush = self.packetizer.deadline().map(|at| Time::ZERO + at);
+        let stall = self.watches_for_stall().then(|| self.quiet_since + STALL_TIMEOUT);
+        flush.into_iter().chain(stall).min()
+    }
+
+    /// Sends what has waited long enough, notices a stall.
+    pub fn tick(&mut self, now: Time, out: &mut Vec<RtpPacket>) {
+        if self.packetizer.deadline().is_some_and(|at| Time::ZERO + at <= now) {
+            self.flush(out);
+        }
+        if self.watches_for_stall() && now >= self.quiet_since + STALL_TIMEOUT {
+            let seconds = STALL_TIMEOUT.as_secs();
+            let text = match &self.strange {
+                Some(strange) => format!("no packets for {seconds} s; {strange}"),
+                None => format!("no packets for {seconds} s"),
+            };
+            self.fail(text);
+        }
+    }
+
+    /// Whether the input delivers.
+    pub fn state(&self) -> &InputState {
+        &self.state
+    }
+
+    /// The synchronisation source of all packets.
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        let skipped_bytes = self.counters.skipped_bytes + self.synchroniser.skipped_bytes();
+        Counters { skipped_bytes, ..self.counters }
+    }
+
+    /// Bitrate of the transport stream over the last second; 0 while the input does not deliver.
+    pub fn rate_bps(&self) -> u64 {
+        if self.state == InputState::Delivering { self.clock.bitrate_bps().unwrap_or(0) } else { 0 }
+    }
+
+    fn packet(&mut self, now: Time, bytes: &PacketBytes, out: &mut Vec<RtpPacket>) -> Result<(), Unusable> {
+        let Ok(packet) = Packet::parse(bytes) else { return Ok(()) };
+        let begun = *self.begun.get_or_insert(now);
+        self.quiet_since = now;
+        let stamp = self.clock.stamp(packet);
+        let service_found = match &mut self.service {
+            Some(service) => service.find(packet, now.since(begun))?,
+            None => true,
+        };
+        if self.released {
+            let stamp = self.timed(now, stamp);
+            self.emit(now, bytes, stamp, out);
+            return Ok(());
+        }
+        if self.held.len() == MAX_HELD_PACKETS {
+            self.held.pop_front();
+            self.counters.dropped_packets += 1;
+        }
+        self.held.push_back(*bytes);
+        let timed = stamp.is_some() || now.since(begun) >= PCR_PATIENCE;
+        if timed && service_found {
+            self.release(now, stamp, out);
+        }
+        Ok(())
+    }
+
+    /// The time of the first PCR is the time of all that was held before it.
+    fn release(&mut self, now: Time, stamp: Option<Stamp>, out: &mut Vec<RtpPacket>) {
+        self.released = true;
+        let mut stamp = self.timed(now, stamp);
+        for bytes in std::mem::take(&mut self.held) {
+            self.emit(now, &bytes, stamp, out);
+            stamp.rebased = false;
+        }
+    }
+
+    /// The packet's time; by arrival as long as the input has shown no PCR.
+    fn timed(&mut self, now: Time, stamp: Option<Stamp>) -> Stamp {
+        let was_by_arrival = std::mem::replace(&mut self.by_arrival, stamp.is_none());
+        match stamp {
+            Some(stamp) => Stamp { rebased: stamp.rebased || was_by_arrival, ..stamp },
+            None => Stamp { time: MediaTime::default() + now.since_origin(), rebased: false },
+        }
+    }
+
+    fn emit(&mut self, now: Time, bytes: &PacketBytes, stamp: Stamp, out: &mut Vec<RtpPacket>) {
+        self.counters.transport_packets += 1;
+        if let Some(packet) = self.packetizer.push(now.since_origin(), bytes, stamp) {
+            self.counters.rtp_packets += 1;
+            out.push(packet);
+        }
+        if self.state != InputState::Delivering {
+            self.state = InputState::Delivering;
+            self.strange = None;
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<RtpPacket>) {
+        if let Some(packet) = self.packetizer.flush() {
+            self.counters.rtp_packets += 1;
+            out.push(packet);
+        }
+    }
+
+    fn fail(&mut self, cause: String) {
+        self.state = InputState::Failed { cause };
+    }
+
+    fn watches_for_stall(&self) -> bool {
+        !matches!(self.state, InputState::Failed { .. })
+    }
+}
+
+impl Service {
+    /// Takes the next packet; whether the input is known to carry the wanted service and no other. This version passes
+    /// whole inputs on: one that carries others beside it would be sent whole.
+    fn find(&mut self, packet: Packet<'_>, waited: Duration) -> Result<bool, Unusable> {
+        self.table.push(packet);
+        let wanted = self.wanted;
+        let there: Vec<u16> = self.table.programmes().keys().copied().collect();
+        match there[..] {
+            [] if waited < SERVICE_PATIENCE => Ok(false),
+            [] => {
+                Err(Unusable(format!("no programme association table, so service {wanted} cannot be found")))
+            }
+            [only] if only == wanted => Ok(true),
+            [only] => Err(Unusable(format!(
+                "carries service {only}, not {wanted}: correct `service` or leave it out"
+            ))),
+            _ => Err(Unusable(format!(
+                "carries {} services ({there:?}), and this version takes inputs of one: select service {wanted} before, \
+                 for example in an `exec:` input",
+                there.len()
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media::packet::{NULL_PACKET, PACKET_BYTES};
+    use media::reassembly::{Limits, Output, Reassembly};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CLIP: &[u8] = include_bytes!("../testcard/clip.ts");
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn clip() -> &'static [PacketBytes] {
+        CLIP.as_chunks().0
+    }
+
+    fn capture() -> Capture {
+        Capture::new(&mut fastrand::Rng::with_seed(1))
+    }
+
+    /// The transport stream that a receiver of `packets` has.
+    fn received(packets: &[RtpPacket]) -> Vec<u8> {
+        let mut reassembly = Reassembly::new(Limits::default());
+        let mut out = Vec::new();
+        for packet in packets {
+            reassembly.packet(Duration::ZERO, packet, &mut out);
+        }
+        out.iter()
+            .flat_map(|output| match output {
+                Output::Packet { packet, .. } => packet.payload().to_vec(),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn failed(cause: &str) -> InputState {
+        InputState::Failed { cause: cause.into() }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn what_comes_out_is_what_went_in(cuts in proptest::collection::vec(1usize..3000, 1..200), nulls in 0usize..50) {
+            let mut stream = CLIP[..200 * PACKET_BYTES].to_vec();
+            for n in 0..nulls {
+                let at = n * 3 * PACKET_BYTES;
+                stream.splice(at..at, NULL_PACKET);
+            }
+            let mut capture = capture();
+            capture.opened(Time::ZERO, None);
+            let (mut rest, mut out) = (&stream[..], Vec::new());
+            for (ms, cut) in (0..).zip(cuts.iter().cycle()) {
+                let (chunk, after) = rest.split_at(rest.len().min(*cut));
+                capture.bytes(Time::from_ms(ms), chunk, &mut out).unwrap();
+                rest = after;
+                if rest.is_empty() { break }
+                if capture.deadline().is_some_and(|at| at <= Time::from_ms(ms)) {
+                    capture.tick(Time::from_ms(ms), &mut out);
+                }
+            }
+            capture.closed(&mut out);
+            prop_assert!(received(&out) == stream);
+            prop_assert_eq!(capture.counters().transport_packets, (200 + nulls) as u64);
+        }
+
+        #[test]
+        fn no_bytes_panic(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..600), 0..40), service in proptest::option::of(any::<u16>())) {
+            let mut capture = capture();
+            capture.opened(Time::ZERO, service);
+            for (ms, mut chunk) in (0..).zip(chunks) {
+                chunk.iter_mut().step_by(PACKET_BYTES).for_each(|byte| *byte = 0x47);
+                let mut out = Vec::new();
+                let _ = capture.bytes(Time::from_ms(ms * 100), &chunk, &mut out);
+                capture.tick(Time::from_ms(ms * 100), &mut out);
+            }
+        }
+    }
+
+    #[test]
+    fn packets_before_the_first_pcr_wait_for_its_time() {
+        let first_pcr =
+            clip().iter().position(|bytes| Packet::parse(bytes).unwrap().pcr().is_some()).unwrap();
+        let null_packets = [NULL_PACKET; 20];
+        let (mut capture, mut out) = (capture(), Vec::new());
+        capture.opened(Time::ZERO, None);
+        capture.packets(Time::ZERO, &null_packets, &mut out).unwrap();
+        assert_eq!((out.len(), capture.state()), (0, &InputState::Starting));
+        capture.packets(Time::ZERO, &clip()[..=first_pcr], &mut out).unwrap();
+        assert!(out.len() >= 2);
+        assert_eq!(out[0].header().timestamp_90k, out[1].header().timestamp_90k);
+        assert_eq!(capture.state(), &InputState::Delivering);
+    }
+
+    #[test]
+    fn a_stream_without_pcr_goes_out_by_arrival() {
+        let (mut capture, mut out) = (capture(), Vec::new());
+        capture.opened(Time::ZERO, None);
+        for ms in (0..1500).step_by(10) {
+            capture.packets(Time::from_ms(ms), &[NULL_PACKET], &mut out).unwrap();
+        }
+        let last = out.last().unwrap().header();
+        let before = out[out.len() - 2].header();
+        assert_eq!(last.timestamp_90k.wrapping_sub(before.timestamp_90k), 70 * 90);
+    }
+
+    #[test]
+    fn what_is_held_goes_out_when_its_time_is_over() {
+        let (mut capture, mut out) = (capture(), Vec::new());
+        capture.opened(Time::ZERO, None);
+        capture.packets(Time::ZERO, &clip()[..10], &mut out).unwrap();
+        let before = out.len();
+        let at = capture.deadline().unwrap();
+        assert!(at <= Time::from_ms(100));
+        capture.tick(at, &mut out);
+        assert_eq!(out.len(), before + 1);
+        assert_eq!(received(&out), CLIP[..10 * PACKET_BYTES]);
+        assert_eq!(capture.deadline(), Some(Time::ZERO + STALL_TIMEOUT));
+    }
+
+    #[test]
+    fn an_input_that_brings_nothing_or_stops_has_stalled_and_may_come_back() {
+        let (mut capture, mut out) = (capture(), Vec::new());
+        capture.opened(Time::from_ms(500), None);
+        assert_eq!(capture.deadline(), Some(Time::from_ms(2500)));
+        capture.tick(Time::from_ms(2500), &mut out);
+        assert_eq!(capture.state(), &failed("no packets for 2 s"));
+        capture.packets(Time::from_ms(9000), &clip()[..100], &mut out).unwrap();
+        assert_eq!(capture.state(), &InputState::Delivering);
+        capture.tick(Time::from_ms(10_999), &mut out);
+        assert_eq!(capture.state(), &InputState::Delivering);
+        capture.tick(Time::from_ms(11_000), &mut out);
+        assert_eq!(capture.state(), &failed("no packets for 2 s"));
+        assert_eq!(capture.deadline(), None);
+    }
+
+    #[test]
+    fn what_is_no_transport_stream_is_called_so() {
+        let (mut capture, mut out) = (capture(), Vec::new());
+        capture.opened(Time::ZERO, None);
+        capture.bytes(Time::ZERO, &vec![b'x'; 70_000], &mut out).unwrap();
+        let InputState::Failed { cause } = capture.state() else { panic!("{:?}", capture.state()) };
+        assert!(cause.starts_with("no MPEG-TS"), "{cause}");
+        capture.opened(Time::ZERO, None);
+        capture.strange("datagrams of 7 bytes arrive, which are no MPEG-TS");
+        capture.tick(Time::from_ms(2000), &mut out);
+        assert_eq!(
+            capture.state(),
+            &failed("no packets for 2 s; datagrams of 7 bytes arrive, which are no MPEG-TS")
+        );
+    }
+
+    #[test]
+    fn sequence_numbers_and_time_go_on_over_a_restart_of_the_input() {
+        let (mut capture, mut out) = (capture(), Vec::new());
+        capture.opened(Time::ZERO, None);
+        capture.packets(Time::ZERO, &clip()[..703], &mut out).unwrap();
+        capture.closed(&mut out);
+        let restarted_at = out.len();
+        capture.opened(Time::ZERO + SECOND, None);
+        assert_eq!(capture.state(), &InputState::Starting);
+        capture.packets(Time::ZERO + SECOND, &clip()[..700], &mut out).unwrap();
+        for pair in out.windows(2) {
+            let (a, b) = (pair[0].header(), pair[1].header());
+            assert_eq!(b.sequence, a.sequence.next());
+            assert!(b.timestamp_90k.wrapping_sub(a.timestamp_90k) < 45_000, "time never steps back");
+        }
+        let marked: Vec<usize> = (0..out.len()).filter(|&n| out[n].header().marker).collect();
+        assert_eq!(marked.len(), 1);
+        assert!(marked[0] >= restarted_at, "{marked:?} {restarted_at}");
+    }
+
+    #[test]
+    fn a_wanted_service_is_passed_when_it_is_the_only_one() {
+        let (mut capture, mut out) = (capture(), Vec::new());
+        capture.opened(Time::ZERO, Some(1));
+        capture.packets(Time::ZERO, &clip()[..140], &mut out).unwrap();
+        assert_eq!(received(&out), CLIP[..140 * PACKET_BYTES]);
+    }
+
+    #[test]
+    fn another_service_or_several_are_refused_with_what_to_do() {
+        let (mut capture, mut out) = (capture(), Vec::new());
+        capture.opened(Time::ZERO, Some(7));
+        let error = capture.packets(Time::ZERO, &clip()[..140], &mut out).unwrap_err();
+        assert_eq!(error.to_string(), "carries service 1, not 7: correct `service` or leave it out");
+        assert!(out.is_empty());
+
+        capture.opened(Time::ZERO, Some(2));
+        let error = capture.packets(Time::ZERO, &[pat(&[1, 2])], &mut out).unwrap_err();
+        assert!(error.to_string().starts_with("carries 2 services ([1, 2])"), "{error}");
+
+        capture.opened(Time::ZERO, Some(2));
+        capture.packets(Time::ZERO, &[NULL_PACKET], &mut out).unwrap();
+        assert!(capture.packets(Time::ZERO + SERVICE_PATIENCE, &[NULL_PACKET], &mut out).is_err());
+    }
+
+    /// A PAT with these services, on PMT PIDs from 0x100 on.
+    fn pat(services: &[u16]) -> PacketBytes {
+        let mut section = vec![0, 0xb0, u8::try_from(9 + 4 * services.len()).unwrap(), 0, 1, 0xc1, 0, 0];
+        for (pid, service) in (0x100u16..).zip(services) {
+            section.extend(service.to_be_bytes());
+            section.extend((0xe000 | pid).to_be_bytes());
+        }
+        section.extend(media::psi::crc32(&section).to_be_bytes());
+        let mut bytes = [0xff; PACKET_BYTES];
+        bytes[..5].copy_from_slice(&[0x47, 0x40, 0, 0x10, 0]);
+        bytes[5..5 + section.len()].copy_from_slice(&section);
+        bytes
+    }
+}
