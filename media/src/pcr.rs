@@ -314,14 +314,45 @@ mod tests {
         assert_eq!(clock.pid(), Some(0x200));
     }
 
+    #[test]
+    fn a_promise_of_the_last_interval_that_fails_is_waited_out_not_taken_back() {
+        let mut clock = PcrClock::automatic();
+        group(&mut clock, 0);
+        group(&mut clock, 40 * MS);
+        // The rate triples: thirty packets until the next PCR instead of ten.
+        let ahead =
+            (0..29).map(|n| stamp(&mut clock, &packet(0x100, n & 15, None, 0)).unwrap()).last().unwrap();
+        assert_eq!(ahead.time.ticks(), 40 * MS + (9 + 29) * 4 * MS);
+        let after = stamp(&mut clock, &packet(0x100, 0, Some(80 * MS), 0)).unwrap();
+        assert_eq!(after, Stamp { time: ahead.time, rebased: false });
+    }
+
+    #[test]
+    fn time_stops_half_a_second_after_the_last_pcr() {
+        let mut clock = PcrClock::automatic();
+        group(&mut clock, 0);
+        group(&mut clock, 40 * MS);
+        let ahead =
+            (0..1000u16).filter_map(|_| stamp(&mut clock, &packet(0x100, 0, None, 0))).last().unwrap();
+        assert_eq!(ahead.time.ticks(), 40 * MS + JUMP_TICKS);
+    }
+
     proptest! {
         #[test]
-        fn time_never_steps_back_nor_leaps(pcrs in proptest::collection::vec(0..PCR_MODULUS, 1..60)) {
+        fn time_never_steps_back_nor_leaps(
+            first in 0..PCR_MODULUS,
+            steps in proptest::collection::vec((0..700 * MS, 0u8..30, proptest::bool::weighted(0.05)), 1..60),
+        ) {
             let mut clock = PcrClock::automatic();
-            let stamps: Vec<_> = pcrs.iter().flat_map(|&pcr| group(&mut clock, pcr)).collect();
+            let (mut pcr, mut stamps) = (first, Vec::new());
+            for (step, packets, jumps) in steps {
+                pcr = (pcr + if jumps { step * 100_000 } else { step }) % PCR_MODULUS;
+                stamps.extend(stamp(&mut clock, &packet(0x100, 0, Some(pcr), 0)));
+                stamps.extend((0..packets).filter_map(|_| stamp(&mut clock, &packet(0x100, 0, None, 0))));
+            }
             for pair in stamps.windows(2) {
                 prop_assert!(pair[0].time <= pair[1].time);
-                prop_assert!(pair[1].time.ticks() - pair[0].time.ticks() <= 2 * JUMP_TICKS);
+                prop_assert!(pair[1].time.ticks() - pair[0].time.ticks() <= 700 * MS);
             }
         }
     }

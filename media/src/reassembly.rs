@@ -66,7 +66,7 @@ pub enum Output {
     Reset,
 }
 
-/// What happened so far. `received = delivered + duplicates + late + on probation + held`, save for `foreign`.
+/// What happened so far. `received` is `delivered`, `duplicates`, `late` and `strays`, and what is held or on probation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// RTP packets taken in.
