@@ -32,7 +32,7 @@ impl Topology {
     }
 }
 
-/// Every field as text behind its length, so that no two contents make the same bytes.
+/// Every field as text behind its length, lists of numbers behind theirs, so that no two contents make the same bytes.
 #[derive(Default)]
 struct Digest {
     hasher: blake3::Hasher,
@@ -44,8 +44,9 @@ impl Digest {
         let PushHost { id, address, feed_port, control_port, channels, destinations, record } = host;
         let record = record.map_or_else(String::new, |record| record.keep.as_secs().to_string());
         self.fields("push_server", &[id, address, feed_port, control_port, &record]);
+        self.field(&channels.len());
         for channel in channels {
-            self.fields("carries", &[channel]);
+            self.hasher.update(&channel.0.to_le_bytes());
         }
         for super::Destination { address, kind, interface, ttl, dscp, network } in destinations {
             let interface = interface.as_ref().map_or_else(String::new, ToString::to_string);

@@ -82,7 +82,7 @@ impl Networks {
         }
         self.known.insert(network.clone(), prefixes);
         if self.known.len() == MAX_NETWORKS + 1 {
-            let what = "or more networks (different `serves`)";
+            let what = "networks (different `serves`)";
             let kind = FaultKind::TooMany { what, found: self.known.len(), limit: MAX_NETWORKS };
             findings.fault(draft.span.clone(), kind);
         }
