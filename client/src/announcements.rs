@@ -81,3 +81,61 @@ impl AnnouncementFilter {
         self.last.insert(boot_id, time);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocols::authority::ClusterKey;
+
+    const CHANNEL: ChannelId = ChannelId(1);
+
+    fn key() -> MacKey {
+        ClusterKey::new([7; 32]).announce_key(CHANNEL)
+    }
+
+    fn said(boot_id: u64, time: u64) -> Announcement {
+        let held_for = Duration::from_secs(4);
+        Announcement { channel: CHANNEL, held_for, boot_id: BootId(boot_id), time: ClusterTime(time) }
+    }
+
+    fn hears(filter: &mut AnnouncementFilter, announcement: Announcement, clock: u64) -> bool {
+        let bytes = announcement.seal(&key());
+        filter.open(&bytes, CHANNEL, &key(), Some(ClusterTime(clock))).is_some()
+    }
+
+    #[test]
+    fn each_announcement_counts_once_and_only_in_order() {
+        let mut filter = AnnouncementFilter::default();
+        assert!(hears(&mut filter, said(1, 1_000), 1_000));
+        assert!(!hears(&mut filter, said(1, 1_000), 1_010));
+        assert!(!hears(&mut filter, said(1, 900), 1_010));
+        assert!(hears(&mut filter, said(2, 900), 1_010), "another host has its own order");
+        assert_eq!(filter.counters(), Counters { heard: 2, replays: 2, ..Counters::default() });
+    }
+
+    #[test]
+    fn a_recording_of_a_host_that_is_gone_does_not_count() {
+        let mut filter = AnnouncementFilter::default();
+        assert!(!hears(&mut filter, said(1, 1_000), 11_001));
+        assert_eq!(filter.counters().replays, 1);
+    }
+
+    #[test]
+    fn forged_and_foreign_ones_are_counted_apart() {
+        let mut filter = AnnouncementFilter::default();
+        let forged = said(1, 1).seal(&ClusterKey::new([8; 32]).announce_key(CHANNEL));
+        assert_eq!(filter.open(&forged, CHANNEL, &key(), None), None);
+        let foreign = Announcement { channel: ChannelId(2), ..said(1, 1) }.seal(&key());
+        assert_eq!(filter.open(&foreign, CHANNEL, &key(), None), None);
+        assert_eq!(filter.counters(), Counters { bad_tags: 1, wrong_channel: 1, ..Counters::default() });
+    }
+
+    #[test]
+    fn no_more_hosts_are_remembered_than_the_limit() {
+        let mut filter = AnnouncementFilter::default();
+        for host in 0..100 {
+            assert!(hears(&mut filter, said(host, 1_000 + host), 1_000));
+        }
+        assert_eq!(filter.last.len(), BOOT_IDS_MAX);
+    }
+}

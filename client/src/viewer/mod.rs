@@ -364,3 +364,6 @@ impl Watched {
         earliest(ask, earliest(cache, reception))
     }
 }
+
+#[cfg(test)]
+mod tests;
