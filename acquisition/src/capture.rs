@@ -15,7 +15,6 @@ use media::packet::PacketBytes;
 use media::pcr::{PcrClock, Stamp};
 use media::psi::ProgrammeTable;
 use media::rtp::{Packetizer, PacketizerStart};
-use media::sync::Synchroniser;
 use media::time::MediaTime;
 use media::{Packet, RtpPacket, Sequence};
 use protocols::p1_registration::InputState;
@@ -38,7 +37,6 @@ pub struct Unusable(pub String);
 /// The data path of one channel.
 #[derive(Debug)]
 pub struct Capture {
-    synchroniser: Synchroniser,
     clock: PcrClock,
     packetizer: Packetizer,
     ssrc: u32,
@@ -70,8 +68,6 @@ pub struct Counters {
     pub rtp_packets: u64,
     /// Transport packets dropped at an input's start because too many were held.
     pub dropped_packets: u64,
-    /// Bytes that belonged to no transport packet.
-    pub skipped_bytes: u64,
 }
 
 impl Capture {
@@ -83,7 +79,6 @@ impl Capture {
             timestamp_offset_90k: random.u32(..),
         };
         Self {
-            synchroniser: Synchroniser::new(),
             clock: PcrClock::automatic(),
             packetizer: Packetizer::new(start),
             ssrc: start.ssrc,
@@ -101,8 +96,6 @@ impl Capture {
 
     /// An input was opened: forgets what is left of the one before, save sequence numbers, SSRC and timeline.
     pub fn opened(&mut self, now: Time, service: Option<u16>) {
-        self.counters.skipped_bytes = self.counters().skipped_bytes;
-        self.synchroniser = Synchroniser::new();
         self.clock.interrupt();
         self.service = service.map(|wanted| Service { wanted, table: ProgrammeTable::new() });
         self.held.clear();
@@ -117,19 +110,6 @@ impl Capture {
     /// The input closed: the packets still held of it go out.
     pub fn closed(&mut self, out: &mut Vec<RtpPacket>) {
         self.flush(out);
-    }
-
-    /// Takes bytes of a stream, however chunked, and appends the RTP packets that they complete.
-    pub fn bytes(&mut self, now: Time, bytes: &[u8], out: &mut Vec<RtpPacket>) -> Result<(), Unusable> {
-        let mut found = Vec::new();
-        let result = self.synchroniser.push(bytes, |packet| found.push(*packet));
-        if let Err(no_stream) = result {
-            self.strange = Some(no_stream.to_string());
-            if self.state != InputState::Delivering {
-                self.fail(no_stream.to_string());
-            }
-        }
-        self.packets(now, &found, out)
     }
 
     /// Takes whole transport packets and appends the RTP packets that they complete.
@@ -186,8 +166,7 @@ impl Capture {
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        let skipped_bytes = self.counters.skipped_bytes + self.synchroniser.skipped_bytes();
-        Counters { skipped_bytes, ..self.counters }
+        self.counters
     }
 
     /// Bitrate of the transport stream over the last second; 0 while the input does not deliver.
@@ -297,6 +276,7 @@ impl Service {
 mod tests {
     use media::packet::{NULL_PACKET, PACKET_BYTES};
     use media::reassembly::{Limits, Output, Reassembly};
+    use media::sync::Synchroniser;
     use proptest::prelude::*;
 
     use super::*;
@@ -342,10 +322,12 @@ mod tests {
             }
             let mut capture = capture();
             capture.opened(Time::ZERO, None);
-            let (mut rest, mut out) = (&stream[..], Vec::new());
+            let (mut rest, mut out, mut synchroniser) = (&stream[..], Vec::new(), Synchroniser::new());
             for (ms, cut) in (0..).zip(cuts.iter().cycle()) {
                 let (chunk, after) = rest.split_at(rest.len().min(*cut));
-                capture.bytes(Time::from_ms(ms), chunk, &mut out).unwrap();
+                let mut packets = Vec::new();
+                synchroniser.push(chunk, |packet| packets.push(*packet)).unwrap();
+                capture.packets(Time::from_ms(ms), &packets, &mut out).unwrap();
                 rest = after;
                 if rest.is_empty() { break }
                 if capture.deadline().is_some_and(|at| at <= Time::from_ms(ms)) {
@@ -358,13 +340,13 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..600), 0..40), service in proptest::option::of(any::<u16>())) {
+        fn no_packets_panic(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..900), 0..40), service in proptest::option::of(any::<u16>())) {
             let mut capture = capture();
             capture.opened(Time::ZERO, service);
             for (ms, mut chunk) in (0..).zip(chunks) {
                 chunk.iter_mut().step_by(PACKET_BYTES).for_each(|byte| *byte = 0x47);
                 let mut out = Vec::new();
-                let _ = capture.bytes(Time::from_ms(ms * 100), &chunk, &mut out);
+                let _ = capture.packets(Time::from_ms(ms * 100), chunk.as_chunks().0, &mut out);
                 capture.tick(Time::from_ms(ms * 100), &mut out);
             }
         }
@@ -428,12 +410,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_transport_stream_is_called_so() {
+    fn a_stall_is_explained_by_what_came_instead() {
         let (mut capture, mut out) = (capture(), Vec::new());
-        capture.opened(Time::ZERO, None);
-        capture.bytes(Time::ZERO, &vec![b'x'; 70_000], &mut out).unwrap();
-        let InputState::Failed { cause } = capture.state() else { panic!("{:?}", capture.state()) };
-        assert!(cause.starts_with("no MPEG-TS"), "{cause}");
         capture.opened(Time::ZERO, None);
         capture.strange("datagrams of 7 bytes arrive, which are no MPEG-TS");
         capture.tick(Time::from_ms(2000), &mut out);

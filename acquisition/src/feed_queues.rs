@@ -21,28 +21,36 @@ pub struct FeedQueues {
     packets: VecDeque<(Time, RtpPacket)>,
     /// Number of the packet at the front.
     front: u64,
-    /// Per connected feed: the number of the packet that it takes next.
-    places: BTreeMap<HostId, u64>,
+    places: BTreeMap<FeedPlace, Place>,
+    last_place: u64,
     dropped_packets: BTreeMap<HostId, u64>,
 }
 
+/// One connection's place in the queues. A connection that follows another to the same host has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FeedPlace(u64);
+
+#[derive(Debug)]
+struct Place {
+    host: HostId,
+    /// Number of the packet to be taken next.
+    next: u64,
+}
+
 impl FeedQueues {
-    /// Begins a queue for `host` at the live edge; one that it had is emptied.
-    pub fn attach(&mut self, host: &HostId) {
-        self.places.insert(host.clone(), self.end());
+    /// Begins a queue for a connection to `host`, at the live edge.
+    pub fn attach(&mut self, host: &HostId) -> FeedPlace {
+        self.last_place += 1;
+        let place = FeedPlace(self.last_place);
+        self.places.insert(place, Place { host: host.clone(), next: self.end() });
         self.trim();
+        place
     }
 
-    /// Ends `host`'s queue. Its counter stays.
-    pub fn detach(&mut self, host: &HostId) {
-        self.places.remove(host);
+    /// Ends that queue. The host's counter stays.
+    pub fn detach(&mut self, place: FeedPlace) {
+        self.places.remove(&place);
         self.trim();
-    }
-
-    /// Forgets `host` and its counter.
-    pub fn forget(&mut self, host: &HostId) {
-        self.detach(host);
-        self.dropped_packets.remove(host);
     }
 
     /// Queues `packet` for all; drops what has become too old or too much.
@@ -57,27 +65,27 @@ impl FeedQueues {
             return;
         }
         let keep_from = self.front + drop as u64;
-        for (host, place) in &mut self.places {
-            let lost = keep_from.saturating_sub(*place);
+        for place in self.places.values_mut() {
+            let lost = keep_from.saturating_sub(place.next);
             if lost > 0 {
-                *place = keep_from;
-                *self.dropped_packets.entry(host.clone()).or_default() += lost;
+                place.next = keep_from;
+                *self.dropped_packets.entry(place.host.clone()).or_default() += lost;
             }
         }
         self.trim();
     }
 
-    /// Appends up to `max` packets for `host` to `out`, each framed as RFC 4571 says; answers how many.
-    pub fn take_framed(&mut self, host: &HostId, max: usize, out: &mut Vec<u8>) -> usize {
-        let Some(place) = self.places.get_mut(host) else { return 0 };
-        let skip = usize::try_from(*place - self.front).unwrap_or(usize::MAX);
+    /// Appends up to `max` packets to `out`, each framed as RFC 4571 says; answers how many.
+    pub fn take_framed(&mut self, place: FeedPlace, max: usize, out: &mut Vec<u8>) -> usize {
+        let Some(place) = self.places.get_mut(&place) else { return 0 };
+        let skip = usize::try_from(place.next - self.front).unwrap_or(usize::MAX);
         let mut taken = 0;
         for (_, packet) in self.packets.iter().skip(skip).take(max) {
             out.extend_from_slice(&length_prefix(packet.as_bytes()));
             out.extend_from_slice(packet.as_bytes());
             taken += 1;
         }
-        *place += taken as u64;
+        place.next += taken as u64;
         self.trim();
         taken
     }
@@ -98,7 +106,7 @@ impl FeedQueues {
 
     /// Lets go of what every feed has taken.
     fn trim(&mut self) {
-        let needed_from = self.places.values().copied().min().unwrap_or(self.end());
+        let needed_from = self.places.values().map(|place| place.next).min().unwrap_or(self.end());
         let done = usize::try_from(needed_from - self.front).unwrap_or(usize::MAX);
         self.packets.drain(..done);
         self.front = needed_from;
@@ -121,10 +129,10 @@ mod tests {
         ("fast".parse().unwrap(), "slow".parse().unwrap())
     }
 
-    /// Sequence numbers of up to `max` packets for `host`.
-    fn take(queues: &mut FeedQueues, host: &HostId, max: usize) -> Vec<u16> {
+    /// Sequence numbers of up to `max` packets.
+    fn take(queues: &mut FeedQueues, place: FeedPlace, max: usize) -> Vec<u16> {
         let mut framed = Vec::new();
-        let taken = queues.take_framed(host, max, &mut framed);
+        let taken = queues.take_framed(place, max, &mut framed);
         let sequences: Vec<u16> =
             framed.chunks(202).map(|frame| u16::from_be_bytes([frame[4], frame[5]])).collect();
         assert_eq!(sequences.len(), taken);
@@ -136,28 +144,28 @@ mod tests {
     fn a_slow_feed_loses_its_oldest_packets_and_the_fast_one_none() {
         let (fast, slow) = hosts();
         let mut queues = FeedQueues::default();
-        queues.attach(&fast);
-        queues.attach(&slow);
+        let fast_place = queues.attach(&fast);
+        let slow_place = queues.attach(&slow);
         let mut got = Vec::new();
         for n in 0..5000 {
             queues.push(Time::ZERO, packet(n));
-            got.extend(take(&mut queues, &fast, 32));
+            got.extend(take(&mut queues, fast_place, 32));
         }
         assert_eq!(got, (0..5000).collect::<Vec<_>>());
         assert_eq!(queues.held_packets(), MAX_PACKETS);
         assert_eq!(queues.dropped_packets(), &[(slow.clone(), 5000 - MAX_PACKETS as u64)].into());
-        assert_eq!(take(&mut queues, &slow, 2), [904, 905]);
+        assert_eq!(take(&mut queues, slow_place, 2), [904, 905]);
     }
 
     #[test]
     fn packets_that_nobody_took_for_four_seconds_are_dropped() {
         let (fast, slow) = hosts();
         let mut queues = FeedQueues::default();
-        queues.attach(&slow);
+        let place = queues.attach(&slow);
         queues.push(Time::ZERO, packet(1));
         queues.push(Time::from_ms(3000), packet(2));
         queues.push(Time::from_ms(4001), packet(3));
-        assert_eq!(take(&mut queues, &slow, 9), [2, 3]);
+        assert_eq!(take(&mut queues, place, 9), [2, 3]);
         assert_eq!(queues.dropped_packets()[&slow], 1);
         assert!(!queues.dropped_packets().contains_key(&fast));
     }
@@ -168,14 +176,14 @@ mod tests {
         let mut queues = FeedQueues::default();
         queues.push(Time::ZERO, packet(0));
         assert_eq!(queues.held_packets(), 0, "nobody is there to take it");
-        queues.attach(&slow);
+        let first = queues.attach(&slow);
         queues.push(Time::ZERO, packet(1));
-        queues.attach(&fast);
+        let second = queues.attach(&fast);
         queues.push(Time::ZERO, packet(2));
-        assert_eq!(take(&mut queues, &fast, 9), [2]);
+        assert_eq!(take(&mut queues, second, 9), [2]);
         assert_eq!(queues.held_packets(), 2);
-        queues.detach(&slow);
+        queues.detach(first);
         assert_eq!(queues.held_packets(), 0);
-        assert_eq!(take(&mut queues, &slow, 9), []);
+        assert_eq!(take(&mut queues, first, 9), []);
     }
 }

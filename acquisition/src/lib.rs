@@ -18,11 +18,14 @@
 pub mod acquisition;
 pub mod capture;
 mod channel;
+pub mod command_words;
 mod commands;
 mod database_link;
 pub mod events;
 mod feed;
 pub mod feed_queues;
+pub mod input_url;
+pub mod paced_stream;
 mod retry;
 mod timers;
 
