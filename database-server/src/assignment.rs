@@ -120,7 +120,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    const LATE: Moment = Moment { now: Time::from_ms(9_000), grace_end: Time::from_ms(1_500), undecided_since: None };
+    const LATE: Moment =
+        Moment { now: Time::from_ms(9_000), grace_end: Time::from_ms(1_500), undecided_since: None };
 
     fn hosts() -> [HostId; 3] {
         ["a", "b", "c"].map(|name| name.parse().unwrap())

@@ -3,7 +3,21 @@
 use protocols::authority::MacKey;
 use protocols::ids::{BootId, HostId};
 use protocols::p4_control::{Command, CommandOrder, Kind, seal};
+use protocols::time::{ClusterTime, Time};
 use serde::Serialize;
+
+use crate::counters::Counters;
+use crate::output::Output;
+
+/// What sending commands takes, lent for one input.
+#[derive(Debug)]
+pub(crate) struct Wire<'a> {
+    pub(crate) now: Time,
+    pub(crate) time: ClusterTime,
+    pub(crate) commander: &'a mut Commander,
+    pub(crate) counters: &'a mut Counters,
+    pub(crate) out: &'a mut Vec<Output>,
+}
 
 /// Numbers and seals every P4 command of one life of the database server.
 #[derive(Debug)]

@@ -38,8 +38,6 @@ counters! {
     configurations_repeated,
     /// Configurations that a living host would not acknowledge in the time allowed; tried again later.
     configurations_given_up,
-    /// Destinations beyond what one push server's configuration can hold.
-    destinations_over_limit,
     /// Assignments of a push server to a channel at a network, first ones included.
     assignments,
     /// Assignments that moved from one push server to another.

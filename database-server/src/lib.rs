@@ -20,17 +20,31 @@
 //! | module | owns |
 //! |---|---|
 //! | [`DatabaseServer`] | the root machine; [`Input`], [`Output`], [`Config`] |
+//! | [`presence`] | which hosts live, and what they report |
+//! | [`registration`] | P1 connections, and what acquisition servers report |
+//! | [`feeding`] | feed plans and commands |
 //! | [`assignment`] | one of several push servers for each channel and network |
 //! | [`status`], [`mode`] | active or inactive and why; on-line or off-line |
+//! | [`configuration`] | what each push server must know, until it has acknowledged it |
+//! | [`directory`] | clients: lists, watches, tunings |
+//! | [`store`], [`shell`] | the effects: SQLite; sockets, signals, time |
 
 pub mod assignment;
+mod command;
+pub mod configuration;
 mod counters;
 mod database_server;
+pub mod directory;
+pub mod feeding;
 mod input;
 pub mod mode;
 mod output;
+pub mod presence;
+mod reception;
 mod record;
+pub mod registration;
 pub mod status;
+mod timers;
 
 pub use counters::Counters;
 pub use database_server::DatabaseServer;

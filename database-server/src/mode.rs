@@ -35,7 +35,14 @@ mod tests {
         use Mode::{Offline, Online};
         assert_eq!(
             walk,
-            [(false, Offline), (true, Online), (false, Online), (false, Online), (true, Offline), (true, Online)]
+            [
+                (false, Offline),
+                (true, Online),
+                (false, Online),
+                (false, Online),
+                (true, Offline),
+                (true, Online)
+            ]
         );
     }
 }

@@ -1,13 +1,15 @@
 //! Everything that the database server wants done.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use protocols::ids::AcquisitionId;
 use protocols::preamble::Refusal;
+use protocols::time::ClusterTime;
 use protocols::{p1_registration as p1, p2_directory as p2};
 
 use crate::input::ConnectionId;
-use crate::record::Record;
+use crate::record::{Event, Record};
 
 /// What the shell must do next, in order.
 #[must_use]
@@ -58,4 +60,11 @@ pub enum Output {
     },
     /// Keep across restarts.
     Store(Record),
+}
+
+impl Output {
+    /// A line for the journal.
+    pub(crate) fn event(at: ClusterTime, subject: &dyn Display, text: String) -> Self {
+        Self::Store(Record::Event(Event { at, subject: subject.to_string(), text }))
+    }
 }

@@ -11,9 +11,15 @@ pub(crate) struct Timers<K> {
     by_key: BTreeMap<K, Time>,
 }
 
+impl<K: Ord> Default for Timers<K> {
+    fn default() -> Self {
+        Self { by_time: BTreeSet::new(), by_key: BTreeMap::new() }
+    }
+}
+
 impl<K: Ord + Clone> Timers<K> {
     pub(crate) fn new() -> Self {
-        Self { by_time: BTreeSet::new(), by_key: BTreeMap::new() }
+        Self::default()
     }
 
     /// `key` is due at `time`, whatever was said of it before.
@@ -44,14 +50,14 @@ impl<K: Ord + Clone> Timers<K> {
         Some(key)
     }
 
+    /// Whether `key` is due at some time.
+    pub(crate) fn is_set(&self, key: &K) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<Time> {
         self.by_time.first().map(|(time, _)| *time)
-    }
-
-    /// When `key` is due.
-    pub(crate) fn of(&self, key: &K) -> Option<Time> {
-        self.by_key.get(key).copied()
     }
 }
 

@@ -1,0 +1,401 @@
+//! What each push server must know, and whether it knows it: posted until acknowledged, again after a host's restart,
+//! and released when a host carries a channel no more.
+//!
+//! ```text
+//! want ──► new revision ──► parts queued ──window──► sent ──acknowledged──► in force
+//!                               ▲                     │ CONFIGURE_RETRY
+//!                               └─────────────────────┘        new boot id, or an older revision reported: queued again
+//! ```
+//!
+//! A host has at most [`WINDOW`] unacknowledged datagrams at a time, so that a thousand push servers are configured at the
+//! rate of the path and not as one burst that its socket buffer would drop.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use protocols::authority::MacKey;
+use protocols::ids::{BootId, ChannelId, HostId, Revision};
+use protocols::p4_control::{
+    CONFIGURE_RETRY, CommandOrder, Configure, Configured, DESTINATIONS_PER_PART, DestinationOrder, Kind,
+};
+use protocols::time::Time;
+
+use crate::command::Wire;
+use crate::output::Output;
+use crate::timers::Timers;
+
+/// Configure datagrams of one host that may wait for their acknowledgement at a time; the others queue.
+pub const WINDOW: usize = 32;
+/// Times that one part is sent to a living host before its push server is set aside for [`GIVE_UP_PAUSE`].
+pub const MAX_TRIES: u32 = 50;
+/// After this a push server that was given up is tried again.
+pub const GIVE_UP_PAUSE: Duration = Duration::from_secs(10);
+
+/// Mints revisions: each above all before, in this life and in earlier ones.
+#[derive(Debug)]
+pub struct Minter {
+    next: u64,
+}
+
+impl Minter {
+    /// The first revision of the database server's `start`-th life comes next.
+    pub fn new(start: u32) -> Self {
+        Self { next: Revision::new(start, 0).0 }
+    }
+
+    /// A new revision.
+    pub fn mint(&mut self) -> Revision {
+        self.next += 1;
+        Revision(self.next - 1)
+    }
+
+    /// Somebody holds `seen`: what is minted from now on is above it, even if that life was not of this store.
+    pub fn above(&mut self, seen: Revision) {
+        self.next = self.next.max(seen.0.saturating_add(1));
+    }
+}
+
+/// What a push server is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Desired {
+    /// Carry its channel.
+    Carry {
+        /// UDP port of the channel.
+        port: u16,
+        /// All its destinations.
+        destinations: Vec<DestinationOrder>,
+    },
+    /// Carry it no more.
+    Release,
+}
+
+/// The configurations of all hosts.
+#[derive(Debug)]
+pub struct Configuration {
+    hosts: BTreeMap<HostId, HostConfiguration>,
+    retries: Timers<HostId>,
+}
+
+#[derive(Debug, Default)]
+struct HostConfiguration {
+    servers: BTreeMap<ChannelId, Server>,
+    queue: Queue,
+    /// Sent and not acknowledged, in the order of sending, which is also that of their time.
+    sent: BTreeMap<CommandOrder, Sent>,
+    /// Push servers that would not acknowledge, and when to try them again.
+    set_aside: Timers<ChannelId>,
+    /// The life that is being configured; `None` while the host is not alive.
+    boot: Option<BootId>,
+}
+
+/// Parts to send, first come first served, each at most once.
+#[derive(Debug, Default)]
+struct Queue {
+    order: VecDeque<(ChannelId, u8)>,
+    members: BTreeSet<(ChannelId, u8)>,
+}
+
+#[derive(Debug)]
+struct Server {
+    desired: Desired,
+    revision: Revision,
+    /// Parts not acknowledged yet, with the times that each was sent.
+    missing: BTreeMap<u8, u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    channel: ChannelId,
+    revision: Revision,
+    part: u8,
+    at: Time,
+}
+
+/// Where a host is.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer<'a> {
+    /// Its id.
+    pub id: &'a HostId,
+    /// Its P4 address.
+    pub address: SocketAddr,
+    /// Its key.
+    pub key: &'a MacKey,
+}
+
+impl Configuration {
+    /// Nothing wanted of anybody.
+    pub fn new() -> Self {
+        Self { hosts: BTreeMap::new(), retries: Timers::new() }
+    }
+
+    /// The push server of `channel` at `host` shall do this. Nothing happens when that is what it was told last.
+    pub fn want(&mut self, host: &HostId, channel: ChannelId, desired: Desired, minter: &mut Minter) {
+        let at = self.hosts.entry(host.clone()).or_default();
+        if at.servers.get(&channel).is_some_and(|server| server.desired == desired) {
+            return;
+        }
+        if desired == Desired::Release && !at.servers.contains_key(&channel) && at.boot.is_none() {
+            // Never told anything in this life; if it carries the channel, its report will say so.
+            return;
+        }
+        at.servers.insert(channel, Server { desired, revision: minter.mint(), missing: BTreeMap::new() });
+        at.enqueue(channel);
+    }
+
+    /// The revision that the push server of `channel` at `host` shall have; `None` when nothing is wanted of it.
+    pub fn revision(&self, host: &HostId, channel: ChannelId) -> Option<Revision> {
+        Some(self.hosts.get(host)?.servers.get(&channel)?.revision)
+    }
+
+    /// Channels of which something is wanted at `host`.
+    pub fn channels(&self, host: &HostId) -> Vec<ChannelId> {
+        self.hosts.get(host).map(|at| at.servers.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether all is acknowledged at `host`.
+    pub fn is_settled(&self, host: &HostId) -> bool {
+        self.hosts.get(host).is_none_or(|at| at.servers.values().all(|server| server.missing.is_empty()))
+    }
+
+    /// Nothing is wanted of `host` any more; it is forgotten.
+    pub fn forget(&mut self, host: &HostId) {
+        self.hosts.remove(host);
+        self.retries.cancel(host);
+    }
+
+    /// `host` is alive under `boot`; a new boot id has forgotten everything.
+    pub fn host_up(&mut self, host: &HostId, boot: BootId, rebooted: bool) {
+        let at = self.hosts.entry(host.clone()).or_default();
+        at.boot = Some(boot);
+        at.sent.clear();
+        at.queue.clear();
+        if rebooted {
+            // A release is done by having forgotten.
+            at.servers.retain(|_, server| server.desired != Desired::Release);
+        }
+        for channel in at.servers.keys().copied().collect::<Vec<_>>() {
+            if rebooted {
+                at.enqueue(channel);
+            } else {
+                at.enqueue_missing(channel);
+            }
+        }
+    }
+
+    /// `host` is dead: nothing is sent to it until it is alive again.
+    pub fn host_down(&mut self, host: &HostId) {
+        if let Some(at) = self.hosts.get_mut(host) {
+            at.boot = None;
+            at.sent.clear();
+            at.queue.clear();
+        }
+        self.retries.cancel(host);
+    }
+
+    /// `host` says by a report that `in_force` holds for `channel`.
+    pub fn reported(&mut self, host: &HostId, channel: ChannelId, in_force: Revision, minter: &mut Minter) {
+        let Some(at) = self.hosts.get_mut(host) else { return };
+        let Some(server) = at.servers.get_mut(&channel) else { return };
+        if in_force > server.revision {
+            minter.above(in_force);
+            server.revision = minter.mint();
+            at.enqueue(channel);
+        } else if in_force < server.revision && server.missing.is_empty() {
+            at.enqueue(channel);
+        }
+    }
+
+    /// Whether `order` is that of a configure datagram to `host` that waits for its acknowledgement.
+    pub fn waits(&self, host: &HostId, order: CommandOrder) -> bool {
+        self.hosts.get(host).is_some_and(|at| at.sent.contains_key(&order))
+    }
+
+    /// Takes the acknowledgement of `order`. `false`: it does not wait.
+    pub fn acknowledged(
+        &mut self,
+        host: &HostId,
+        order: CommandOrder,
+        body: &Configured,
+        minter: &mut Minter,
+    ) -> bool {
+        let Some(at) = self.hosts.get_mut(host) else { return false };
+        let Some(sent) = at.sent.remove(&order) else { return false };
+        let Some(server) = at.servers.get_mut(&sent.channel) else { return true };
+        if body.in_force > server.revision {
+            minter.above(body.in_force);
+            server.revision = minter.mint();
+            at.enqueue(sent.channel);
+            return true;
+        }
+        if sent.revision != server.revision || body.revision != sent.revision || body.part != sent.part {
+            return true;
+        }
+        server.missing.remove(&sent.part);
+        if server.missing.is_empty() {
+            at.finish(sent.channel, body.in_force);
+        }
+        true
+    }
+
+    /// Sends to `peer` what its window allows: first what has waited for [`CONFIGURE_RETRY`], then what is new.
+    pub(crate) fn pump(&mut self, peer: Peer<'_>, wire: &mut Wire<'_>) {
+        let now = wire.now;
+        let Some(at) = self.hosts.get_mut(peer.id) else { return };
+        let Some(boot) = at.boot else { return };
+        at.take_back(now);
+        at.bring_back(now);
+        while at.sent.len() < WINDOW {
+            let Some((channel, part)) = at.queue.pop() else { break };
+            let Some(server) = at.servers.get_mut(&channel) else { continue };
+            let Some(tries) = server.missing.get_mut(&part) else { continue };
+            if *tries >= MAX_TRIES {
+                wire.counters.configurations_given_up += 1;
+                at.set_aside.set(channel, now + GIVE_UP_PAUSE);
+                continue;
+            }
+            if *tries == 0 {
+                wire.counters.configurations_sent += 1;
+            } else {
+                wire.counters.configurations_repeated += 1;
+            }
+            *tries += 1;
+            let body = server.part(channel, part);
+            let (order, bytes) = wire.commander.seal(Kind::Configure, peer.id, boot, peer.key, body);
+            at.sent.insert(order, Sent { channel, revision: server.revision, part, at: now });
+            wire.out.push(Output::Datagram { to: peer.address, bytes });
+        }
+        match at.deadline() {
+            Some(time) => self.retries.set(peer.id.clone(), time),
+            None => self.retries.cancel(peer.id),
+        }
+    }
+
+    /// A host whose [`Self::pump`] is due.
+    pub(crate) fn due(&mut self, now: Time) -> Option<HostId> {
+        self.retries.pop(now)
+    }
+
+    /// Earliest time at which [`Self::due`] names a host.
+    pub fn deadline(&self) -> Option<Time> {
+        self.retries.next()
+    }
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HostConfiguration {
+    /// All parts of `channel` are to be sent.
+    fn enqueue(&mut self, channel: ChannelId) {
+        if let Some(server) = self.servers.get_mut(&channel) {
+            server.missing = (0..server.parts().max(1)).map(|part| (part, 0)).collect();
+        }
+        self.enqueue_missing(channel);
+    }
+
+    /// The parts of `channel` that are not acknowledged are to be sent.
+    fn enqueue_missing(&mut self, channel: ChannelId) {
+        self.set_aside.cancel(&channel);
+        if self.boot.is_none() {
+            return;
+        }
+        if let Some(server) = self.servers.get(&channel) {
+            server.missing.keys().for_each(|part| self.queue.push_back((channel, *part)));
+        }
+    }
+
+    /// All parts of `channel` are acknowledged.
+    fn finish(&mut self, channel: ChannelId, in_force: Revision) {
+        let Some(server) = self.servers.get(&channel) else { return };
+        if server.desired == Desired::Release {
+            self.servers.remove(&channel);
+        } else if in_force < server.revision {
+            // The host holds all parts and yet carries out an older one: begin again.
+            self.enqueue(channel);
+        }
+    }
+
+    /// Puts back in the queue what has waited too long for its acknowledgement.
+    fn take_back(&mut self, now: Time) {
+        while let Some((order, sent)) = self.sent.first_key_value() {
+            if now < sent.at + CONFIGURE_RETRY {
+                break;
+            }
+            let (order, sent) = (*order, *sent);
+            self.sent.remove(&order);
+            if self.servers.get(&sent.channel).is_some_and(|server| server.revision == sent.revision) {
+                self.queue.push_front((sent.channel, sent.part));
+            }
+        }
+    }
+
+    /// Brings back the push servers whose pause is over.
+    fn bring_back(&mut self, now: Time) {
+        while let Some(channel) = self.set_aside.pop(now) {
+            if let Some(server) = self.servers.get_mut(&channel) {
+                server.missing.values_mut().for_each(|tries| *tries = 0);
+            }
+            self.enqueue_missing(channel);
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let retry = self.sent.values().next().map(|sent| sent.at + CONFIGURE_RETRY);
+        [retry, self.set_aside.next()].into_iter().flatten().min()
+    }
+}
+
+impl Queue {
+    fn push_back(&mut self, part: (ChannelId, u8)) {
+        if self.members.insert(part) {
+            self.order.push_back(part);
+        }
+    }
+
+    fn push_front(&mut self, part: (ChannelId, u8)) {
+        if self.members.insert(part) {
+            self.order.push_front(part);
+        }
+    }
+
+    fn pop(&mut self) -> Option<(ChannelId, u8)> {
+        let part = self.order.pop_front()?;
+        self.members.remove(&part);
+        Some(part)
+    }
+
+    fn clear(&mut self) {
+        self.order.clear();
+        self.members.clear();
+    }
+}
+
+impl Server {
+    /// Number of parts, as in [`Configure::parts`].
+    fn parts(&self) -> u8 {
+        match &self.desired {
+            Desired::Release => 0,
+            Desired::Carry { destinations, .. } => {
+                // A host has at most 256 destinations by the topology's limit, so 26 parts.
+                let parts = destinations.len().div_ceil(DESTINATIONS_PER_PART).max(1);
+                u8::try_from(parts).unwrap_or(u8::MAX)
+            }
+        }
+    }
+
+    fn part(&self, channel: ChannelId, part: u8) -> Configure {
+        let (port, destinations) = match &self.desired {
+            Desired::Release => (0, Vec::new()),
+            Desired::Carry { port, destinations } => {
+                let from = usize::from(part) * DESTINATIONS_PER_PART;
+                let to = (from + DESTINATIONS_PER_PART).min(destinations.len());
+                (*port, destinations[from.min(to)..to].to_vec())
+            }
+        };
+        Configure { channel, revision: self.revision, part, parts: self.parts(), port, destinations }
+    }
+}

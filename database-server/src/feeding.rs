@@ -1,0 +1,134 @@
+//! What acquisition servers are told: whom to feed with what, and the commands of superusers.
+//!
+//! A plan carries the generation of the topology in which it last changed, so that a reload which does not concern an
+//! acquisition server does not reach it. Commands wait here until their result is reported, also while their server is
+//! away; each goes out once per connection, and the acquisition server carries out each id once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocols::ids::{AcquisitionId, Generation};
+use protocols::p1_registration::{
+    ChannelPlan, Command, CommandResult, FeedPlan, FeedTarget, MAX_PENDING_COMMANDS, Order,
+};
+use protocols::topology::Topology;
+
+use crate::input::ConnectionId;
+
+/// Plans and commands of all acquisition servers.
+#[derive(Debug)]
+pub struct Feeding {
+    plans: BTreeMap<AcquisitionId, FeedPlan>,
+    commands: BTreeMap<AcquisitionId, BTreeMap<u64, Pending>>,
+    next_command: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    order: Order,
+    /// The connection by which it was last sent.
+    sent_by: Option<ConnectionId>,
+}
+
+impl Feeding {
+    /// No plans yet; `commands` of earlier lives wait. Ids of new ones begin with the number of this `start`, so that they
+    /// are new to everybody.
+    pub fn new(start: u32, commands: Vec<(AcquisitionId, Command)>) -> Self {
+        let mut feeding = Self {
+            plans: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            next_command: u64::from(start) << 32 | 1,
+        };
+        for (acquisition, Command { id, order }) in commands {
+            feeding.commands.entry(acquisition).or_default().insert(id, Pending { order, sent_by: None });
+        }
+        feeding
+    }
+
+    /// Makes all plans anew. Returns the servers whose plan is another now, and the ids of commands whose server is gone.
+    pub fn take_up(&mut self, topology: &Topology, generation: Generation) -> (Vec<AcquisitionId>, Vec<u64>) {
+        let mut fresh = plans(topology, generation);
+        let mut changed = Vec::new();
+        for (server, plan) in &mut fresh {
+            match self.plans.get(server) {
+                Some(old) if old.channels == plan.channels => plan.generation = old.generation,
+                _ => changed.push(server.clone()),
+            }
+        }
+        self.plans = fresh;
+        let gone: BTreeSet<AcquisitionId> =
+            self.commands.keys().filter(|server| !self.plans.contains_key(*server)).cloned().collect();
+        let dropped =
+            gone.iter().filter_map(|server| self.commands.remove(server)).flat_map(BTreeMap::into_keys);
+        (changed, dropped.collect())
+    }
+
+    /// The plan of `server`; empty for one that the topology does not declare.
+    pub fn plan(&self, server: &AcquisitionId) -> FeedPlan {
+        self.plans.get(server).cloned().unwrap_or_default()
+    }
+
+    /// A command for `server`; refused, with the reason for people, when too many wait or there is no such server.
+    pub fn post(&mut self, server: &AcquisitionId, order: Order) -> Result<Command, String> {
+        if !self.plans.contains_key(server) {
+            return Err(format!("the topology declares no acquisition server `{server}`"));
+        }
+        let waiting = self.commands.entry(server.clone()).or_default();
+        if waiting.len() >= MAX_PENDING_COMMANDS {
+            return Err(format!(
+                "{MAX_PENDING_COMMANDS} commands wait for acquisition server `{server}` already"
+            ));
+        }
+        let id = self.next_command;
+        self.next_command += 1;
+        waiting.insert(id, Pending { order: order.clone(), sent_by: None });
+        Ok(Command { id, order })
+    }
+
+    /// Results that `server` reports; returns those of commands that waited.
+    pub fn done(&mut self, server: &AcquisitionId, results: Vec<CommandResult>) -> Vec<CommandResult> {
+        let Some(waiting) = self.commands.get_mut(server) else { return Vec::new() };
+        results.into_iter().filter(|result| waiting.remove(&result.id).is_some()).collect()
+    }
+
+    /// Commands of `server` that have not gone out by `connection` yet, oldest first; now they have.
+    pub fn collect(&mut self, server: &AcquisitionId, connection: ConnectionId) -> Vec<Command> {
+        let Some(waiting) = self.commands.get_mut(server) else { return Vec::new() };
+        let unsent = waiting.iter_mut().filter(|(_, pending)| pending.sent_by != Some(connection));
+        unsent
+            .map(|(id, pending)| {
+                pending.sent_by = Some(connection);
+                Command { id: *id, order: pending.order.clone() }
+            })
+            .collect()
+    }
+}
+
+/// The plan of every acquisition server of `topology`.
+fn plans(topology: &Topology, generation: Generation) -> BTreeMap<AcquisitionId, FeedPlan> {
+    let empty = || FeedPlan { generation, channels: Vec::new() };
+    let mut plans: BTreeMap<AcquisitionId, FeedPlan> =
+        topology.acquisition_servers.keys().map(|id| (id.clone(), empty())).collect();
+    let mut feeds: BTreeMap<_, Vec<FeedTarget>> = BTreeMap::new();
+    for host in topology.hosts.values() {
+        for channel in &host.channels {
+            let target = FeedTarget { host: host.id.clone(), address: host.feed() };
+            feeds.entry(*channel).or_default().push(target);
+        }
+    }
+    for channel in topology.channels.values() {
+        let input = topology
+            .acquisition_servers
+            .get(&channel.acquisition_server)
+            .and_then(|server| server.inputs.get(&channel.input));
+        // A validated topology has both; a channel without them could not be captured anyway.
+        let (Some(input), Some(plan)) = (input, plans.get_mut(&channel.acquisition_server)) else { continue };
+        plan.channels.push(ChannelPlan {
+            channel: channel.id,
+            input: channel.input.clone(),
+            url: input.url.to_string(),
+            service: channel.service,
+            feeds: feeds.remove(&channel.id).unwrap_or_default(),
+        });
+    }
+    plans
+}
