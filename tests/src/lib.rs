@@ -4,3 +4,4 @@
 //! them all, and its header says how to run a few.
 
 pub mod lab;
+pub mod world;

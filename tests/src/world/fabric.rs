@@ -151,6 +151,8 @@ pub struct Fabric {
     pub standings: [Standing; MAX_NODES],
     /// By channel: whether its input delivers.
     pub inputs: Vec<bool>,
+    /// By viewer: a bit for each channel number whose group it has joined.
+    pub joined: Vec<u64>,
     /// Prints what happens.
     pub verbose: bool,
     /// What was sent over P4 and may be replayed by somebody who listens.
@@ -202,6 +204,7 @@ impl Fabric {
             streams: Streams::new(),
             checks: Invariants::new(site.size),
             inputs: vec![true; site.size.channels],
+            joined: vec![0; site.size.viewers],
             site,
             random,
             standings,
@@ -329,10 +332,11 @@ impl Fabric {
     ) -> Option<usize> {
         let size = self.site.size;
         let lan = size.lan_at(destination)?;
+        let bit = 1 << size.number(channel)?;
         let mut shared: Option<Rc<[u8]>> = None;
         for viewer in size.viewers_on(lan) {
             let to = size.node(Role::Viewer(viewer));
-            if self.standings[to.index()].power != Power::Up {
+            if self.joined[viewer] & bit == 0 {
                 continue;
             }
             let fate = self.network.datagram(from, to);

@@ -50,13 +50,14 @@ impl Pictures {
         self.wanted[viewer]
     }
 
-    /// Checks all viewers at `now`; nothing has been broken since `calm`.
-    pub fn check(&self, now: Time, calm: Time) -> Result<(), String> {
+    /// Checks all viewers at `now`; nothing has been broken since `calm`. `can_have`: whether a viewer's channel can be
+    /// had at its network at all.
+    pub fn check(&self, now: Time, calm: Time, can_have: impl Fn(usize) -> bool) -> Result<(), String> {
         for (viewer, wanted) in self.wanted.iter().enumerate() {
             let Some(wanted) = *wanted else { continue };
             let waited = now.since(calm.max(wanted));
             let frozen = self.last[viewer].is_none_or(|last| now.since(last) > FROZEN);
-            if waited >= SETTLE && frozen {
+            if waited >= SETTLE && frozen && can_have(viewer) {
                 let last = self.last[viewer];
                 return Err(format!("viewer {viewer} has had no picture since {last:?}, all has been calm for {waited:?}"));
             }

@@ -1,0 +1,145 @@
+//! P1 and P3 once the opening is through: whoever alters the connection is found out, and a feed's framing holds.
+
+use link::frames::LinkError;
+use link::session::read_sealed;
+use protocols::codec;
+use protocols::handshake::FrameSeal;
+use protocols::ids::{AcquisitionId, ChannelId, Generation};
+use protocols::p1_registration::{ChannelReport, FeedReport, FeedState, InputState, Poll, ToDatabase};
+use protocols::p3_feed::Open;
+use protocols::preamble::{MAX_OPENING_BYTES, MAX_P1_FRAME_BYTES, write_frame};
+use push_server::deframer::{Deframer, Step};
+
+use crate::heap::Meter;
+use crate::mutation::Mutator;
+use crate::site::{cluster, rtp};
+use crate::trial::Trial;
+use crate::wire::{Wire, block_on};
+
+/// What reading may hold beside the frame itself: the stream's growth as bytes come.
+const SPARE_BYTES: i64 = 64 << 10;
+
+fn key() -> protocols::authority::MacKey {
+    cluster().acquisition_key(&"roof".parse::<AcquisitionId>().unwrap()).derive("session caller", &[b"a connection"])
+}
+
+fn poll() -> ToDatabase {
+    let feeds = vec![FeedReport { host: "hall".parse().unwrap(), state: FeedState::Connected, dropped_packets: 0 }];
+    let report = ChannelReport {
+        channel: ChannelId(1),
+        input: InputState::Failed { cause: "no signal".to_owned() },
+        packets: 9,
+        rate_bps: 5_000_000,
+        feeds,
+    };
+    ToDatabase::Poll(Poll { generation: Generation(1), channels: vec![report; 3], done: vec![] })
+}
+
+/// The frames that a caller sends after its handshake: three of P1, and one of P3.
+fn frames() -> Vec<Vec<u8>> {
+    let mut seal = FrameSeal::new(key());
+    let register = ToDatabase::Register { software: "1.0".to_owned() };
+    let bodies = [codec::encode(&register), codec::encode(&poll()), codec::encode(&Open { channel: ChannelId(1), ssrc: 1 })];
+    bodies
+        .into_iter()
+        .map(|body| {
+            let mut frame = Vec::new();
+            write_frame(&mut frame, &seal.seal(body));
+            frame
+        })
+        .collect()
+}
+
+#[test]
+fn altered_repeated_and_reordered_frames_end_the_connection() {
+    let mut trial = Trial::new("P1 and P3 sealed frames");
+    let mut random = trial.random();
+    let genuine = frames();
+    let mut mutator = Mutator::new(random.fork(), 2_048);
+    genuine.iter().for_each(|frame| mutator.record(frame, 16));
+    mutator.record(&u32::MAX.to_le_bytes(), 16);
+    mutator.record(&[0, 0, 0x40, 0, 1, 2, 3], 16); // claims 4 MiB, has 3 bytes
+    block_on(async {
+        for _ in 0..Trial::inputs() / 2 {
+            // Some genuine frames, then one that is spoilt, repeated or out of its turn.
+            let through = random.usize(..genuine.len());
+            let mut said = genuine[..through].concat();
+            let wrong = genuine.iter().enumerate().filter(|(place, _)| *place != through);
+            let replayed = random.choice(wrong.map(|(_, frame)| frame)).unwrap();
+            let spoilt = if random.u8(..8) == 0 { replayed } else { mutator.spoil() };
+            if genuine.iter().any(|frame| spoilt.starts_with(frame)) && spoilt.starts_with(&genuine[through]) {
+                continue; // the genuine one with something behind it: cut off there, it is genuine
+            }
+            said.extend_from_slice(spoilt);
+            let mut wire = Wire::new(&said);
+            let mut opener = FrameSeal::new(key());
+            for _ in 0..through {
+                read_sealed(&mut wire, &mut opener, MAX_P1_FRAME_BYTES).await.unwrap().unwrap();
+            }
+            let limit = if random.bool() { MAX_P1_FRAME_BYTES } else { MAX_OPENING_BYTES };
+            let meter = Meter::start();
+            let outcome = read_sealed(&mut wire, &mut opener, limit).await;
+            let growth = meter.stop();
+            trial.count(match outcome {
+                Ok(None) => "closed",
+                Ok(Some(body)) => panic!("taken for genuine: {body:?}"),
+                Err(LinkError::Altered) => "altered",
+                Err(LinkError::Closed) => "cut short",
+                Err(LinkError::Frame(_)) => "oversized",
+                Err(error) => panic!("{error}"),
+            });
+            // A claim of 4 MiB is worth nothing: what is held follows what has come.
+            assert!(growth.peak < SPARE_BYTES, "{growth:?} for {spoilt:?}");
+            assert_eq!(wire.told, [], "nothing is said to who alters");
+            trial.highest("peak bytes", growth.peak);
+            trial.count("frames");
+        }
+    });
+    assert!(["altered", "cut short", "oversized", "closed"].iter().all(|end| trial.of(end) > 0));
+}
+
+/// Behind the opening a feed's packets carry no tag; their framing must hold against anything.
+#[test]
+fn a_feed_of_anything_yields_whole_packets_or_ends() {
+    let mut trial = Trial::new("P3 feeds");
+    let mut random = trial.random();
+    let stream: Vec<u8> = (0..4)
+        .flat_map(|n| {
+            let packet = rtp(n);
+            let bytes = packet.as_bytes();
+            [&protocols::p3_feed::length_prefix(bytes)[..], bytes, &[0, 0]].concat()
+        })
+        .collect();
+    let mut mutator = Mutator::new(random.fork(), 6_000);
+    mutator.record(&stream, 4);
+    let mut slot = [0; protocols::p3_feed::MAX_PACKET_BYTES];
+    for _ in 0..Trial::inputs() / 2 {
+        let mut rest = mutator.spoil();
+        let mut deframer = Deframer::default();
+        let meter = Meter::start();
+        let mut ended = false;
+        while !rest.is_empty() && !ended {
+            let piece = if random.bool() { 7 } else { 2_000 };
+            match deframer.step() {
+                Step::Length(most) => {
+                    let (now, later) = rest.split_at(most.min(piece).min(rest.len()));
+                    ended = deframer.length_bytes(now).is_err();
+                    rest = later;
+                }
+                Step::Body { from, to } => {
+                    let (now, later) = rest.split_at((to - from).min(piece).min(rest.len()));
+                    slot[from..from + now.len()].copy_from_slice(now);
+                    if let Some(len) = deframer.body_bytes(now.len()) {
+                        assert!((200..=slot.len()).contains(&len));
+                        trial.count("packets");
+                    }
+                    rest = later;
+                }
+            }
+        }
+        assert_eq!(meter.stop().peak, 0, "a feed is cut where it lies");
+        trial.count(if ended { "ended" } else { "waits" });
+        trial.count("feeds");
+    }
+    assert!(trial.of("packets") > 0 && trial.of("ended") > 0 && trial.of("waits") > 0);
+}
