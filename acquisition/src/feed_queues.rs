@@ -184,6 +184,6 @@ mod tests {
         assert_eq!(queues.held_packets(), 2);
         queues.detach(first);
         assert_eq!(queues.held_packets(), 0);
-        assert_eq!(take(&mut queues, first, 9), []);
+        assert!(take(&mut queues, first, 9).is_empty());
     }
 }

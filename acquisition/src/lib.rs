@@ -27,6 +27,8 @@ pub mod feed_queues;
 pub mod input_url;
 pub mod paced_stream;
 mod retry;
+pub mod server_address;
+pub mod shell;
 mod timers;
 
 pub use acquisition::{Acquisition, Config};

@@ -1,0 +1,53 @@
+//! `masthead-acquisition`: one acquisition server as a process of its own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use acquisition::shell::{self, Options};
+use clap::Parser;
+use link::logging::{self, LogFormat};
+use link::shutdown::Shutdown;
+use protocols::ids::AcquisitionId;
+
+/// How long tasks that block (a large file's first pass) get at the end.
+const END_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Captures channels once and feeds the push servers.
+#[derive(Debug, Parser)]
+#[command(name = "masthead-acquisition", version)]
+struct Arguments {
+    /// This server's id in the topology, such as `roof`
+    #[arg(long, env = "MASTHEAD_ID")]
+    id: AcquisitionId,
+    /// The database server; port 7401 unless given
+    #[arg(long, env = "MASTHEAD_DATABASE", value_name = "ADDRESS[:PORT]", value_parser = acquisition::server_address::parse)]
+    database: String,
+    /// The site's cluster key, as in the database server's data folder
+    #[arg(long, env = "MASTHEAD_CLUSTER_KEY", value_name = "FILE", default_value = "cluster.key")]
+    cluster_key: PathBuf,
+    /// How log lines look: text or json
+    #[arg(long, env = "MASTHEAD_FORMAT", value_name = "FORMAT", default_value = "text")]
+    format: LogFormat,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start(arguments.format, "info");
+    match start(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => {
+            tracing::error!("{message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> Result<(), (u8, String)> {
+    let shutdown = Shutdown::on_signals().map_err(|error| (1, format!("signals: {error}")))?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| (1, format!("runtime: {error}")))?;
+    let Arguments { id, database, cluster_key, .. } = arguments;
+    let result = runtime.block_on(shell::run(Options { id, database, cluster_key }, shutdown));
+    runtime.shutdown_timeout(END_PATIENCE);
+    result.map_err(|error| (error.exit_code(), error.to_string()))
+}

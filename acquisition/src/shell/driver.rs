@@ -1,0 +1,242 @@
+//! The driver: waits for an event, the machine's deadline or shutdown, asks the machine, carries out what it says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::random;
+use link::shutdown::Shutdown;
+use protocols::ids::{ChannelId, HostId};
+use protocols::p1_registration::{InputState, ToDatabase};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::shell::Context;
+use crate::shell::channel::ChannelHandle;
+use crate::shell::database::DatabaseHandle;
+use crate::shell::feed;
+use crate::shell::task::Task;
+use crate::{Acquisition, Config, Input, Output};
+
+/// Events that wait for the driver at most; tasks wait when it is full, counters are left out.
+pub(crate) const MAX_EVENTS: usize = 1024;
+/// How long inputs get to end at shutdown.
+const END_PATIENCE: Duration = Duration::from_millis(700);
+
+/// Numbers the attempts, so that what an abandoned one still says is told apart.
+pub(crate) type Run = u64;
+
+/// What a task has to say: an input for the machine, if the task is still the one that counts.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) run: Run,
+    pub(crate) input: Input,
+}
+
+/// The machine and everything that it has started.
+pub(crate) struct Driver {
+    context: Arc<Context>,
+    machine: Acquisition,
+    events: mpsc::Receiver<Event>,
+    sender: mpsc::Sender<Event>,
+    last_run: Run,
+    database: Option<(Run, DatabaseHandle)>,
+    channels: BTreeMap<ChannelId, ChannelHandle>,
+    feeds: BTreeMap<(ChannelId, HostId), (Run, Task)>,
+    spoken: Spoken,
+}
+
+/// What was logged last, so that only changes are.
+#[derive(Debug, Default)]
+struct Spoken {
+    database: String,
+    inputs: BTreeMap<ChannelId, InputState>,
+    feeds: BTreeMap<(ChannelId, HostId), String>,
+}
+
+impl Driver {
+    pub(crate) fn new(context: Context) -> Self {
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
+        let config = Config { software: concat!("masthead ", env!("CARGO_PKG_VERSION")).to_owned() };
+        Self {
+            machine: Acquisition::new(config, context.boot_id, random::seed()),
+            context: Arc::new(context),
+            events,
+            sender,
+            last_run: 0,
+            database: None,
+            channels: BTreeMap::new(),
+            feeds: BTreeMap::new(),
+            spoken: Spoken::default(),
+        }
+    }
+
+    /// Until `shutdown`; then everything is ended within a second.
+    pub(crate) async fn run(mut self, shutdown: &Shutdown) {
+        let clock = self.context.clock;
+        let mut out = Vec::new();
+        loop {
+            let deadline = self.machine.deadline().map(|(at, _)| at);
+            let input = tokio::select! {
+                () = shutdown.requested() => break,
+                Some(event) = self.events.recv() => match self.heard(event) {
+                    Some(input) => input,
+                    None => continue,
+                },
+                () = clock.reach(deadline) => Input::Tick,
+            };
+            self.machine.handle(clock.now(), input, &mut out);
+            for output in out.drain(..) {
+                self.carry_out(output);
+            }
+        }
+        self.feeds.clear();
+        self.database = None;
+        let ends: Vec<Task> =
+            self.channels.into_values().map(|channel| Task::start(channel.end(END_PATIENCE))).collect();
+        for end in ends {
+            end.finish(END_PATIENCE).await;
+        }
+    }
+
+    /// The event's input, unless the task that sent it no longer counts.
+    fn heard(&mut self, event: Event) -> Option<Input> {
+        let Event { run, input } = event;
+        let counts = match &input {
+            Input::DatabaseConnected | Input::DatabaseMessage(_) | Input::DatabaseClosed { .. } => {
+                self.database.as_ref().is_some_and(|(current, _)| *current == run)
+            }
+            Input::FeedConnected { channel, host }
+            | Input::FeedFailed { channel, host, .. }
+            | Input::FeedRefused { channel, host, .. } => {
+                self.feeds.get(&(*channel, host.clone())).is_some_and(|(current, _)| *current == run)
+            }
+            Input::InputState { channel, .. }
+            | Input::InputClosed { channel, .. }
+            | Input::InputFinished { channel, .. } => {
+                self.channels.get(channel).is_some_and(|channel| channel.run == run)
+            }
+            Input::Counters { .. } | Input::Tick => true,
+        };
+        if !counts {
+            return None;
+        }
+        self.spoken.note(&input);
+        match &input {
+            Input::DatabaseClosed { .. } => self.database = None,
+            Input::FeedFailed { channel, host, .. } | Input::FeedRefused { channel, host, .. } => {
+                self.feeds.remove(&(*channel, host.clone()));
+            }
+            _ => {}
+        }
+        Some(input)
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::ConnectDatabase => {
+                let run = self.next_run();
+                let handle = DatabaseHandle::connect(self.context.clone(), run, self.sender.clone());
+                self.database = Some((run, handle));
+            }
+            Output::SendToDatabase(message) => self.send_to_database(message),
+            Output::DropDatabase => {
+                self.spoken.database("gave no answer in time");
+                self.database = None;
+            }
+            Output::OpenInput { channel, url, service } => {
+                let run = self.next_run();
+                let (context, sender) = (&self.context, &self.sender);
+                let handle = self
+                    .channels
+                    .entry(channel)
+                    .or_insert_with(|| ChannelHandle::start(channel, context.clone(), sender.clone()));
+                handle.open(run, url, service);
+            }
+            Output::CloseInput { channel } => {
+                info!(%channel, "channel left the plan");
+                self.spoken.inputs.remove(&channel);
+                if let Some(handle) = self.channels.remove(&channel) {
+                    // Ends by itself; nobody waits for it.
+                    handle.leave();
+                }
+            }
+            Output::ConnectFeed { channel, host, address } => {
+                let run = self.next_run();
+                let Some(shared) = self.channels.get(&channel).map(ChannelHandle::shared) else { return };
+                let target = feed::Target { channel, host: host.clone(), address };
+                let reports = feed::Reports { run, events: self.sender.clone() };
+                let task = Task::start(feed::run(self.context.clone(), target, shared, reports));
+                self.feeds.insert((channel, host), (run, task));
+            }
+            Output::CloseFeed { channel, host } => {
+                self.feeds.remove(&(channel, host.clone()));
+                self.spoken.feeds.remove(&(channel, host));
+            }
+        }
+    }
+
+    fn send_to_database(&mut self, message: ToDatabase) {
+        let Some((run, handle)) = &self.database else { return };
+        if !handle.send(message) {
+            // Its queue is full: the connection does not move. The machine hears of it as of any other loss.
+            let cause = "does not take our reports".to_owned();
+            let event = Event { run: *run, input: Input::DatabaseClosed { cause } };
+            if self.sender.try_send(event).is_err() {
+                warn!("too much going on to drop the database server's connection now; its silence will");
+            }
+        }
+    }
+
+    fn next_run(&mut self) -> Run {
+        self.last_run += 1;
+        self.last_run
+    }
+}
+
+impl Spoken {
+    /// Logs what is new in `input`.
+    fn note(&mut self, input: &Input) {
+        match input {
+            Input::DatabaseConnected => {
+                self.database.clear();
+                info!("registered with the database server");
+            }
+            Input::DatabaseClosed { cause } => self.database(cause),
+            Input::FeedConnected { channel, host } => {
+                self.feeds.remove(&(*channel, host.clone()));
+                info!(%channel, %host, "feeding push server");
+            }
+            Input::FeedFailed { channel, host, cause } | Input::FeedRefused { channel, host, cause } => {
+                let before = self.feeds.insert((*channel, host.clone()), cause.clone());
+                if before.as_ref() != Some(cause) {
+                    warn!(%channel, %host, cause, "push server unreachable; retrying");
+                }
+            }
+            Input::InputState { channel, state } => self.input(*channel, state.clone()),
+            Input::InputClosed { channel, cause } | Input::InputFinished { channel, cause } => {
+                self.input(*channel, InputState::Failed { cause: cause.clone() });
+            }
+            Input::DatabaseMessage(_) | Input::Counters { .. } | Input::Tick => {}
+        }
+    }
+
+    fn database(&mut self, cause: &str) {
+        if self.database != cause {
+            cause.clone_into(&mut self.database);
+            warn!(cause, "no connection to the database server; capture and feeds go on; retrying");
+        }
+    }
+
+    fn input(&mut self, channel: ChannelId, state: InputState) {
+        if self.inputs.get(&channel) == Some(&state) {
+            return;
+        }
+        match &state {
+            InputState::Starting => {}
+            InputState::Delivering => info!(%channel, "input delivers"),
+            InputState::Failed { cause } => warn!(%channel, cause, "input failed; retrying"),
+        }
+        self.inputs.insert(channel, state);
+    }
+}

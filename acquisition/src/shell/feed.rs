@@ -1,0 +1,166 @@
+//! One P3 connection: dial, handshake, offer the channel, then RTP packets in batches.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::frames::LinkError;
+use link::session::{self, Call};
+use protocols::codec;
+use protocols::ids::{ChannelId, HostId};
+use protocols::p3_feed::{KEEPALIVE_INTERVAL, Open, Opened, length_prefix};
+use protocols::preamble::{MAX_OPENING_BYTES, Protocol, Refusal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::Input;
+use crate::feed_queues::FeedPlace;
+use crate::shell::Context;
+use crate::shell::channel::Shared;
+use crate::shell::driver::{Event, Run};
+
+/// A push server that does not take a batch within this is unreachable.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A push server that does not answer the offer within this is unreachable.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Packets written together at most: 42 kB.
+const BATCH_PACKETS: usize = 32;
+
+/// Whom to feed with what.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) channel: ChannelId,
+    pub(crate) host: HostId,
+    pub(crate) address: SocketAddr,
+}
+
+/// Where a feed's task reports to.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    pub(crate) run: Run,
+    pub(crate) events: mpsc::Sender<Event>,
+}
+
+/// Why a feed ends.
+#[derive(Debug, thiserror::Error)]
+enum FeedError {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("did not take the stream for {} s", WRITE_TIMEOUT.as_secs())]
+    Slow,
+    #[error("did not answer the offer of the channel for {} s", OPEN_TIMEOUT.as_secs())]
+    Silent,
+    #[error("closed the connection")]
+    Closed,
+    #[error("sent bytes where P3 has none")]
+    Talked,
+}
+
+impl From<std::io::Error> for FeedError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Link(error.into())
+    }
+}
+
+/// A place in the queues that is given up with its connection.
+struct Attached {
+    shared: Arc<Shared>,
+    place: FeedPlace,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.shared.queues().detach(self.place);
+    }
+}
+
+/// Feeds until the connection fails; then says why.
+pub(crate) async fn run(context: Arc<Context>, target: Target, shared: Arc<Shared>, reports: Reports) {
+    let Err(error) = feed(&context, &target, &shared, &reports).await;
+    let Target { channel, host, address } = target;
+    let cause = format!("push server {host} at {address}: {error}");
+    let input = match error {
+        FeedError::Refused(Refusal::NotConfigured(_)) => Input::FeedRefused { channel, host, cause },
+        _ => Input::FeedFailed { channel, host, cause },
+    };
+    reports.send(input).await;
+}
+
+impl Reports {
+    async fn send(&self, input: Input) {
+        // Nobody hears it when the driver has ended.
+        let _ = self.events.send(Event { run: self.run, input }).await;
+    }
+}
+
+async fn feed(
+    context: &Context,
+    target: &Target,
+    shared: &Arc<Shared>,
+    reports: &Reports,
+) -> Result<std::convert::Infallible, FeedError> {
+    let mut stream = offer(context, target, shared).await?;
+    let mut changes = shared.changes();
+    let attached = Attached { shared: shared.clone(), place: shared.queues().attach(&target.host) };
+    reports.send(Input::FeedConnected { channel: target.channel, host: target.host.clone() }).await;
+    let (mut reader, mut writer) = stream.split();
+    let mut batch = Vec::new();
+    loop {
+        batch.clear();
+        shared.queues().take_framed(attached.place, BATCH_PACKETS, &mut batch);
+        if batch.is_empty() {
+            let mut byte = [0];
+            tokio::select! {
+                read = reader.read(&mut byte) => {
+                    return Err(if read? == 0 { FeedError::Closed } else { FeedError::Talked });
+                }
+                waited = timeout(KEEPALIVE_INTERVAL, packets(&mut changes)) => match waited {
+                    Ok(()) => continue,
+                    Err(_) => batch.extend_from_slice(&length_prefix(&[])),
+                },
+            }
+        }
+        timeout(WRITE_TIMEOUT, writer.write_all(&batch)).await.map_err(|_| FeedError::Slow)??;
+    }
+}
+
+/// Returns when packets were made since it was last asked.
+async fn packets(changes: &mut watch::Receiver<()>) {
+    if changes.changed().await.is_err() {
+        // The channel is gone; this feed is about to be closed as well.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn offer(context: &Context, target: &Target, shared: &Shared) -> Result<TcpStream, FeedError> {
+    let mut stream = TcpStream::connect(target.address).await?;
+    stream.set_nodelay(true)?;
+    let call = Call {
+        protocol: Protocol::Feed,
+        caller: context.id.to_string(),
+        callee: target.host.to_string(),
+        boot_id: context.boot_id,
+        key: context.key.host_key(&target.host),
+    };
+    let mut session = session::call(&mut stream, &call).await.map_err(refusal)?;
+    let open = Open { channel: target.channel, ssrc: shared.ssrc };
+    session::write_sealed(&mut stream, &mut session.seal, &open).await?;
+    let answer = session::read_sealed(&mut stream, &mut session.opener, MAX_OPENING_BYTES);
+    let answer = timeout(OPEN_TIMEOUT, answer).await.map_err(|_| FeedError::Silent)??;
+    let answer = answer.ok_or(FeedError::Closed)?;
+    match codec::decode::<Opened, MAX_OPENING_BYTES>(&answer).map_err(LinkError::from)? {
+        Opened::Accepted => Ok(stream),
+        Opened::Refused(refusal) => Err(FeedError::Refused(refusal)),
+    }
+}
+
+fn refusal(error: LinkError) -> FeedError {
+    match error {
+        LinkError::Refused(refusal) => FeedError::Refused(refusal),
+        other => FeedError::Link(other),
+    }
+}

@@ -1,0 +1,83 @@
+//! The socket behind `udp://` and `rtp://`.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+
+use link::interface;
+use link::udp::{self, Listen, MEDIA_BUFFER_BYTES, SocketError};
+use socket2::SockRef;
+use tokio::net::UdpSocket;
+
+use crate::input_url::Endpoint;
+
+/// Datagrams read in one turn at most, so that other tasks have theirs.
+const TURN_DATAGRAMS: usize = 64;
+/// The largest datagram that UDP carries.
+const DATAGRAM_BYTES: usize = 65_535;
+
+/// A socket that hears one endpoint and no other.
+pub(crate) struct Datagrams {
+    socket: UdpSocket,
+    source: Option<IpAddr>,
+    buffer: Vec<u8>,
+    what: String,
+}
+
+impl Datagrams {
+    pub(crate) fn open(endpoint: &Endpoint) -> Result<Self, String> {
+        let socket = if is_ours_alone(endpoint.address) { unicast(endpoint) } else { group(endpoint) };
+        let socket = socket.map_err(|error| error.to_string())?;
+        let what = SocketAddr::new(endpoint.address, endpoint.port).to_string();
+        let tokio = socket.set_nonblocking(true).and_then(|()| UdpSocket::from_std(socket));
+        let socket = tokio.map_err(|error| format!("receiving {what}: {error}"))?;
+        Ok(Self { socket, source: endpoint.source, buffer: vec![0; DATAGRAM_BYTES], what })
+    }
+
+    /// Waits for datagrams and hands those of the wanted sender to `take`. May be dropped without losing any.
+    pub(crate) async fn receive(&mut self, mut take: impl FnMut(&[u8])) -> Result<(), String> {
+        self.socket.readable().await.map_err(|error| self.failed(&error))?;
+        for _ in 0..TURN_DATAGRAMS {
+            match self.socket.try_recv_from(&mut self.buffer) {
+                Ok((len, from)) => {
+                    if self.source.is_none_or(|source| source == from.ip()) {
+                        take(&self.buffer[..len]);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(self.failed(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: &io::Error) -> String {
+        format!("receiving {}: {error}", self.what)
+    }
+}
+
+/// Whether datagrams to `address` come to one socket only, so that the port has to be free.
+fn is_ours_alone(address: IpAddr) -> bool {
+    !address.is_multicast() && (address.is_unspecified() || interface::is_local(address))
+}
+
+fn unicast(endpoint: &Endpoint) -> Result<std::net::UdpSocket, SocketError> {
+    let socket = udp::bind(SocketAddr::new(endpoint.address, endpoint.port))?;
+    // Less than asked for is no failure: the kernel's limit is the administrator's.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(MEDIA_BUFFER_BYTES);
+    if let Some(wanted) = &endpoint.interface {
+        let found = interface::find(wanted)?;
+        let bound = SockRef::from(&socket).bind_device(Some(found.name.as_bytes()));
+        bound.map_err(|error| SocketError::new(format!("receiving by interface {wanted} only"), error))?;
+    }
+    Ok(socket)
+}
+
+/// A group or a broadcast address; other programs of this host may hear it as well.
+fn group(endpoint: &Endpoint) -> Result<std::net::UdpSocket, SocketError> {
+    let source = match endpoint.source {
+        Some(IpAddr::V4(source)) if endpoint.address.is_multicast() => Some(source),
+        _ => None,
+    };
+    let Endpoint { address, port, ref interface, .. } = *endpoint;
+    udp::receive(&Listen { address, port, interface: interface.clone(), source })
+}

@@ -1,0 +1,143 @@
+//! Inputs: a file for each scheme. All bring whole transport packets, each at the time at which it is to go out.
+
+mod datagrams;
+mod exec;
+mod file;
+mod rtp;
+mod testcard;
+mod udp;
+
+use link::clock::Clock;
+use media::packet::PacketBytes;
+
+use crate::input_url::InputUrl;
+use crate::paced_stream::PacedStream;
+
+use exec::Exec;
+use file::FileInput;
+use rtp::Rtp;
+use testcard::TestCard;
+use udp::Udp;
+
+/// What one turn of an input brings.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Packets in order.
+    pub(crate) packets: Vec<PacketBytes>,
+    /// What came that is no transport stream, for people.
+    pub(crate) strange: Option<String>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.packets.is_empty() && self.strange.is_none()
+    }
+}
+
+/// How an input ends; the text says what happened and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Against its purpose: it is tried again.
+    Closed(String),
+    /// As it was meant to: it is left alone.
+    Finished(String),
+}
+
+/// An open input.
+pub(crate) enum OpenInput {
+    Paced(Box<Paced>),
+    Udp(Udp),
+    Rtp(Box<Rtp>),
+}
+
+/// An input that comes as fast as it is read, and is let out at its own pace.
+pub(crate) struct Paced {
+    source: Source,
+    stream: PacedStream,
+    ended: Option<End>,
+}
+
+enum Source {
+    TestCard(TestCard),
+    File(FileInput),
+    Exec(Box<Exec>),
+}
+
+impl OpenInput {
+    /// Opens what `url` names; refuses with the cause.
+    pub(crate) async fn open(url: &str) -> Result<Self, String> {
+        let parsed: InputUrl = url.parse().map_err(|error| format!("{error}"))?;
+        let source = match parsed {
+            InputUrl::TestCard => Source::TestCard(TestCard::open()?),
+            InputUrl::File { path, repeat } => Source::File(FileInput::open(path, repeat).await?),
+            InputUrl::Exec { words } => Source::Exec(Box::new(Exec::start(words)?)),
+            InputUrl::Udp(endpoint) => return Udp::open(&endpoint).map(Self::Udp),
+            InputUrl::Rtp(endpoint) => return Ok(Self::Rtp(Box::new(Rtp::open(&endpoint)?))),
+        };
+        Ok(Self::Paced(Box::new(Paced { source, stream: PacedStream::new(), ended: None })))
+    }
+
+    /// Waits for the next packets and appends them to `batch`. May be dropped at any time without losing any.
+    pub(crate) async fn next(&mut self, clock: &Clock, batch: &mut Batch) -> Result<(), End> {
+        match self {
+            Self::Udp(udp) => udp.next(batch).await.map_err(End::Closed),
+            Self::Rtp(rtp) => rtp.next(clock, batch).await.map_err(End::Closed),
+            Self::Paced(paced) => paced.next(clock, batch).await,
+        }
+    }
+
+    /// Ends it: a program is told to end, and made to.
+    pub(crate) async fn close(self) {
+        if let Self::Paced(paced) = self
+            && let Source::Exec(exec) = paced.source
+        {
+            exec.close().await;
+        }
+    }
+}
+
+impl Paced {
+    async fn next(&mut self, clock: &Clock, batch: &mut Batch) -> Result<(), End> {
+        let Self { source, stream, ended } = self;
+        loop {
+            let hungry = ended.is_none() && stream.is_hungry();
+            match stream.due(clock.now()) {
+                Some(due) => {
+                    // What waits is not kept back by a source that has nothing yet.
+                    tokio::select! {
+                        biased;
+                        () = clock.reach(Some(due)) => {
+                            stream.take(&mut batch.packets);
+                            return Ok(());
+                        }
+                        read = source.read(stream), if hungry => *ended = read.err(),
+                    }
+                }
+                None => match ended {
+                    None => *ended = source.read(stream).await.err(),
+                    Some(end) => {
+                        // The last packets, when no PCR told their time.
+                        while !stream.is_empty() {
+                            stream.take(&mut batch.packets);
+                        }
+                        return Err(end.clone());
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Reads on; the answer is the end. May be dropped at any time without losing bytes.
+    async fn read(&mut self, stream: &mut PacedStream) -> Result<(), End> {
+        match self {
+            Self::TestCard(card) => {
+                card.read(stream);
+                Ok(())
+            }
+            Self::File(file) => file.read(stream).await,
+            Self::Exec(exec) => exec.read(stream).await,
+        }
+    }
+}

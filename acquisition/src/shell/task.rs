@@ -1,0 +1,28 @@
+//! A task that ends with its handle.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+/// Aborts its task when dropped.
+#[derive(Debug)]
+pub(crate) struct Task(JoinHandle<()>);
+
+impl Task {
+    /// Starts `work`.
+    pub(crate) fn start(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+
+    /// Waits for the task to end by itself; after `patience` it is aborted.
+    pub(crate) async fn finish(mut self, patience: Duration) {
+        // A task that panicked has ended as well.
+        let _ = tokio::time::timeout(patience, &mut self.0).await;
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
