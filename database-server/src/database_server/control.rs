@@ -96,6 +96,7 @@ impl DatabaseServer {
                     out.push(Output::Store(Record::Seen { server, boot_id: boot, at }));
                     self.configuration.host_up(&host, boot, rebooted);
                     self.touch_host(&host, topology);
+                    self.be_patient_with(&host);
                 }
                 Change::Down(host) => {
                     warn!(%host, "push server host answers no more");
@@ -131,6 +132,17 @@ impl DatabaseServer {
         let Some(declared) = topology.hosts.get(host) else { return };
         for channel in &declared.channels {
             self.touch_server(host, *channel, topology);
+        }
+    }
+
+    /// A host that has just come up is given time to be fed before a rival takes what is assigned to it.
+    fn be_patient_with(&mut self, host: &HostId) {
+        for place in &self.touched_places {
+            if let Some(row) = self.receptions.get_mut(place)
+                && row.assigned.as_ref().is_some_and(|assigned| assigned.host == *host)
+            {
+                row.undecided_since = None;
+            }
         }
     }
 
