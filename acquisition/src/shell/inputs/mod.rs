@@ -141,3 +141,6 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

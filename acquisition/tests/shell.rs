@@ -1,0 +1,244 @@
+//! A whole acquisition server on loopback, with a database server and push servers made by hand.
+#![expect(clippy::disallowed_methods, reason = "the peers of this test are tasks of its own")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use acquisition::shell::{self, Options};
+use link::key_file;
+use link::session::{self, Session};
+use link::shutdown::Shutdown;
+use media::reassembly::{Limits, Output, Reassembly};
+use protocols::authority::ClusterKey;
+use protocols::codec;
+use protocols::ids::{BootId, ChannelId, Generation};
+use protocols::p1_registration::{
+    ChannelPlan, ChannelReport, FeedPlan, FeedState, FeedTarget, InputState, Poll, ToAcquisition, ToDatabase,
+};
+use protocols::p3_feed::{Open, Opened, packet_len};
+use protocols::preamble::{Protocol, Refusal};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+const CLIP: &[u8] = include_bytes!("../testcard/clip.ts");
+const PATIENCE: Duration = Duration::from_secs(20);
+const CHANNEL: ChannelId = ChannelId(1);
+
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, work).await.expect("it happens in time")
+}
+
+/// A connection of the server under test to one of the peers.
+struct Peer {
+    stream: TcpStream,
+    session: Session,
+}
+
+impl Peer {
+    async fn accept(listener: &TcpListener, protocol: Protocol, key: &ClusterKey) -> Self {
+        let (mut stream, _) = soon(listener.accept()).await.expect("a connection");
+        let key_of = |hello: &protocols::handshake::Hello| match protocol {
+            Protocol::Registration => {
+                Ok(key.acquisition_key(&hello.caller.parse().map_err(|_| Refusal::Key)?))
+            }
+            _ => Ok(key.host_key(&hello.callee.parse().map_err(|_| Refusal::Key)?)),
+        };
+        let accepted = session::accept(&mut stream, protocol, BootId(9), key_of);
+        let (hello, session) = soon(accepted).await.expect("the server holds the key");
+        assert_eq!(hello.caller, "roof");
+        Self { stream, session }
+    }
+
+    async fn read<T: serde::de::DeserializeOwned>(&mut self) -> T {
+        let body = session::read_sealed(&mut self.stream, &mut self.session.opener, 1 << 16);
+        let body = soon(body).await.expect("a sealed frame").expect("an open connection");
+        codec::decode::<T, { 1 << 16 }>(&body).expect("a message")
+    }
+
+    async fn write<T: serde::Serialize>(&mut self, message: &T) {
+        let Self { stream, session } = self;
+        soon(session::write_sealed(stream, &mut session.seal, message)).await.expect("an open connection");
+    }
+
+    /// Answers polls until one pleases.
+    async fn poll_until(&mut self, pleases: impl Fn(&ChannelReport) -> bool) -> Poll {
+        loop {
+            let ToDatabase::Poll(poll) = self.read().await else { panic!("registered twice") };
+            self.write(&ToAcquisition::Polled { commands: vec![] }).await;
+            if poll.channels.iter().any(&pleases) {
+                return poll;
+            }
+        }
+    }
+}
+
+/// A server under test, and the listeners of its peers.
+struct Site {
+    key: ClusterKey,
+    database: TcpListener,
+    push: TcpListener,
+    shutdown: Shutdown,
+    server: JoinHandle<Result<(), shell::Error>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cluster_key = folder.path().join("cluster.key");
+        let key = key_file::make(&cluster_key).expect("a key");
+        let database = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let push = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let shutdown = Shutdown::new();
+        let options = Options {
+            id: "roof".parse().expect("an id"),
+            database: address(&database).to_string(),
+            cluster_key,
+        };
+        let server = tokio::spawn(shell::run(options, shutdown.clone()));
+        Self { key, database, push, shutdown, server, _folder: folder }
+    }
+
+    async fn registered(&self) -> Peer {
+        let mut database = Peer::accept(&self.database, Protocol::Registration, &self.key).await;
+        assert!(matches!(database.read().await, ToDatabase::Register { .. }));
+        database
+    }
+
+    async fn fed(&self) -> Peer {
+        let mut push = Peer::accept(&self.push, Protocol::Feed, &self.key).await;
+        let open: Open = push.read().await;
+        assert_eq!(open.channel, CHANNEL);
+        push.write(&Opened::Accepted).await;
+        push
+    }
+
+    async fn end(self) {
+        self.shutdown.request();
+        let ended = timeout(Duration::from_secs(5), self.server).await.expect("it ends when told");
+        ended.expect("no panic").expect("a clean end");
+    }
+}
+
+fn address(listener: &TcpListener) -> SocketAddr {
+    listener.local_addr().expect("bound")
+}
+
+fn target(host: &str, address: SocketAddr) -> FeedTarget {
+    FeedTarget { host: host.parse().expect("an id"), address }
+}
+
+fn plan(url: &str, feeds: Vec<FeedTarget>) -> ToAcquisition {
+    let input = "one".parse().expect("an id");
+    let channel = ChannelPlan { channel: CHANNEL, input, url: url.to_owned(), service: None, feeds };
+    ToAcquisition::Plan(FeedPlan { generation: Generation(1), channels: vec![channel] })
+}
+
+/// The next `count` RTP packets that `push` is fed, without keepalives.
+async fn packets(push: &mut Peer, count: usize) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    while packets.len() < count {
+        let mut prefix = [0; 2];
+        soon(push.stream.read_exact(&mut prefix)).await.expect("an open connection");
+        let mut packet = vec![0; packet_len(prefix).expect("a length that P3 has")];
+        soon(push.stream.read_exact(&mut packet)).await.expect("an open connection");
+        if !packet.is_empty() {
+            packets.push(packet);
+        }
+    }
+    packets
+}
+
+/// The transport stream in `packets`, which must be whole and in order.
+fn stream_of(packets: &[Vec<u8>]) -> Vec<u8> {
+    let (mut reassembly, mut out) = (Reassembly::new(Limits::default()), Vec::new());
+    for packet in packets {
+        reassembly.datagram(Duration::ZERO, packet, &mut out);
+    }
+    let payload = |output: &Output| match output {
+        Output::Packet { packet, .. } => packet.payload().to_vec(),
+        other => panic!("{other:?}"),
+    };
+    out.iter().flat_map(payload).collect()
+}
+
+fn position(stream: &[u8]) -> Option<usize> {
+    CLIP.windows(stream.len()).step_by(188).position(|window| window == stream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_server_that_is_away_is_reported_and_the_other_is_fed() {
+    let site = Site::start().await;
+    let away = address(&TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let mut database = site.registered().await;
+    let feeds = vec![target("hall", address(&site.push)), target("ward", away)];
+    database.write(&plan("testcard:", feeds)).await;
+    let mut push = site.fed().await;
+    let poll = database
+        .poll_until(|channel| {
+            let [hall, ward] = &channel.feeds[..] else { return false };
+            channel.input == InputState::Delivering
+                && hall.state == FeedState::Connected
+                && matches!(ward.state, FeedState::Unreachable { .. })
+        })
+        .await;
+    let FeedState::Unreachable { cause } = &poll.channels[0].feeds[1].state else { unreachable!() };
+    assert!(cause.contains(&format!("push server ward at {away}: Connection refused")), "{cause}");
+    let stream = stream_of(&packets(&mut push, 20).await);
+    assert!(position(&stream).is_some(), "what comes out is the clip, byte for byte");
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_goes_on_while_the_database_server_is_away() {
+    let site = Site::start().await;
+    let mut database = site.registered().await;
+    let feeds = vec![target("hall", address(&site.push))];
+    database.write(&plan("testcard:", feeds.clone())).await;
+    let mut push = site.fed().await;
+    let mut all = packets(&mut push, 5).await;
+    drop(database);
+    all.extend(packets(&mut push, 20).await);
+    // The same connection also outlives the new registration and its plan.
+    let mut database = site.registered().await;
+    database.write(&plan("testcard:", feeds)).await;
+    database.poll_until(|channel| channel.input == InputState::Delivering).await;
+    all.extend(packets(&mut push, 20).await);
+    assert!(position(&stream_of(&all)).is_some());
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_fails_is_reported_with_its_cause_and_others_are_not_touched() {
+    let site = Site::start().await;
+    let mut database = site.registered().await;
+    let ToAcquisition::Plan(mut both) = plan("testcard:", vec![target("hall", address(&site.push))]) else {
+        unreachable!()
+    };
+    let ToAcquisition::Plan(broken) = plan("file:/nonexistent/a.ts", vec![]) else { unreachable!() };
+    both.channels
+        .extend(broken.channels.into_iter().map(|plan| ChannelPlan { channel: ChannelId(2), ..plan }));
+    database.write(&ToAcquisition::Plan(both)).await;
+    let mut push = site.fed().await;
+    let failed = |channel: &ChannelReport| matches!(channel.input, InputState::Failed { .. });
+    let poll = database.poll_until(failed).await;
+    let InputState::Failed { cause } = &poll.channels[1].input else { panic!("{poll:?}") };
+    assert!(cause.contains("/nonexistent/a.ts: No such file or directory"), "{cause}");
+    assert!(position(&stream_of(&packets(&mut push, 10).await)).is_some());
+    site.end().await;
+}
+
+#[tokio::test]
+async fn without_a_key_it_refuses_to_run() {
+    let options = Options {
+        id: "roof".parse().unwrap(),
+        database: "127.0.0.1:1".to_owned(),
+        cluster_key: Path::new("/nonexistent/cluster.key").to_owned(),
+    };
+    let error = shell::run(options, Shutdown::new()).await.unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("this server needs the site's cluster key"), "{error}");
+}
