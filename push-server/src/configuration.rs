@@ -22,7 +22,7 @@ pub const MAX_PENDING: usize = 64;
 /// Longest interface name or address, in bytes.
 pub const MAX_INTERFACE_BYTES: usize = 45;
 
-const MAX_PARTS: u8 = MAX_DESTINATIONS.div_ceil(DESTINATIONS_PER_PART) as u8;
+const MAX_PARTS: usize = MAX_DESTINATIONS.div_ceil(DESTINATIONS_PER_PART);
 
 /// One push server's configuration in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -153,7 +153,7 @@ fn valid(configure: &Configure) -> bool {
     if configure.parts == 0 {
         return configure.destinations.is_empty();
     }
-    configure.parts <= MAX_PARTS
+    usize::from(configure.parts) <= MAX_PARTS
         && configure.part < configure.parts
         && configure.port != 0
         && configure.destinations.len() <= DESTINATIONS_PER_PART
@@ -253,7 +253,7 @@ mod tests {
         let bad = [
             part(0, 1, 0, 1),
             part(1, 1, 1, 1),
-            part(1, 1, 0, MAX_PARTS + 1),
+            part(1, 1, 0, u8::try_from(MAX_PARTS + 1).unwrap()),
             Configure { port: 0, ..part(1, 1, 0, 1) },
             Configure { destinations: vec![order(1); DESTINATIONS_PER_PART + 1], ..part(1, 1, 0, 1) },
             Configure { destinations: vec![DestinationOrder { ttl: 0, ..order(1) }], ..part(1, 1, 0, 1) },

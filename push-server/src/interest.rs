@@ -194,18 +194,15 @@ impl InterestTable {
             return false;
         };
         let until = now + INTEREST_TIMEOUT;
-        match entry.held {
-            Some(before) => {
-                if before.until.since(now) < HASTEN_BELOW {
-                    entry.announcements.hasten(now);
-                }
-                self.wakes.remove(&(before.wake, key));
+        if let Some(before) = entry.held {
+            if before.until.since(now) < HASTEN_BELOW {
+                entry.announcements.hasten(now);
             }
-            None => {
-                entry.announcements.start(now);
-                let (channel, destination) = key;
-                out.push(Output::Resume { channel, destination });
-            }
+            self.wakes.remove(&(before.wake, key));
+        } else {
+            entry.announcements.start(now);
+            let (channel, destination) = key;
+            out.push(Output::Resume { channel, destination });
         }
         entry.hold_until(until, key, &mut self.wakes);
         true

@@ -39,5 +39,6 @@ pub mod plan;
 pub mod report;
 pub mod ring;
 pub mod server;
+pub mod shell;
 
 pub use server::{Config, FeedId, Input, Output, PushServer, Reason};

@@ -161,14 +161,12 @@ impl ChannelPath {
             return;
         };
         match self.newest {
-            Some(newest) if newest.ssrc == header.ssrc => {
-                if self.repeats(&newest, &header) {
-                    self.drops.repeated += 1;
-                    return;
-                }
+            Some(newest) if newest.ssrc != header.ssrc => self.pacer.restart(),
+            Some(newest) if self.repeats(&newest, &header) => {
+                self.drops.repeated += 1;
+                return;
             }
-            Some(_) => self.pacer.restart(),
-            None => {}
+            _ => {}
         }
         self.newest = Some(header);
         self.packets += 1;

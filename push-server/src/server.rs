@@ -462,7 +462,7 @@ impl PushServer {
         for effect in effects {
             match effect {
                 interest::Output::Resume { channel, destination } => {
-                    self.switched(channel, destination, "resumed")
+                    self.switched(channel, destination, "resumed");
                 }
                 interest::Output::Suspend { channel, destination } => {
                     self.switched(channel, destination, "suspended");

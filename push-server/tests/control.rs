@@ -1,4 +1,5 @@
 //! The control machine of a push server host, with literal times: commands, interest, feeds, reports.
+#![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 
 mod site;
 
@@ -26,7 +27,7 @@ fn an_unknown_boot_id_is_told_by_a_report_no_longer_than_the_query() {
     let out = site.datagram(ms(0), &query);
     let [Output::Send { bytes, .. }] = &out[..] else { panic!("{out:?}") };
     assert!(bytes.len() <= query.len());
-    let report = site.response::<Report>(Kind::Report, bytes);
+    let report = Site::response::<Report>(Kind::Report, bytes);
     assert_eq!((report.host_boot, report.body), (site.boot_id(), Report::default()));
     assert_eq!(site.server.cluster_time(ms(0)), None);
 }
@@ -54,7 +55,7 @@ fn a_configured_destination_waits_for_interest_and_falls_silent_five_seconds_aft
 #[test]
 fn held_interest_is_announced_every_250_ms_and_at_once_when_it_is_renewed_late() {
     let mut site = Site::configured();
-    let key = site.cluster().announce_key(CHANNEL);
+    let key = site::cluster().announce_key(CHANNEL);
     let open = |output: &Output| match output {
         Output::Announce { bytes, .. } => Announcement::open(bytes, &key),
         _ => None,
@@ -90,7 +91,7 @@ fn an_assignment_to_another_push_server_ends_sending_at_once() {
     let out = site.configure(ms(1_100), 2, &[(1, false), (2, true)]);
     assert_eq!(site::sending_in_plans(&out), [(destination(1), false), (destination(2), false)]);
     let out = site.interest(ms(1_200), 1);
-    assert_eq!(site.verdict(&out, 1), Some(InterestVerdict::NotAssigned));
+    assert_eq!(Site::verdict(&out, 1), Some(InterestVerdict::NotAssigned));
     // Back again: it waits for interest.
     let out = site.configure(ms(1_300), 3, &[(1, true), (2, true)]);
     assert_eq!(site::sending_in_plans(&out), [(destination(1), false), (destination(2), false)]);
@@ -109,21 +110,21 @@ fn a_change_of_something_else_does_not_interrupt_what_is_sent() {
 #[test]
 fn configurations_are_acknowledged_with_the_revision_in_force() {
     let mut site = Site::configured();
-    let acknowledged = |site: &Site, out: &[Output]| {
+    let acknowledged = |out: &[Output]| {
         let Some(Output::Send { bytes, .. }) =
             out.iter().find(|output| matches!(output, Output::Send { .. }))
         else {
             panic!("{out:?}")
         };
-        site.response::<Configured>(Kind::Configured, bytes).body
+        Site::response::<Configured>(Kind::Configured, bytes).body
     };
     let out = site.configure(ms(10), 5, &[(1, true)]);
-    assert_eq!(acknowledged(&site, &out).in_force, Revision(5));
+    assert_eq!(acknowledged(&out).in_force, Revision(5));
     let out = site.configure(ms(20), 4, &[(2, true)]);
-    let answer = acknowledged(&site, &out);
+    let answer = acknowledged(&out);
     assert_eq!((answer.revision, answer.in_force), (Revision(4), Revision(5)));
     let out = site.release(ms(30), 6);
-    assert_eq!(acknowledged(&site, &out).in_force, Revision(6));
+    assert_eq!(acknowledged(&out).in_force, Revision(6));
     assert_eq!(site.server.revision(CHANNEL), None);
 }
 
@@ -152,7 +153,7 @@ fn a_recorded_or_reordered_command_changes_nothing_and_is_not_answered() {
 #[test]
 fn interest_from_another_address_or_forged_changes_nothing_and_is_not_answered() {
     let mut site = Site::configured();
-    let genuine = site.interest_datagram(1, WALL + 1_000, WALL + 100_000_000);
+    let genuine = Site::interest_datagram(1, WALL + 1_000, WALL + 100_000_000);
     assert_eq!(site.datagram_from(ms(1_000), "10.0.1.8:5000", &genuine), []);
     let mut forged = genuine.clone();
     forged[20] ^= 1;
@@ -167,14 +168,14 @@ fn genuine_interest_with_a_wrong_date_an_old_lease_or_no_assignment_is_told_so_a
     let mut site = Site::configured();
     let late = WALL + 1_000 + u64::try_from(CLOCK_TOLERANCE.as_millis()).unwrap() + 1;
     for (datagram, verdict) in [
-        (site.interest_datagram(1, late, WALL + 100_000_000), InterestVerdict::Clock),
-        (site.interest_datagram(1, WALL + 1_000, WALL + 1_000), InterestVerdict::Expired),
-        (site.interest_datagram(9, WALL + 1_000, WALL + 100_000_000), InterestVerdict::NotAssigned),
+        (Site::interest_datagram(1, late, WALL + 100_000_000), InterestVerdict::Clock),
+        (Site::interest_datagram(1, WALL + 1_000, WALL + 1_000), InterestVerdict::Expired),
+        (Site::interest_datagram(9, WALL + 1_000, WALL + 100_000_000), InterestVerdict::NotAssigned),
     ] {
         let out = site.datagram_from(ms(1_000), "10.0.1.7:5000", &datagram);
         let [Output::Send { bytes, .. }] = &out[..] else { panic!("{out:?}") };
         assert!(bytes.len() <= INTEREST_BYTES);
-        let secret = site.secret_of(&datagram);
+        let secret = Site::secret_of(&datagram);
         let answer: InterestAnswer = Sealed::parse(bytes).unwrap().open(&secret).unwrap();
         assert_eq!((answer.verdict, answer.time), (verdict, ClusterTime(WALL + 1_000)));
     }
@@ -184,17 +185,17 @@ fn genuine_interest_with_a_wrong_date_an_old_lease_or_no_assignment_is_told_so_a
 #[test]
 fn a_lease_that_nears_its_end_is_extended_while_the_database_server_is_away() {
     let mut site = Site::configured();
-    let datagram = site.interest_datagram(1, WALL + 1_000, WALL + 3_600_000);
+    let datagram = Site::interest_datagram(1, WALL + 1_000, WALL + 3_600_000);
     let out = site.datagram_from(ms(1_000), "10.0.1.7:5000", &datagram);
     let answer = out.iter().find_map(|output| match output {
         Output::Send { bytes, .. } => Some(bytes.clone()),
         _ => None,
     });
-    let old = site.secret_of(&datagram);
+    let old = Site::secret_of(&datagram);
     let answer: InterestAnswer = Sealed::parse(&answer.unwrap()).unwrap().open(&old).unwrap();
     let InterestVerdict::Extended { expires, masked_secret } = answer.verdict else { panic!("{answer:?}") };
     assert_eq!(expires, ClusterTime(WALL + 1_000) + LEASE_LIFETIME);
-    let new = site.cluster().lease_key().secret(&site.lease(1, expires.0));
+    let new = site::cluster().lease_key().secret(&site::lease(1, expires.0));
     assert_eq!(mask_secret(&old, expires, masked_secret), new.to_bytes());
     assert!(site.server.sending(CHANNEL, destination(1)));
 }
@@ -202,7 +203,7 @@ fn a_lease_that_nears_its_end_is_extended_while_the_database_server_is_away() {
 #[test]
 fn before_it_knows_the_cluster_time_a_host_hears_no_interest() {
     let mut site = Site::new();
-    let datagram = site.interest_datagram(1, WALL, WALL + 100_000_000);
+    let datagram = Site::interest_datagram(1, WALL, WALL + 100_000_000);
     assert_eq!(site.datagram_from(ms(0), "10.0.1.7:5000", &datagram), []);
     assert_eq!(site.server.counters().clock_unknown, 1);
 }
@@ -258,7 +259,7 @@ fn reports_tell_feed_sending_and_faults_in_the_order_of_change() {
 fn a_hundred_thousand_random_and_mutated_datagrams_change_nothing_and_are_not_answered() {
     let mut site = Site::configured();
     let genuine = [
-        site.interest_datagram(1, WALL, WALL + 100_000_000),
+        Site::interest_datagram(1, WALL, WALL + 100_000_000),
         site.configure_datagram(9, &[(1, true)]),
         site.query(site.boot_id().0, 0),
     ];

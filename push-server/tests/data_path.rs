@@ -1,4 +1,5 @@
 //! The data plane of one channel, with literal times: bytes and order kept, none twice, resume at once, bursts paced.
+#![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -56,10 +56,6 @@ impl Site {
         site
     }
 
-    pub(crate) fn cluster(&self) -> ClusterKey {
-        ClusterKey::new([7; 32])
-    }
-
     pub(crate) fn boot_id(&self) -> BootId {
         self.server.boot_id()
     }
@@ -90,7 +86,7 @@ impl Site {
     fn command<B: Serialize>(&mut self, kind: Kind, host_boot: BootId, body: B) -> Vec<u8> {
         self.sequence += 1;
         let order = CommandOrder { start: 3, sequence: self.sequence };
-        seal(kind, &Command { host: host(), host_boot, order, body }, &self.cluster().host_key(&host()))
+        seal(kind, &Command { host: host(), host_boot, order, body }, &cluster().host_key(&host()))
     }
 
     pub(crate) fn query(&mut self, host_boot: u64, since: u64) -> Vec<u8> {
@@ -101,7 +97,7 @@ impl Site {
     pub(crate) fn report(&mut self, now: Time, since: u64) -> Report {
         let query = self.query(self.boot_id().0, since);
         match &self.datagram(now, &query)[..] {
-            [Output::Send { bytes, .. }] => self.response::<Report>(Kind::Report, bytes).body,
+            [Output::Send { bytes, .. }] => Self::response::<Report>(Kind::Report, bytes).body,
             out => panic!("{out:?}"),
         }
     }
@@ -132,39 +128,30 @@ impl Site {
         self.datagram(now, &datagram)
     }
 
-    pub(crate) fn response<B: DeserializeOwned>(&self, kind: Kind, bytes: &[u8]) -> Response<B> {
+    pub(crate) fn response<B: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Response<B> {
         let sealed = Sealed::parse(bytes).unwrap();
         assert_eq!(sealed.kind, kind);
-        sealed.open(&self.cluster().host_key(&host())).unwrap()
+        sealed.open(&cluster().host_key(&host())).unwrap()
     }
 
-    pub(crate) fn lease(&self, last: u8, expires: u64) -> Lease {
-        Lease {
-            client: IpAddr::from([10, 0, 1, 7]),
-            channel: CHANNEL,
-            destination: destination(last),
-            expires: ClusterTime(expires),
-        }
-    }
-
-    pub(crate) fn interest_datagram(&self, last: u8, time: u64, expires: u64) -> Vec<u8> {
-        let lease = self.lease(last, expires);
-        Interest { lease, time: ClusterTime(time) }.seal(&self.cluster().lease_key().secret(&lease))
+    pub(crate) fn interest_datagram(last: u8, time: u64, expires: u64) -> Vec<u8> {
+        let lease = lease(last, expires);
+        Interest { lease, time: ClusterTime(time) }.seal(&cluster().lease_key().secret(&lease))
     }
 
     /// Genuine interest of the client in destination `last`, dated right.
     pub(crate) fn interest(&mut self, now: Time, last: u8) -> Vec<Output> {
-        let datagram = self.interest_datagram(last, WALL + now.as_us() / 1_000, FAR);
+        let datagram = Self::interest_datagram(last, WALL + now.as_us() / 1_000, FAR);
         self.datagram_from(now, CLIENT, &datagram)
     }
 
-    pub(crate) fn secret_of(&self, interest: &[u8]) -> MacKey {
+    pub(crate) fn secret_of(interest: &[u8]) -> MacKey {
         let lease = Interest::peek(&Sealed::parse(interest).unwrap()).unwrap().lease;
-        self.cluster().lease_key().secret(&lease)
+        cluster().lease_key().secret(&lease)
     }
 
-    pub(crate) fn verdict(&self, out: &[Output], last: u8) -> Option<InterestVerdict> {
-        let secret = self.cluster().lease_key().secret(&self.lease(last, FAR));
+    pub(crate) fn verdict(out: &[Output], last: u8) -> Option<InterestVerdict> {
+        let secret = cluster().lease_key().secret(&lease(last, FAR));
         out.iter().find_map(|output| match output {
             Output::Send { bytes, .. } => Sealed::parse(bytes)
                 .unwrap()
@@ -178,6 +165,21 @@ impl Site {
     pub(crate) fn feed_opened(&mut self, now: Time, feed: u64) -> Vec<Output> {
         let peer = "roof".parse().unwrap();
         self.handle(now, Input::FeedOpened { channel: CHANNEL, feed: FeedId(feed), peer })
+    }
+}
+
+/// The key of the site.
+pub(crate) fn cluster() -> ClusterKey {
+    ClusterKey::new([7; 32])
+}
+
+/// The client's lease for destination `last`.
+pub(crate) fn lease(last: u8, expires: u64) -> Lease {
+    Lease {
+        client: IpAddr::from([10, 0, 1, 7]),
+        channel: CHANNEL,
+        destination: destination(last),
+        expires: ClusterTime(expires),
     }
 }
 

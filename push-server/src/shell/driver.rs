@@ -1,0 +1,229 @@
+//! The driver of the control machine: waits for a datagram, news or the deadline, calls the machine once, and does what
+//! it wants.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use link::clock::Clock;
+use link::shutdown::Shutdown;
+use protocols::codec;
+use protocols::handshake::FrameSeal;
+use protocols::ids::ChannelId;
+use protocols::p3_feed::Opened;
+use protocols::p4_control::MAX_DATAGRAM_BYTES;
+use protocols::preamble::{self, Refusal};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+
+use super::Error;
+use super::data::{DataThread, Order};
+use super::openings::Opening;
+use crate::plan::ChannelCounters;
+use crate::server::{FeedId, Input, Output, PushServer};
+
+/// Datagrams taken in a row before news and deadlines have their turn.
+const DATAGRAMS_PER_TURN: usize = 64;
+/// Feeds open at a time; one more is refused. Each channel has one, and for a moment a second.
+const MAX_FEEDS: usize = 8_192;
+/// How often the counters are logged.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
+
+/// What data threads and openings tell the driver.
+#[derive(Debug)]
+pub(super) enum News {
+    /// An acquisition server wants to feed a channel.
+    Opening(Box<Opening>),
+    /// A feed has ended.
+    FeedClosed { channel: ChannelId, feed: FeedId },
+    /// A channel's counters.
+    Counters(ChannelCounters),
+}
+
+/// The driver task.
+#[derive(Debug)]
+pub(super) struct Driver {
+    machine: PushServer,
+    clock: Clock,
+    control: UdpSocket,
+    threads: Vec<DataThread>,
+    feeds: BTreeMap<FeedId, Feed>,
+    feeds_opened: u64,
+    outputs: Vec<Output>,
+}
+
+/// What is needed to answer a feed, or to say farewell to it.
+#[derive(Debug)]
+struct Feed {
+    /// Ours until the feed is accepted; then the data thread's.
+    stream: Option<TcpStream>,
+    seal: FrameSeal,
+}
+
+impl Feed {
+    fn frame(&mut self, answer: &Opened) -> Vec<u8> {
+        let mut frame = Vec::new();
+        preamble::write_frame(&mut frame, &self.seal.seal(codec::encode(answer)));
+        frame
+    }
+}
+
+impl Driver {
+    pub(super) fn new(
+        machine: PushServer,
+        clock: Clock,
+        control: UdpSocket,
+        threads: Vec<DataThread>,
+    ) -> Self {
+        let (feeds, outputs) = (BTreeMap::new(), Vec::new());
+        Self { machine, clock, control, threads, feeds, feeds_opened: 0, outputs }
+    }
+
+    /// Drives until `shutdown` is requested or a data thread fails.
+    pub(super) async fn drive(
+        mut self,
+        mut heard: mpsc::Receiver<News>,
+        shutdown: Shutdown,
+    ) -> Result<(), Error> {
+        let mut log = tokio::time::interval(LOG_INTERVAL);
+        let ended = loop {
+            let deadline = self.machine.deadline().map(|(at, _)| at);
+            let done = tokio::select! {
+                () = shutdown.requested() => break Ok(()),
+                readable = self.control.readable() => self.datagrams(readable).await,
+                Some(news) = heard.recv() => self.news(news),
+                () = self.clock.reach(deadline) => self.handle(Input::Tick),
+                _ = log.tick() => {
+                    tracing::debug!(counters = ?self.machine.counters().named(), "counters");
+                    Ok(())
+                }
+            };
+            if let Err(error) = done {
+                break Err(error);
+            }
+        };
+        tracing::info!(counters = ?self.machine.counters().named(), "ending");
+        self.threads.into_iter().for_each(DataThread::stop);
+        ended
+    }
+
+    async fn datagrams(&mut self, readable: io::Result<()>) -> Result<(), Error> {
+        // One more than the largest, so that a longer one is seen to be too long.
+        let mut buffer = [0; MAX_DATAGRAM_BYTES + 1];
+        let mut taken = 0;
+        let trouble = loop {
+            if taken == DATAGRAMS_PER_TURN {
+                return Ok(());
+            }
+            taken += 1;
+            if let Err(error) = &readable {
+                break error.to_string();
+            }
+            match self.control.try_recv_from(&mut buffer) {
+                Ok((len, from)) => self.datagram(from, &buffer[..len])?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => break error.to_string(),
+            }
+        };
+        tracing::warn!(error = trouble, "P4 cannot be read; trying on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok(())
+    }
+
+    fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) -> Result<(), Error> {
+        self.handle(Input::Datagram { from, bytes: bytes.to_vec() })
+    }
+
+    fn news(&mut self, news: News) -> Result<(), Error> {
+        match news {
+            News::Opening(opening) => self.opening(*opening),
+            News::FeedClosed { channel, feed } => {
+                self.feeds.remove(&feed);
+                self.handle(Input::FeedClosed { channel, feed })
+            }
+            News::Counters(counters) => self.handle(Input::Counters(counters)),
+        }
+    }
+
+    fn opening(&mut self, opening: Opening) -> Result<(), Error> {
+        let Opening { open, peer, stream, session } = opening;
+        let mut feed = Feed { stream: Some(stream), seal: session.seal };
+        if self.feeds.len() >= MAX_FEEDS {
+            let refusal = Refusal::Busy(format!("this host takes at most {MAX_FEEDS} feeds"));
+            answer(&mut feed, &Opened::Refused(refusal));
+            return Ok(());
+        }
+        self.feeds_opened += 1;
+        let id = FeedId(self.feeds_opened);
+        self.feeds.insert(id, feed);
+        self.handle(Input::FeedOpened { channel: open.channel, feed: id, peer })
+    }
+
+    fn handle(&mut self, input: Input) -> Result<(), Error> {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.machine.handle(self.clock.now(), input, &mut outputs);
+        for output in outputs.drain(..) {
+            self.carry_out(output)?;
+        }
+        self.outputs = outputs;
+        Ok(())
+    }
+
+    fn carry_out(&mut self, output: Output) -> Result<(), Error> {
+        match output {
+            Output::Send { to, bytes } => {
+                // P4 bears loss: whoever misses an answer asks again.
+                if let Err(error) = self.control.try_send_to(&bytes, to) {
+                    tracing::debug!(%to, %error, "an answer could not be sent");
+                }
+                Ok(())
+            }
+            Output::Plan { channel, plan } => self.order(channel, Order::Plan { channel, plan }),
+            Output::Release { channel } => self.order(channel, Order::Release { channel }),
+            Output::Announce { channel, destination, bytes } => {
+                self.order(channel, Order::Announce { channel, destination, bytes })
+            }
+            Output::AcceptFeed { channel, feed } => self.accept(channel, feed),
+            Output::CloseFeed { channel, feed, refusal } => self.close(channel, feed, refusal),
+        }
+    }
+
+    fn order(&self, channel: ChannelId, order: Order) -> Result<(), Error> {
+        let number = channel.0 as usize % self.threads.len();
+        if self.threads[number].order(order) { Ok(()) } else { Err(Error::DataThread(number)) }
+    }
+
+    fn accept(&mut self, channel: ChannelId, id: FeedId) -> Result<(), Error> {
+        let Some(feed) = self.feeds.get_mut(&id) else { return Ok(()) };
+        answer(feed, &Opened::Accepted);
+        if let Some(Ok(stream)) = feed.stream.take().map(TcpStream::into_std) {
+            return self.order(channel, Order::Feed { channel, feed: id, stream });
+        }
+        self.feeds.remove(&id);
+        self.handle(Input::FeedClosed { channel, feed: id })
+    }
+
+    fn close(&mut self, channel: ChannelId, id: FeedId, refusal: Refusal) -> Result<(), Error> {
+        let Some(mut feed) = self.feeds.remove(&id) else { return Ok(()) };
+        tracing::info!(%channel, why = %refusal, "feed closed");
+        let refused = Opened::Refused(refusal);
+        if feed.stream.is_some() {
+            answer(&mut feed, &refused);
+            return Ok(());
+        }
+        let farewell = feed.frame(&refused);
+        self.order(channel, Order::CloseFeed { channel, feed: id, farewell })
+    }
+}
+
+/// Answers an opening. The frame is far smaller than a fresh connection's send buffer; where it does not fit all the
+/// same, the peer sees the connection close without a word.
+fn answer(feed: &mut Feed, opened: &Opened) {
+    let frame = feed.frame(opened);
+    if let Some(stream) = &feed.stream
+        && let Err(error) = stream.try_write(&frame)
+    {
+        tracing::debug!(%error, "a feed could not be answered");
+    }
+}

@@ -1,0 +1,185 @@
+//! The effects of a push server host: sockets, threads, clock.
+//!
+//! ```text
+//! P4 socket ─┐                       ┌─ orders ──► data thread 0..n: feeds' TCP sockets, outlets' UDP sockets
+//! P3 listener┼─► driver (PushServer) ┤                    │
+//! deadline ──┘          ▲            └─ P4 answers        │
+//!                       └────────────── news ─────────────┘
+//! ```
+//!
+//! | task | owns |
+//! |---|---|
+//! | driver ([`driver`]) | the [`crate::PushServer`], the P4 socket, feeds that wait for its decision |
+//! | one per opening P3 connection ([`openings`]) | the connection until its `Open` is read |
+//! | data threads ([`data`]) | [`crate::path::ChannelPath`]s with their feeds and outlets |
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the shell owns the sockets, threads and clocks of this crate"
+)]
+
+mod data;
+mod driver;
+mod openings;
+mod outlet;
+mod reader;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use link::clock::Clock;
+use link::random;
+use link::shutdown::{Shutdown, SignalError};
+use link::udp::{self, SocketError};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use protocols::authority::ClusterKey;
+use protocols::ids::HostId;
+use thiserror::Error;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc;
+
+use crate::server::{Config, PushServer};
+use driver::Driver;
+
+/// P3's TCP port unless set.
+pub const FEED_PORT: u16 = 7403;
+/// P4's UDP port unless set.
+pub const CONTROL_PORT: u16 = 7404;
+/// Data threads at most.
+pub const MAX_DATA_THREADS: u16 = 64;
+/// News from data threads and openings that wait for the driver; when full, openings wait and data threads tell later.
+const NEWS_WAITING: usize = 4_096;
+
+/// What a push server host needs to know to start.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its id in the topology.
+    pub host: HostId,
+    /// The database server, for the log.
+    pub database: Option<String>,
+    /// Address to listen on; unspecified: all. The unspecified IPv6 address takes IPv4 too.
+    pub listen: IpAddr,
+    /// TCP port of P3; 0: any.
+    pub feed_port: u16,
+    /// UDP port of P4; 0: any.
+    pub control_port: u16,
+    /// The site's key.
+    pub key: ClusterKey,
+    /// Threads that carry packets, 1..=[`MAX_DATA_THREADS`].
+    pub data_threads: u16,
+}
+
+/// Why a push server host cannot start or go on.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A port cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The operating system refuses a thread or an event queue.
+    #[error("the operating system refuses what the data plane needs: {0}")]
+    Io(#[from] io::Error),
+    /// Signals cannot be heard.
+    #[error(transparent)]
+    Signals(#[from] SignalError),
+    /// A data thread ended or does not keep up with its orders.
+    #[error("data thread {0} is stuck or gone")]
+    DataThread(usize),
+}
+
+/// A push server host that has its ports and is about to serve.
+#[derive(Debug)]
+pub struct Host {
+    options: Options,
+    control: UdpSocket,
+    feeds: TcpListener,
+}
+
+/// Serves until `shutdown` is requested.
+pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
+    Host::bind(options)?.serve(shutdown).await
+}
+
+impl Host {
+    /// Takes the ports. Call within a tokio runtime.
+    pub fn bind(options: Options) -> Result<Self, Error> {
+        let control = control_socket(options.listen, options.control_port)?;
+        let listen = control.local_addr()?.ip();
+        Ok(Self { control, feeds: feed_listener(SocketAddr::new(listen, options.feed_port))?, options })
+    }
+
+    /// Where P4 is heard.
+    pub fn control_address(&self) -> io::Result<SocketAddr> {
+        self.control.local_addr()
+    }
+
+    /// Where P3 is heard.
+    pub fn feed_address(&self) -> io::Result<SocketAddr> {
+        self.feeds.local_addr()
+    }
+
+    /// Serves until `shutdown` is requested.
+    pub async fn serve(self, shutdown: Shutdown) -> Result<(), Error> {
+        raise_descriptor_limit();
+        let Self { options, control, feeds } = self;
+        let clock = Clock::start();
+        let boot_id = random::boot_id();
+        let (news, heard) = mpsc::channel(NEWS_WAITING);
+        let threads =
+            data::start(usize::from(options.data_threads.clamp(1, MAX_DATA_THREADS)), clock, &news)?;
+        tracing::info!(
+            host = %options.host,
+            control = %control.local_addr()?,
+            feeds = %feeds.local_addr()?,
+            database = options.database.as_deref().unwrap_or("any that holds the key"),
+            key = options.key.fingerprint(),
+            %boot_id,
+            "ready"
+        );
+        let host_key = options.key.host_key(&options.host);
+        let admit = openings::Admit { host: options.host.clone(), key: host_key, boot_id };
+        let doorkeeper = tokio::spawn(openings::admit(feeds, admit, news));
+        let machine = PushServer::new(Config { host: options.host, key: options.key }, boot_id);
+        let ended = Driver::new(machine, clock, control, threads).drive(heard, shutdown).await;
+        doorkeeper.abort();
+        ended
+    }
+}
+
+/// The P4 socket. Where the host has no IPv6, the unspecified IPv6 address means every IPv4 one.
+fn control_socket(listen: IpAddr, port: u16) -> Result<UdpSocket, Error> {
+    let socket = match udp::bind(SocketAddr::new(listen, port)) {
+        Err(SocketError::Io { error, .. })
+            if listen.is_ipv6() && listen.is_unspecified() && without_ipv6(&error) =>
+        {
+            udp::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))?
+        }
+        other => other?,
+    };
+    socket.set_nonblocking(true)?;
+    Ok(UdpSocket::from_std(socket)?)
+}
+
+fn without_ipv6(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+fn feed_listener(address: SocketAddr) -> Result<TcpListener, Error> {
+    let attempt = || -> io::Result<TcpListener> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    attempt().map_err(|error| {
+        SocketError::new(format!("TCP port {} on {}", address.port(), address.ip()), error).into()
+    })
+}
+
+/// Each destination has a socket: take as many descriptors as the administrator allows.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::debug!(%error, soft, "the limit of open files stays");
+    }
+}

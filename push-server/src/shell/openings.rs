@@ -1,0 +1,83 @@
+//! P3 connections until they have said which channel they feed: handshake and `Open`, each within its time, so many at
+//! a time.
+
+use std::sync::Arc;
+
+use link::frames::LinkError;
+use link::session::{self, Session};
+use protocols::authority::MacKey;
+use protocols::codec;
+use protocols::handshake::Hello;
+use protocols::ids::{AcquisitionId, BootId, HostId};
+use protocols::p3_feed::Open;
+use protocols::preamble::{MAX_OPENING_BYTES, Protocol, Refusal};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Duration, sleep, timeout};
+
+use super::driver::News;
+
+/// Connections that are in their opening at a time; more wait in the listener's queue.
+pub(super) const MAX_OPENINGS: usize = 64;
+/// An opening that takes longer in all is cut off.
+pub(super) const OPENING_LIMIT: Duration = Duration::from_secs(5);
+/// After the operating system refused to accept (out of descriptors), the next attempt waits for this.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who we are to callers.
+#[derive(Debug, Clone)]
+pub(super) struct Admit {
+    pub(super) host: HostId,
+    pub(super) key: MacKey,
+    pub(super) boot_id: BootId,
+}
+
+/// A connection that wants to feed a channel and waits for the answer.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) open: Open,
+    pub(super) peer: AcquisitionId,
+    pub(super) stream: TcpStream,
+    pub(super) session: Session,
+}
+
+/// Accepts connections for ever.
+pub(super) async fn admit(listener: TcpListener, admit: Admit, news: mpsc::Sender<News>) {
+    let places = Arc::new(Semaphore::new(MAX_OPENINGS));
+    while let Ok(place) = places.clone().acquire_owned().await {
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a feed could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (admit, news) = (admit.clone(), news.clone());
+        tokio::spawn(async move {
+            let opened = timeout(OPENING_LIMIT, opening(stream, &admit)).await;
+            match opened.unwrap_or(Err(LinkError::Slow("open"))) {
+                // Without the driver the whole host is ending.
+                Ok(opening) => drop(news.send(News::Opening(Box::new(opening))).await),
+                Err(error) => tracing::info!(%from, %error, "a feed was not admitted"),
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn opening(mut stream: TcpStream, admit: &Admit) -> Result<Opening, LinkError> {
+    stream.set_nodelay(true)?;
+    let key_of = |hello: &Hello| {
+        if hello.callee == admit.host.as_str() {
+            Ok(admit.key.clone())
+        } else {
+            Err(Refusal::UnknownServer(hello.callee.clone()))
+        }
+    };
+    let (hello, mut session) = session::accept(&mut stream, Protocol::Feed, admit.boot_id, key_of).await?;
+    let peer = hello.caller.parse().map_err(|_| LinkError::Refused(Refusal::UnknownServer(hello.caller)))?;
+    let body = session::read_sealed(&mut stream, &mut session.opener, MAX_OPENING_BYTES).await?;
+    let open = codec::decode::<Open, MAX_OPENING_BYTES>(&body.ok_or(LinkError::Closed)?)?;
+    Ok(Opening { open, peer, stream, session })
+}

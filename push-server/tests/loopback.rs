@@ -1,0 +1,316 @@
+//! The whole host on loopback: a real feed, real interest, and what really arrives at a host, a group and a broadcast
+//! address. Waits for what happens, with a limit; asserts no absolute time.
+#![expect(clippy::disallowed_methods, reason = "this test runs the real host on real sockets")]
+#![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use link::frames::LinkError;
+use link::session::{self, Call, Session};
+use link::shutdown::Shutdown;
+use link::udp::{self, Listen};
+use protocols::authority::{ClusterKey, Lease};
+use protocols::codec;
+use protocols::ids::{BootId, ChannelId, HostId, Revision};
+use protocols::p3_feed::{Open, Opened, length_prefix};
+use protocols::p4_control::{
+    Command, CommandOrder, Configure, Configured, DestinationFault, DestinationOrder, Interest, Kind, Query,
+    Report, ReportItem, Response, Sealed, seal,
+};
+use protocols::p6_broadcast::Announcement;
+use protocols::preamble::{MAX_OPENING_BYTES, Protocol, Refusal};
+use protocols::time::ClusterTime;
+use push_server::shell::{Error, Host, Options};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+const LIMIT: Duration = Duration::from_secs(10);
+const CHANNEL: ChannelId = ChannelId(1);
+const WALL: u64 = 1_800_000_000_000;
+
+fn cluster() -> ClusterKey {
+    ClusterKey::new([7; 32])
+}
+
+fn host() -> HostId {
+    "hall".parse().unwrap()
+}
+
+/// A running host and a database server's end of P4.
+struct Running {
+    control: SocketAddr,
+    feeds: SocketAddr,
+    shutdown: Shutdown,
+    served: JoinHandle<Result<(), Error>>,
+    database: UdpSocket,
+    boot_id: BootId,
+    sequence: u64,
+}
+
+impl Running {
+    fn start() -> Self {
+        let options = Options {
+            host: host(),
+            database: None,
+            listen: Ipv4Addr::LOCALHOST.into(),
+            feed_port: 0,
+            control_port: 0,
+            key: cluster(),
+            data_threads: 1,
+        };
+        let bound = Host::bind(options).unwrap();
+        let (control, feeds) = (bound.control_address().unwrap(), bound.feed_address().unwrap());
+        let shutdown = Shutdown::new();
+        let served = tokio::spawn(bound.serve(shutdown.clone()));
+        let database = UdpSocket::bind("127.0.0.1:0").unwrap();
+        database.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut running =
+            Self { control, feeds, shutdown, served, database, boot_id: BootId(0), sequence: 0 };
+        running.boot_id = running.report(0).host_boot;
+        let _ = running.report(0);
+        running
+    }
+
+    fn ask<B: Serialize, A: DeserializeOwned>(&mut self, kind: Kind, body: B) -> Response<A> {
+        self.sequence += 1;
+        let order = CommandOrder { start: 1, sequence: self.sequence };
+        let key = cluster().host_key(&host());
+        let command = seal(kind, &Command { host: host(), host_boot: self.boot_id, order, body }, &key);
+        self.database.send_to(&command, self.control).unwrap();
+        let mut bytes = [0; 1_500];
+        let len = self.database.recv(&mut bytes).unwrap();
+        Sealed::parse(&bytes[..len]).unwrap().open(&key).unwrap()
+    }
+
+    fn report(&mut self, since: u64) -> Response<Report> {
+        self.ask(Kind::Query, Query { time: ClusterTime(WALL), since, padding: [0; 16] })
+    }
+
+    fn configure(&mut self, port: u16, destinations: Vec<DestinationOrder>) -> Configured {
+        let body =
+            Configure { channel: CHANNEL, revision: Revision(1), part: 0, parts: 1, port, destinations };
+        self.ask(Kind::Configure, body).body
+    }
+
+    /// The first line of a report that `pick` takes.
+    fn until_reported<T>(&mut self, pick: impl Fn(&ReportItem) -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            let report = self.report(0).body;
+            if let Some(found) = report.items.iter().find_map(&pick) {
+                return found;
+            }
+            assert!(begun.elapsed() < LIMIT, "not reported: {report:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Interest of 127.0.0.1 in `destination`, until it is heard.
+    fn watch(&mut self, destination: &str) {
+        let wanted: IpAddr = destination.parse().unwrap();
+        self.interest(wanted);
+        self.until_reported(|item| match item {
+            ReportItem::Destination { address, sending: true, .. } if *address == wanted => Some(()),
+            _ => None,
+        });
+    }
+
+    fn interest(&self, destination: IpAddr) {
+        let expires = ClusterTime(WALL + 12 * 3_600_000);
+        let lease = Lease { client: Ipv4Addr::LOCALHOST.into(), channel: CHANNEL, destination, expires };
+        let interest = Interest { lease, time: ClusterTime(WALL) };
+        let bytes = interest.seal(&cluster().lease_key().secret(&lease));
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&bytes, self.control).unwrap();
+    }
+
+    async fn feed(
+        &self,
+        key: ClusterKey,
+        channel: ChannelId,
+    ) -> Result<(TcpStream, Session, Opened), LinkError> {
+        let mut stream = TcpStream::connect(self.feeds).await.unwrap();
+        let call = Call {
+            protocol: Protocol::Feed,
+            caller: "roof".to_owned(),
+            callee: host().to_string(),
+            boot_id: BootId(5),
+            key: key.host_key(&host()),
+        };
+        let mut session = session::call(&mut stream, &call).await?;
+        session::write_sealed(&mut stream, &mut session.seal, &Open { channel, ssrc: 9 }).await?;
+        let opened = answer(&mut stream, &mut session).await;
+        Ok((stream, session, opened))
+    }
+
+    async fn stop(self) {
+        self.shutdown.request();
+        tokio::time::timeout(Duration::from_secs(1), self.served).await.unwrap().unwrap().unwrap();
+    }
+}
+
+async fn answer(stream: &mut TcpStream, session: &mut Session) -> Opened {
+    let body = session::read_sealed(stream, &mut session.opener, MAX_OPENING_BYTES).await.unwrap().unwrap();
+    codec::decode::<Opened, MAX_OPENING_BYTES>(&body).unwrap()
+}
+
+fn packet(n: u16) -> Vec<u8> {
+    let mut bytes = vec![0x80, 33];
+    bytes.extend(n.to_be_bytes());
+    bytes.extend((u32::from(n) * 190).to_be_bytes());
+    bytes.extend(9_u32.to_be_bytes());
+    bytes.extend((0..7 * 188).map(|at| u8::try_from((at + usize::from(n)) % 251).unwrap()));
+    bytes
+}
+
+async fn send(stream: &mut TcpStream, packets: std::ops::Range<u16>) {
+    for n in packets {
+        let packet = packet(n);
+        stream.write_all(&[&length_prefix(&packet)[..], &packet].concat()).await.unwrap();
+    }
+}
+
+fn order(address: &str, interface: &str) -> DestinationOrder {
+    DestinationOrder {
+        address: address.parse().unwrap(),
+        interface: Some(interface.to_owned()),
+        ttl: 1,
+        dscp: 34,
+        broadcast: address.ends_with(".255"),
+        assigned: true,
+    }
+}
+
+fn receiver(address: &str, port: u16) -> UdpSocket {
+    let listen = Listen {
+        address: address.parse().unwrap(),
+        port,
+        interface: Some("127.0.0.1".to_owned()),
+        source: None,
+    };
+    let socket = udp::receive(&listen).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    socket
+}
+
+/// The next datagram but for genuine announcements is packet `n`.
+fn expect_packet(socket: &UdpSocket, n: u16) {
+    let (key, mut bytes) = (cluster().announce_key(CHANNEL), [0; 2_000]);
+    loop {
+        let len = socket.recv(&mut bytes).unwrap();
+        if Announcement::open(&bytes[..len], &key).is_none() {
+            assert_eq!(u16::from_be_bytes([bytes[2], bytes[3]]), n);
+            assert!(bytes[..len] == packet(n), "bytes changed");
+            return;
+        }
+    }
+}
+
+fn is_silent(socket: &UdpSocket) -> bool {
+    socket.set_nonblocking(true).unwrap();
+    let silent = socket.recv(&mut [0; 2_000]).is_err();
+    socket.set_nonblocking(false).unwrap();
+    silent
+}
+
+const PLACES: [&str; 3] = ["127.0.0.1", "127.255.255.255", "239.255.78.1"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_fed_arrives_byte_for_byte_where_somebody_watches_and_nowhere_else() {
+    let mut running = Running::start();
+    let first = receiver(PLACES[0], 0);
+    let port = first.local_addr().unwrap().port();
+    let sockets = [first, receiver(PLACES[1], port), receiver(PLACES[2], port)];
+    let acknowledged =
+        running.configure(port, PLACES.iter().map(|place| order(place, "127.0.0.1")).collect());
+    assert_eq!(acknowledged.in_force, Revision(1));
+    let (mut stream, _session, opened) = running.feed(cluster(), CHANNEL).await.unwrap();
+    assert_eq!(opened, Opened::Accepted);
+    send(&mut stream, 0..5).await;
+    running.until_reported(|item| {
+        matches!(item, ReportItem::Server { fed: true, packets: 5, .. }).then_some(())
+    });
+    assert!(sockets.iter().all(is_silent), "sent although nobody watches");
+    for (watched, (place, socket)) in PLACES.iter().zip(&sockets).enumerate() {
+        running.watch(place);
+        // The newest packet comes at once, though no other is fed.
+        let newest = u16::try_from(4 + 5 * watched).unwrap();
+        expect_packet(socket, newest);
+        send(&mut stream, newest + 1..newest + 6).await;
+        for n in newest + 1..newest + 6 {
+            for socket in &sockets[..=watched] {
+                expect_packet(socket, n);
+            }
+        }
+        assert!(sockets[watched + 1..].iter().all(is_silent), "sent where nobody watches");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_without_the_key_and_a_channel_not_carried_are_refused() {
+    let running = Running::start();
+    let stranger = running.feed(ClusterKey::new([8; 32]), CHANNEL).await;
+    assert!(matches!(stranger, Err(LinkError::Unauthenticated)), "{stranger:?}");
+    let (_stream, _session, opened) = running.feed(cluster(), CHANNEL).await.unwrap();
+    assert_eq!(opened, Opened::Refused(Refusal::NotConfigured(CHANNEL)));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_feed_takes_the_place_of_the_older_which_is_told() {
+    let mut running = Running::start();
+    let socket = receiver("239.255.78.2", 0);
+    let port = socket.local_addr().unwrap().port();
+    running.configure(port, vec![order("239.255.78.2", "lo")]);
+    let (mut older, mut session, _) = running.feed(cluster(), CHANNEL).await.unwrap();
+    running.watch("239.255.78.2");
+    send(&mut older, 0..3).await;
+    (0..3).for_each(|n| expect_packet(&socket, n));
+    let (mut newer, _session, opened) = running.feed(cluster(), CHANNEL).await.unwrap();
+    assert_eq!(opened, Opened::Accepted);
+    assert_eq!(answer(&mut older, &mut session).await, Opened::Refused(Refusal::Replaced));
+    // It repeats two packets, which are not sent twice.
+    send(&mut newer, 1..6).await;
+    (3..6).for_each(|n| expect_packet(&socket, n));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_interface_is_reported_and_hurts_no_other_destination() {
+    let mut running = Running::start();
+    let socket = receiver("239.255.78.3", 0);
+    let port = socket.local_addr().unwrap().port();
+    running.configure(port, vec![order("239.255.78.3", "lo"), order("239.255.78.4", "eth99")]);
+    let fault = running.until_reported(|item| match item {
+        ReportItem::Destination { address, fault: Some(fault), .. } => Some((*address, *fault)),
+        _ => None,
+    });
+    assert_eq!(fault, ("239.255.78.4".parse().unwrap(), DestinationFault::NoInterface));
+    let (mut stream, _session, _) = running.feed(cluster(), CHANNEL).await.unwrap();
+    running.watch("239.255.78.4");
+    running.watch("239.255.78.3");
+    send(&mut stream, 0..3).await;
+    (0..3).for_each(|n| expect_packet(&socket, n));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_in_use_is_named() {
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let options = Options {
+        host: host(),
+        database: None,
+        listen: Ipv4Addr::LOCALHOST.into(),
+        feed_port: 0,
+        control_port: port,
+        key: cluster(),
+        data_threads: 1,
+    };
+    let error = Host::bind(options).unwrap_err().to_string();
+    assert!(error.contains(&format!("UDP port {port} on 127.0.0.1")), "{error}");
+}
