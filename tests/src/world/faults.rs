@@ -189,9 +189,11 @@ impl Cycle<'_> {
     fn split(&mut self, at: Duration) {
         let servers = 1 + self.size.acquisitions + self.size.hosts;
         let sides = self.random.u64(..);
-        for (a, b) in all(self.size).take(servers).flat_map(|a| all(self.size).take(servers).map(move |b| (a, b))) {
-            if sides >> a.index() & 1 != sides >> b.index() & 1 {
-                self.add(at, Fault::Cut(a, b));
+        let side = |node: NodeId| sides >> node.index() & 1;
+        let nodes: Vec<NodeId> = all(self.size).take(servers).collect();
+        for a in &nodes {
+            for b in nodes.iter().filter(|b| side(*a) != side(**b)) {
+                self.add(at, Fault::Cut(*a, *b));
             }
         }
     }

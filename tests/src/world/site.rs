@@ -140,7 +140,7 @@ impl Dimensions {
         let role = match address.octets() {
             [10, 0, 0, 2] => Role::Database,
             [10, 0, 0, last @ 10..100] => Role::Acquisition(usize::from(last) - 10),
-            [10, 0, 0, last @ 100..] => Role::Host(usize::from(last) - 100),
+            [10, 0, 0, last @ 100..=255] => Role::Host(usize::from(last) - 100),
             [10, 1, lan, last @ 10..200] => {
                 Role::Viewer((usize::from(last) - 10) * self.lans + usize::from(lan))
             }

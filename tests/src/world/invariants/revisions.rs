@@ -11,18 +11,29 @@ pub const RULE: &str = "revisions and generations never go back";
 /// The highest of each that the database server has ever spoken of.
 #[derive(Debug, Default)]
 pub struct Revisions {
-    generation: Generation,
+    listed: Generation,
+    planned: BTreeMap<usize, Generation>,
     configured: BTreeMap<(usize, ChannelId), Revision>,
     tuned: BTreeMap<(usize, ChannelId), Revision>,
 }
 
 impl Revisions {
-    /// The database server spoke of `generation`.
-    pub fn generation(&mut self, generation: Generation) -> Result<(), String> {
-        if generation < self.generation {
-            return Err(format!("generation {generation} after {}", self.generation));
+    /// The database server sent a channel list.
+    pub fn listed(&mut self, generation: Generation) -> Result<(), String> {
+        let before = std::mem::replace(&mut self.listed, generation);
+        if generation < before {
+            return Err(format!("a list of generation {generation} after one of {before}"));
         }
-        self.generation = generation;
+        Ok(())
+    }
+
+    /// The database server sent a plan to an acquisition server. A plan that a new topology leaves as it was keeps its
+    /// generation, so only plans of one server compare.
+    pub fn planned(&mut self, acquisition: usize, generation: Generation) -> Result<(), String> {
+        let before = self.planned.insert(acquisition, generation).unwrap_or_default();
+        if generation < before {
+            return Err(format!("server {acquisition} has a plan of generation {generation} after one of {before}"));
+        }
         Ok(())
     }
 

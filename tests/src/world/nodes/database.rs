@@ -163,8 +163,9 @@ impl DatabaseNode {
     fn carry_out(&mut self, fabric: &mut Fabric, output: Output) {
         match output {
             Output::SendToAcquisition { connection, message } => {
-                if let ToAcquisition::Plan(plan) = &message {
-                    let sight = fabric.checks.revisions.generation(plan.generation);
+                let (node, _) = fabric.streams.at(stream(connection), End::Caller);
+                if let (ToAcquisition::Plan(plan), Role::Acquisition(number)) = (&message, fabric.site.size.role(node)) {
+                    let sight = fabric.checks.revisions.planned(number, plan.generation);
                     fabric.checks.note(fabric.now, revisions::RULE, sight);
                 }
                 fabric.tell(stream(connection), End::Caller, Message::Plan(message));
@@ -231,7 +232,7 @@ fn judge_answer(fabric: &mut Fabric, connection: ConnectionId, message: &ToClien
     let revisions = &mut fabric.checks.revisions;
     let sight = match message {
         ToClient::Tuning(tuning) => revisions.tuned(lan, tuning.channel, tuning.revision),
-        ToClient::Channels(list) => revisions.generation(list.generation),
+        ToClient::Channels(list) => revisions.listed(list.generation),
         _ => return,
     };
     fabric.checks.note(fabric.now, revisions::RULE, sight);
