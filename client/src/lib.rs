@@ -21,7 +21,18 @@
 //! | [`viewer`] | [`viewer::Viewer`], the root machine |
 //! | [`interest`] | [`interest::InterestKeeper`]: when to say "somebody here watches" |
 //! | [`announcements`] | [`announcements::AnnouncementFilter`]: genuine and new, or ignored |
+//! | [`selection`], [`target`] | what a person means by a channel, an output, an address |
+//! | [`listing`], [`meter`] | what is printed: the channel list, the status line, the summary |
+//! | [`cache`] | the last known list, as bytes |
+//! | [`picker`] | the channel picker: keys in, screen out |
+//! | [`shell`] | sockets, terminal, files, players |
 
 pub mod announcements;
+pub mod cache;
 pub mod interest;
+pub mod listing;
+pub mod meter;
+pub mod selection;
+pub mod shell;
+pub mod target;
 pub mod viewer;

@@ -1,3 +1,148 @@
-//! The viewer's program.
+//! The viewer's program: options in, an exit code out.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use client::shell::{self, Action, Destination, Error, Options, Player};
+use client::target::{HostPort, Target};
+use link::logging::{self, LogFormat};
+use link::shutdown::Shutdown;
+
+/// Port of the directory, P2.
+const DATABASE_PORT: u16 = 7402;
+
+/// Watches television from a Masthead site. Without a command: the channel picker.
+#[derive(Debug, Parser)]
+#[command(
+    name = "masthead-client",
+    version,
+    after_help = "Exit codes: 0 done, also when ended by SIGINT, SIGTERM, the reader or the player; 1 failed; 2 bad \
+                  usage or no such channel."
+)]
+struct Arguments {
+    /// The database server: host name or address, and the port of P2 if it is not 7402.
+    #[arg(long, env = "MASTHEAD_DATABASE", default_value = "127.0.0.1", value_name = "ADDR[:PORT]", value_parser = database, global = true)]
+    database: HostPort,
+    /// How results are printed.
+    #[arg(long, env = "MASTHEAD_FORMAT", default_value = "text", global = true)]
+    format: Format,
+    /// Interface, by name or address, whose network is watched; default: the one that the database server is reached by.
+    #[arg(long, env = "MASTHEAD_INTERFACE", value_name = "NAME|ADDR", global = true)]
+    interface: Option<String>,
+    /// Folder for the last known channel lists [default: masthead in the user's cache folder].
+    #[arg(long, env = "MASTHEAD_CACHE", value_name = "DIR", global = true)]
+    cache: Option<PathBuf>,
+    /// How logs on standard error look: text or json.
+    #[arg(long, env = "MASTHEAD_LOG_FORMAT", default_value = "text", value_name = "FORMAT", global = true)]
+    log_format: LogFormat,
+    /// Where the picker plays.
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Prints the channels of this host's network and whether they can be had.
+    Channels,
+    /// Watches a channel: its id, its name, or the beginning of its name.
+    Watch {
+        /// Id or name.
+        channel: String,
+        #[command(flatten)]
+        output: OutputArguments,
+        /// Ends this many seconds after the first packet.
+        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+        duration: Option<Duration>,
+    },
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct OutputArguments {
+    /// Where the stream goes: `-`, a file, udp://HOST:PORT (transport stream) or rtp://HOST:PORT (the RTP packets).
+    #[arg(long, value_name = "OUTPUT")]
+    output: Option<Target>,
+    /// Plays it: by this player, or by the first found of mpv, vlc and ffplay.
+    #[arg(long, value_name = "mpv|vlc|ffplay", num_args = 0..=1, conflicts_with = "output")]
+    #[expect(clippy::option_option, reason = "absent, without a name, with a name: so clap says it")]
+    player: Option<Option<Player>>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+fn database(text: &str) -> Result<HostPort, String> {
+    HostPort::parse(text, Some(DATABASE_PORT)).map_err(|error| error.to_string())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| format!("`{text}` is no number of seconds above 0"))
+}
+
+impl From<OutputArguments> for Destination {
+    fn from(arguments: OutputArguments) -> Self {
+        match (arguments.output, arguments.player) {
+            (Some(target), _) => Self::Target(target),
+            (None, Some(player)) => Self::Player(player),
+            (None, None) => Self::Unsaid,
+        }
+    }
+}
+
+impl From<Arguments> for Options {
+    fn from(arguments: Arguments) -> Self {
+        let action = match arguments.command {
+            None => Action::Pick { output: arguments.output.into() },
+            Some(Command::Channels) => Action::Channels,
+            Some(Command::Watch { channel, output, duration }) => {
+                Action::Watch { channel, output: output.into(), duration }
+            }
+        };
+        Self {
+            database: arguments.database,
+            format: match arguments.format {
+                Format::Text => shell::Format::Text,
+                Format::Json => shell::Format::Json,
+            },
+            interface: arguments.interface,
+            cache: arguments.cache.or_else(shell::default_cache_folder),
+            action,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start(arguments.log_format, "warn");
+    match watch(arguments.into()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("masthead-client: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn watch(options: Options) -> Result<(), Error> {
+    let shutdown = Shutdown::on_signals().map_err(|error| Error::System(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::System(error.to_string()))?;
+    let ended = runtime.block_on(shell::run(options, shutdown));
+    // A writer that hangs in a full pipe must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}

@@ -1,0 +1,153 @@
+//! The client's effects: sockets, files, players, the terminal. What is decided here is little: everything that a
+//! protocol says is in the machines.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the client's shell: it owns sockets, threads and clocks"
+)]
+
+mod cache_file;
+mod channels;
+mod directory;
+mod player;
+mod screen;
+mod session;
+mod sink;
+mod sockets;
+mod status;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use link::shutdown::Shutdown;
+use link::udp::SocketError;
+use thiserror::Error;
+
+use crate::selection::SelectionError;
+use crate::target::{HostPort, Target};
+
+pub use cache_file::default_folder as default_cache_folder;
+pub use player::Player;
+
+/// What a person asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The database server's P2 address.
+    pub database: HostPort,
+    /// How results are printed.
+    pub format: Format,
+    /// Interface by name or address: whose network is asked about, and which one receives. `None`: the routing table's
+    /// choice for the database server.
+    pub interface: Option<String>,
+    /// Folder of the kept lists; `None`: nothing is kept.
+    pub cache: Option<PathBuf>,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Print the channel list.
+    Channels,
+    /// Watch a channel.
+    Watch {
+        /// Id or name.
+        channel: String,
+        /// Where the stream goes.
+        output: Destination,
+        /// How long from the first packet; `None`: until told to end.
+        duration: Option<Duration>,
+    },
+    /// Choose channels on the terminal.
+    Pick {
+        /// Where the stream goes.
+        output: Destination,
+    },
+}
+
+/// Where a person wants the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A player on a terminal, an error elsewhere.
+    Unsaid,
+    /// A stream or file.
+    Target(Target),
+    /// A player; `None`: the first one found.
+    Player(Option<Player>),
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Why the client ends with a failure.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The channel that was asked for is none, or several.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    /// Nothing says where the stream should go, or what says so makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The database server does not answer, and nothing is kept from earlier.
+    #[error(
+        "the database server at {database} does not answer ({cause}), and no list of it is kept from earlier"
+    )]
+    NoDirectory {
+        /// Its address.
+        database: HostPort,
+        /// Why.
+        cause: String,
+    },
+    /// A socket cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The output cannot be opened or written.
+    #[error("output {what}: {error}")]
+    Output {
+        /// Which.
+        what: String,
+        /// What the operating system says.
+        error: std::io::Error,
+    },
+    /// The player cannot be started, or ended badly.
+    #[error("{0}")]
+    Player(String),
+    /// The time was up and nothing had arrived.
+    #[error("nothing was received: {0}")]
+    Nothing(String),
+    /// The operating system denies what the program cannot do without.
+    #[error("{0}")]
+    System(String),
+    /// The terminal does not obey.
+    #[error("terminal: {0}")]
+    Terminal(std::io::Error),
+}
+
+impl Error {
+    /// 2 for bad usage, 1 for the rest.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Selection(SelectionError::NotServed) => 1,
+            Self::Selection(_) | Self::Usage(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Does what was asked for, until it is done or `shutdown` is requested.
+pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
+    match options.action.clone() {
+        Action::Channels => channels::run(&options, &shutdown).await,
+        Action::Watch { channel, output, duration } => {
+            watch::run(&options, watch::Watch { channel, output, duration }, &shutdown).await
+        }
+        Action::Pick { output } => screen::run(&options, output, &shutdown).await,
+    }
+}

@@ -1,0 +1,48 @@
+//! Words on standard error: one line in place on a terminal, events only elsewhere.
+
+use std::io::{IsTerminal, Write, stderr};
+
+/// The status line.
+#[derive(Debug)]
+pub(super) struct StatusLine {
+    in_place: bool,
+    shown: bool,
+    last_event: String,
+}
+
+impl StatusLine {
+    /// Nothing is shown yet.
+    pub(super) fn new() -> Self {
+        Self { in_place: stderr().is_terminal(), shown: false, last_event: String::new() }
+    }
+
+    /// Replaces the line, on a terminal.
+    pub(super) fn show(&mut self, line: &str) {
+        if !self.in_place {
+            return;
+        }
+        let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+        let cut: String = line.chars().take(columns.saturating_sub(1)).collect();
+        // Nobody reads what cannot be written.
+        let _ = write!(stderr(), "\r\x1b[K{cut}");
+        let _ = stderr().flush();
+        self.shown = true;
+    }
+
+    /// Tells something new; the same again is not told.
+    pub(super) fn event(&mut self, line: &str) {
+        if self.last_event == line {
+            return;
+        }
+        line.clone_into(&mut self.last_event);
+        self.clear();
+        let _ = writeln!(stderr(), "{line}");
+    }
+
+    /// Takes the line away.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+}
