@@ -75,13 +75,13 @@ fn held_interest_is_announced_every_250_ms_and_at_once_when_it_is_renewed_late()
 }
 
 #[test]
-fn ten_thousand_late_renewals_make_one_announcement_each_20_ms() {
+fn ten_thousand_renewals_at_once_make_one_announcement() {
     let mut site = Site::configured();
     site.interest(ms(1_000), 1);
     site.run_until(ms(3_000));
     let announced = (0..10_000).map(|n| site.interest(Time::from_us(3_000_000 + n * 20), 1));
     let count = announced.flatten().filter(|output| matches!(output, Output::Announce { .. })).count();
-    assert!(count <= 2, "{count}");
+    assert_eq!(count, 1);
 }
 
 #[test]

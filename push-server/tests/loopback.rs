@@ -40,6 +40,18 @@ fn host() -> HostId {
     "hall".parse().unwrap()
 }
 
+fn options() -> Options {
+    Options {
+        host: host(),
+        database: None,
+        listen: Ipv4Addr::LOCALHOST.into(),
+        feed_port: 0,
+        control_port: 0,
+        key: cluster(),
+        data_threads: 2,
+    }
+}
+
 /// A running host and a database server's end of P4.
 struct Running {
     control: SocketAddr,
@@ -53,20 +65,17 @@ struct Running {
 
 impl Running {
     fn start() -> Self {
-        let options = Options {
-            host: host(),
-            database: None,
-            listen: Ipv4Addr::LOCALHOST.into(),
-            feed_port: 0,
-            control_port: 0,
-            key: cluster(),
-            data_threads: 1,
-        };
-        let bound = Host::bind(options).unwrap();
-        let (control, feeds) = (bound.control_address().unwrap(), bound.feed_address().unwrap());
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// Listens on `listen` and is called from, and at, the address `called`.
+    fn start_at(listen: IpAddr, called: IpAddr) -> Self {
+        let bound = Host::bind(Options { listen, ..options() }).unwrap();
+        let at = |bound: SocketAddr| SocketAddr::new(called, bound.port());
+        let (control, feeds) = (at(bound.control_address().unwrap()), at(bound.feed_address().unwrap()));
         let shutdown = Shutdown::new();
         let served = tokio::spawn(bound.serve(shutdown.clone()));
-        let database = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let database = UdpSocket::bind(SocketAddr::new(called, 0)).unwrap();
         database.set_read_timeout(Some(LIMIT)).unwrap();
         let mut running =
             Self { control, feeds, shutdown, served, database, boot_id: BootId(0), sequence: 0 };
@@ -121,10 +130,11 @@ impl Running {
 
     fn interest(&self, destination: IpAddr) {
         let expires = ClusterTime(WALL + 12 * 3_600_000);
-        let lease = Lease { client: Ipv4Addr::LOCALHOST.into(), channel: CHANNEL, destination, expires };
+        let lease = Lease { client: self.control.ip(), channel: CHANNEL, destination, expires };
         let interest = Interest { lease, time: ClusterTime(WALL) };
         let bytes = interest.seal(&cluster().lease_key().secret(&lease));
-        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&bytes, self.control).unwrap();
+        let client = UdpSocket::bind(SocketAddr::new(self.control.ip(), 0)).unwrap();
+        client.send_to(&bytes, self.control).unwrap();
     }
 
     async fn feed(
@@ -185,12 +195,8 @@ fn order(address: &str, interface: &str) -> DestinationOrder {
 }
 
 fn receiver(address: &str, port: u16) -> UdpSocket {
-    let listen = Listen {
-        address: address.parse().unwrap(),
-        port,
-        interface: Some("127.0.0.1".to_owned()),
-        source: None,
-    };
+    let listen =
+        Listen { address: address.parse().unwrap(), port, interface: Some("lo".to_owned()), source: None };
     let socket = udp::receive(&listen).unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
     socket
@@ -302,15 +308,71 @@ async fn a_missing_interface_is_reported_and_hurts_no_other_destination() {
 async fn a_port_in_use_is_named() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let options = Options {
-        host: host(),
-        database: None,
-        listen: Ipv4Addr::LOCALHOST.into(),
-        feed_port: 0,
-        control_port: port,
-        key: cluster(),
-        data_threads: 1,
-    };
-    let error = Host::bind(options).unwrap_err().to_string();
+    let error = Host::bind(Options { control_port: port, ..options() }).unwrap_err().to_string();
     assert!(error.contains(&format!("UDP port {port} on 127.0.0.1")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ipv6_is_served_like_ipv4() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        println!("skipped: this host has no IPv6");
+        return;
+    }
+    let loopback: IpAddr = "::1".parse().unwrap();
+    let mut running = Running::start_at(loopback, loopback);
+    let first = receiver("::1", 0);
+    let port = first.local_addr().unwrap().port();
+    let sockets = [first, receiver("ff11::7:1", port)];
+    running.configure(port, vec![order("::1", "lo"), order("ff11::7:1", "lo")]);
+    let (mut stream, _session, opened) = running.feed(cluster(), CHANNEL).await.unwrap();
+    assert_eq!(opened, Opened::Accepted);
+    running.watch("::1");
+    running.watch("ff11::7:1");
+    send(&mut stream, 0..5).await;
+    for socket in &sockets {
+        (0..5).for_each(|n| expect_packet(socket, n));
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_on_every_address_hears_ipv4_too() {
+    let mut running = Running::start_at("::".parse().unwrap(), Ipv4Addr::LOCALHOST.into());
+    let socket = receiver("239.255.78.5", 0);
+    let port = socket.local_addr().unwrap().port();
+    running.configure(port, vec![order("239.255.78.5", "lo")]);
+    let (mut stream, _session, _) = running.feed(cluster(), CHANNEL).await.unwrap();
+    running.watch("239.255.78.5");
+    send(&mut stream, 0..3).await;
+    (0..3).for_each(|n| expect_packet(&socket, n));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_falls_silent_or_breaks_the_framing_is_closed_and_reported() {
+    let mut running = Running::start();
+    running.configure(7_999, vec![order("239.255.78.6", "lo")]);
+    let fed = |wanted| {
+        move |item: &ReportItem| {
+            matches!(item, ReportItem::Server { fed, .. } if *fed == wanted).then_some(())
+        }
+    };
+    let (mut silent, mut session, _) = running.feed(cluster(), CHANNEL).await.unwrap();
+    send(&mut silent, 0..1).await;
+    running.until_reported(fed(true));
+    running.until_reported(fed(false));
+    assert_eq!(
+        session::read_sealed(&mut silent, &mut session.opener, MAX_OPENING_BYTES).await.unwrap(),
+        None
+    );
+    let (mut broken, mut session, _) = running.feed(cluster(), CHANNEL).await.unwrap();
+    send(&mut broken, 1..2).await;
+    running.until_reported(fed(true));
+    broken.write_all(&[0xff, 0xff]).await.unwrap();
+    running.until_reported(fed(false));
+    assert_eq!(
+        session::read_sealed(&mut broken, &mut session.opener, MAX_OPENING_BYTES).await.unwrap(),
+        None
+    );
+    running.stop().await;
 }
