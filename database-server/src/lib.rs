@@ -43,7 +43,9 @@ pub mod presence;
 mod reception;
 mod record;
 pub mod registration;
+pub mod shell;
 pub mod status;
+pub mod store;
 mod timers;
 
 pub use counters::Counters;

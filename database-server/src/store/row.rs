@@ -1,0 +1,168 @@
+//! Records as rows, and back.
+
+use std::net::IpAddr;
+
+use protocols::ids::{ChannelId, Generation, Revision};
+use protocols::p1_registration::{Command, Order};
+use protocols::time::ClusterTime;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::MAX_EVENTS;
+use crate::record::{Assignment, Record, Remembered, Server};
+
+type Result<T> = std::result::Result<T, rusqlite::Error>;
+
+/// Counts a start: the number is above the last one, and at least the seconds from `epoch` to `now`.
+pub(super) fn begin_life(connection: &mut Connection, now: ClusterTime, epoch: ClusterTime) -> Result<u32> {
+    let transaction = connection.transaction()?;
+    let last: Option<i64> =
+        transaction.query_row("SELECT start FROM life", [], |row| row.get(0)).optional()?;
+    let last = last.and_then(|last| u32::try_from(last).ok()).unwrap_or(0);
+    let floor = u32::try_from(now.since(epoch).as_secs()).unwrap_or(u32::MAX / 2);
+    let start = last.saturating_add(1).max(floor).max(1);
+    transaction.execute(
+        "INSERT INTO life (id, start, started_ms) VALUES (1, ?1, ?2) \
+         ON CONFLICT (id) DO UPDATE SET start = ?1, started_ms = ?2",
+        params![start, now.0.cast_signed()],
+    )?;
+    transaction.commit()?;
+    Ok(start)
+}
+
+/// What earlier lives left. A row that this version cannot read is left out: it says nothing that is not learnt anew.
+pub(super) fn remembered(connection: &Connection) -> Result<Remembered> {
+    let topology = connection
+        .query_row("SELECT generation, fingerprint FROM topology", [], |row| {
+            Ok((Generation(unsigned(row, 0)?), unsigned(row, 1)?))
+        })
+        .optional()?;
+    let mut statement =
+        connection.prepare("SELECT channel, network, host, destination, revision FROM assignment")?;
+    let assignments = statement.query_map([], assignment)?.filter_map(readable).collect::<Result<_>>()?;
+    let mut statement =
+        connection.prepare("SELECT id, acquisition, kind, argument FROM command ORDER BY id")?;
+    let commands = statement
+        .query_map([], |row| {
+            let order = match row.get_ref(2)?.as_str()? {
+                "restart-input" => Order::RestartInput(parsed(row, 3)?),
+                other => return Err(unreadable(2, format!("`{other}` is no kind of command"))),
+            };
+            Ok((parsed(row, 1)?, Command { id: unsigned(row, 0)?, order }))
+        })?
+        .filter_map(readable)
+        .collect::<Result<_>>()?;
+    Ok(Remembered { topology, assignments, commands })
+}
+
+/// Writes one record.
+pub(super) fn apply(transaction: &Transaction<'_>, record: &Record) -> Result<()> {
+    match record {
+        Record::Topology { generation, fingerprint } => execute(
+            transaction,
+            "INSERT INTO topology (id, generation, fingerprint) VALUES (1, ?1, ?2) \
+             ON CONFLICT (id) DO UPDATE SET generation = ?1, fingerprint = ?2",
+            params![generation.0.cast_signed(), fingerprint.cast_signed()],
+        ),
+        Record::Assigned(Assignment { channel, network, host, destination, revision }) => execute(
+            transaction,
+            "INSERT INTO assignment (channel, network, host, destination, revision) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (channel, network) DO UPDATE SET host = ?3, destination = ?4, revision = ?5",
+            params![
+                channel.0,
+                network.as_str(),
+                host.as_str(),
+                destination.to_string(),
+                revision.0.cast_signed()
+            ],
+        ),
+        Record::Unassigned { channel, network } => execute(
+            transaction,
+            "DELETE FROM assignment WHERE channel = ?1 AND network = ?2",
+            params![channel.0, network.as_str()],
+        ),
+        Record::Seen { server, boot_id, at } => execute(
+            transaction,
+            "INSERT INTO registration (kind, id, boot_id, first_seen_ms, last_seen_ms) VALUES (?1, ?2, ?3, ?4, ?4) \
+             ON CONFLICT (kind, id) DO UPDATE SET boot_id = ?3, last_seen_ms = ?4, lost_ms = NULL",
+            params![kind(server), id(server), boot_id.0.cast_signed(), at.0.cast_signed()],
+        ),
+        Record::Lost { server, at } => execute(
+            transaction,
+            "UPDATE registration SET lost_ms = ?3 WHERE kind = ?1 AND id = ?2",
+            params![kind(server), id(server), at.0.cast_signed()],
+        ),
+        Record::CommandPosted { acquisition, command } => {
+            let Order::RestartInput(input) = &command.order;
+            execute(
+                transaction,
+                "INSERT OR REPLACE INTO command (id, acquisition, kind, argument) VALUES (?1, ?2, 'restart-input', ?3)",
+                params![command.id.cast_signed(), acquisition.as_str(), input.as_str()],
+            )
+        }
+        Record::CommandDone { id } => {
+            execute(transaction, "DELETE FROM command WHERE id = ?1", params![id.cast_signed()])
+        }
+        Record::Event(event) => execute(
+            transaction,
+            "INSERT INTO event (at_ms, subject, text) VALUES (?1, ?2, ?3)",
+            params![event.at.0.cast_signed(), event.subject, event.text],
+        ),
+    }
+}
+
+/// Drops the oldest journal rows above [`MAX_EVENTS`].
+pub(super) fn trim_events(transaction: &Transaction<'_>) -> Result<()> {
+    let sql = "DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?1";
+    execute(transaction, sql, params![MAX_EVENTS])
+}
+
+fn execute(transaction: &Transaction<'_>, sql: &str, params: impl rusqlite::Params) -> Result<()> {
+    transaction.prepare_cached(sql)?.execute(params).map(drop)
+}
+
+fn assignment(row: &Row<'_>) -> Result<Assignment> {
+    Ok(Assignment {
+        channel: ChannelId(row.get(0)?),
+        network: parsed(row, 1)?,
+        host: parsed(row, 2)?,
+        destination: parsed::<IpAddr>(row, 3)?,
+        revision: Revision(unsigned(row, 4)?),
+    })
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(row: &Row<'_>, column: usize) -> Result<T> {
+    row.get_ref(column)?.as_str()?.parse().map_err(|error: T::Err| unreadable(column, error.to_string()))
+}
+
+fn unreadable(column: usize, why: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
+}
+
+/// Leaves out rows that do not parse; keeps errors of SQLite itself.
+fn readable<T>(row: Result<T>) -> Option<Result<T>> {
+    match row {
+        Err(rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::IntegralValueOutOfRange(..)) => {
+            None
+        }
+        other => Some(other),
+    }
+}
+
+fn kind(server: &Server) -> &'static str {
+    match server {
+        Server::Acquisition(_) => "acquisition",
+        Server::Host(_) => "host",
+    }
+}
+
+fn id(server: &Server) -> &str {
+    match server {
+        Server::Acquisition(id) => id.as_str(),
+        Server::Host(id) => id.as_str(),
+    }
+}

@@ -1,0 +1,54 @@
+-- What the database server keeps across restarts: the schema of user_version 1, for people.
+-- It is made by the files in migrations/; a test holds the two together.
+-- All times are milliseconds since 1970 UTC. 64-bit identifiers are stored as the signed number with the same bits.
+
+-- How often this server has started. One row.
+CREATE TABLE life (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    start       INTEGER NOT NULL,  -- number of the present start, 1..2^32-1; orders P4 commands and revisions of all lives
+    started_ms  INTEGER NOT NULL   -- when that was
+) STRICT;
+
+-- The topology last taken up. One row once there was one.
+CREATE TABLE topology (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    generation  INTEGER NOT NULL,  -- grows by one with each change of content, so that peers can tell old from new
+    fingerprint INTEGER NOT NULL   -- 64-bit hash of the content: a restart with the same content keeps the generation
+) STRICT;
+
+-- Which push server serves a channel at a network. Without it a restart could move viewers that need not move.
+CREATE TABLE assignment (
+    channel     INTEGER NOT NULL,  -- channel id, 1..2^32-1
+    network     TEXT    NOT NULL,  -- prefixes joined by +, such as 10.0.1.0/24
+    host        TEXT    NOT NULL,  -- push server host
+    destination TEXT    NOT NULL,  -- address by which the host serves the network
+    revision    INTEGER NOT NULL,  -- 64 bits: start number << 32 | count; clients take the higher one
+    PRIMARY KEY (channel, network)
+) STRICT, WITHOUT ROWID;
+
+-- Servers that were heard, for people.
+CREATE TABLE registration (
+    kind          TEXT    NOT NULL CHECK (kind IN ('acquisition', 'host')),
+    id            TEXT    NOT NULL,  -- as in topology.toml
+    boot_id       INTEGER NOT NULL,  -- 64 bits, that of its last start
+    first_seen_ms INTEGER NOT NULL,  -- when it was first heard of
+    last_seen_ms  INTEGER NOT NULL,  -- when it last came up
+    lost_ms       INTEGER,           -- when it was last lost; NULL while it is there
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+
+-- Commands of superusers without a result yet: they outlive a restart, and an acquisition server carries out each id once.
+CREATE TABLE command (
+    id          INTEGER PRIMARY KEY,  -- 64 bits: start number << 32 | count
+    acquisition TEXT NOT NULL,        -- for whom
+    kind        TEXT NOT NULL,        -- 'restart-input'
+    argument    TEXT NOT NULL         -- the input's id
+) STRICT;
+
+-- The journal, for people. The newest 10,000 rows are kept.
+CREATE TABLE event (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of happening; never used again, so that rows can be quoted
+    at_ms   INTEGER NOT NULL,
+    subject TEXT    NOT NULL,  -- such as: push server host `hall`
+    text    TEXT    NOT NULL
+) STRICT;
