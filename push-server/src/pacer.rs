@@ -20,6 +20,9 @@ pub const OVERSPEED: (u32, u32) = (3, 2);
 pub const UNKNOWN_SPACING: Duration = Duration::from_micros(200);
 /// No stream is taken for faster than this: 50,000 packets/s, 530 Mb/s.
 pub const LEAST_SPACING: Duration = Duration::from_micros(20);
+/// No stream is taken for slower than this: below 50 packets/s a backlog does no harm, and a rate that was measured
+/// across a stall of the input must not hold up what comes after it.
+pub const MOST_SPACING: Duration = Duration::from_millis(20);
 
 const MARKS: usize = 9;
 const PACKETS_PER_MARK: u16 = 32;
@@ -54,7 +57,7 @@ impl Pacer {
 
     /// Another stream follows: nothing that is known of this one holds for it.
     pub fn restart(&mut self) {
-        (self.marks, self.arrivals) = (Marks::default(), Arrivals::default());
+        *self = Self::default();
     }
 
     /// When one more packet may leave, at the earliest; not after `now` when it may leave now.
@@ -70,7 +73,9 @@ impl Pacer {
     /// Time between two packets of a backlog.
     pub fn spacing(&self) -> Duration {
         let own = [self.marks.spacing(), self.arrivals.spacing].into_iter().flatten().min();
-        own.map_or(UNKNOWN_SPACING, |own| (own * OVERSPEED.1 / OVERSPEED.0).max(LEAST_SPACING))
+        own.map_or(UNKNOWN_SPACING, |own| {
+            (own * OVERSPEED.1 / OVERSPEED.0).clamp(LEAST_SPACING, MOST_SPACING)
+        })
     }
 }
 
@@ -192,6 +197,18 @@ mod tests {
         let own = Duration::from_secs_f64(391.0 / 475.0);
         assert!(took.as_secs_f64() * 1.5 > own.as_secs_f64() * 0.99, "{took:?}");
         assert!(took.as_secs_f64() * 1.5 < own.as_secs_f64() * 1.01, "{took:?}");
+    }
+
+    #[test]
+    fn a_stall_of_the_input_does_not_hold_up_what_comes_after_it() {
+        let mut pacer = Pacer::default();
+        let mut now = Time::from_ms(1_000);
+        for (n, gap_ms) in [0, 100, 6_000, 100, 100, 100, 5_000, 100, 100, 100, 100].into_iter().enumerate() {
+            now += Duration::from_millis(gap_ms);
+            pacer.arrived(now, stamp(u32::try_from(n).unwrap(), 10));
+            assert!(pacer.allowed_at() <= now, "packet {n}");
+            pacer.left(now);
+        }
     }
 
     #[test]

@@ -222,6 +222,13 @@ fn is_silent(socket: &UdpSocket) -> bool {
     silent
 }
 
+const GROUP_V6: &str = "ff15::7:1";
+
+/// An interface with IPv6 groups, which Linux's loopback has not: named in a network namespace made for this test.
+fn ipv6_interface() -> Option<String> {
+    std::env::var("MASTHEAD_TEST_IPV6_INTERFACE").ok()
+}
+
 const PLACES: [&str; 3] = ["127.0.0.1", "127.255.255.255", "239.255.78.1"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -322,14 +329,26 @@ async fn ipv6_is_served_like_ipv4() {
     let mut running = Running::start_at(loopback, loopback);
     let first = receiver("::1", 0);
     let port = first.local_addr().unwrap().port();
-    let sockets = [first, receiver("ff11::7:1", port)];
-    running.configure(port, vec![order("::1", "lo"), order("ff11::7:1", "lo")]);
+    let mut sockets = vec![("::1", first)];
+    let interface = ipv6_interface();
+    if let Some(name) = &interface {
+        let address = GROUP_V6.parse().unwrap();
+        let socket =
+            udp::receive(&Listen { address, port, interface: Some(name.clone()), source: None }).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        sockets.push((GROUP_V6, socket));
+    } else {
+        println!("without groups: MASTHEAD_TEST_IPV6_INTERFACE names no interface");
+    }
+    let interface_of = |place: &str| if place == GROUP_V6 { interface.as_deref().unwrap() } else { "lo" };
+    running.configure(port, sockets.iter().map(|(place, _)| order(place, interface_of(place))).collect());
     let (mut stream, _session, opened) = running.feed(cluster(), CHANNEL).await.unwrap();
     assert_eq!(opened, Opened::Accepted);
-    running.watch("::1");
-    running.watch("ff11::7:1");
+    for (place, _) in &sockets {
+        running.watch(place);
+    }
     send(&mut stream, 0..5).await;
-    for socket in &sockets {
+    for (_, socket) in &sockets {
         (0..5).for_each(|n| expect_packet(socket, n));
     }
     running.stop().await;
@@ -373,6 +392,46 @@ async fn a_feed_that_falls_silent_or_breaks_the_framing_is_closed_and_reported()
     assert_eq!(
         session::read_sealed(&mut broken, &mut session.opener, MAX_OPENING_BYTES).await.unwrap(),
         None
+    );
+    running.stop().await;
+}
+
+/// Prints the time from the sending of a first interest to the arrival of the first packet, over 200 destinations.
+/// `cargo test --release -p masthead-push-server --test loopback -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures, asserts nothing"]
+async fn time_from_first_interest_to_first_packet() {
+    let mut running = Running::start();
+    let places: Vec<String> = (1..=200).map(|last| format!("127.0.7.{last}")).collect();
+    let first = receiver(&places[0], 0);
+    let port = first.local_addr().unwrap().port();
+    let sockets: Vec<UdpSocket> =
+        std::iter::once(first).chain(places[1..].iter().map(|place| receiver(place, port))).collect();
+    for (part, some) in (0_u8..).zip(places.chunks(10)) {
+        let destinations = some.iter().map(|place| order(place, "lo")).collect();
+        let body = Configure { channel: CHANNEL, revision: Revision(1), part, parts: 20, port, destinations };
+        let _: Response<Configured> = running.ask(Kind::Configure, body);
+    }
+    let (mut stream, _session, _) = running.feed(cluster(), CHANNEL).await.unwrap();
+    let feeding = tokio::spawn(async move {
+        for n in 0..u16::MAX {
+            send(&mut stream, n..n + 1).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    running.until_reported(|item| matches!(item, ReportItem::Server { fed: true, .. }).then_some(()));
+    let mut times = Vec::new();
+    for (place, socket) in places.iter().zip(&sockets) {
+        let begun = Instant::now();
+        running.interest(place.parse().unwrap());
+        socket.recv(&mut [0; 2_000]).unwrap();
+        times.push(begun.elapsed());
+    }
+    feeding.abort();
+    times.sort_unstable();
+    println!(
+        "first interest to first packet: p50 {:?}, p99 {:?}, max {:?}",
+        times[100], times[198], times[199]
     );
     running.stop().await;
 }
