@@ -107,9 +107,10 @@ impl Running {
 
     /// The first line of a report that `pick` takes.
     fn until_reported<T>(&mut self, pick: impl Fn(&ReportItem) -> Option<T>) -> T {
-        let begun = Instant::now();
+        let (begun, mut since) = (Instant::now(), 0);
         loop {
-            let report = self.report(0).body;
+            let report = self.report(since).body;
+            since = if report.more { report.up_to } else { 0 };
             if let Some(found) = report.items.iter().find_map(&pick) {
                 return found;
             }
