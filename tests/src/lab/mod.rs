@@ -39,6 +39,7 @@ pub mod namespace;
 pub mod packets;
 pub mod pcap;
 pub mod process;
+pub mod site;
 pub mod skip;
 pub mod source;
 pub mod timeline;
