@@ -11,6 +11,7 @@ use media::packet::{NULL_PACKET, PACKET_BYTES};
 use media::rtp::{PAYLOAD_TYPE_MP2T, RtpHeader};
 use media::{RtpPacket, Sequence};
 use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::OpenOptions;
 use tokio::time::timeout;
 
 use super::*;
@@ -158,8 +159,16 @@ async fn closing_ends_the_program_and_its_children() {
     let pipe = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let input =
-        open(&format!("exec:sh -c '(trap \"\" TERM; exec sleep 1000) > {} & wait'", pipe.display())).await;
-    let mut reader = tokio::fs::File::open(&pipe).await.unwrap();
+        open(&format!("exec:sh -c '(trap \"\" TERM; echo; exec sleep 60) > {} & wait'", pipe.display()))
+            .await;
+    let mut reader = OpenOptions::new().open_receiver(&pipe).unwrap();
+    // From its first byte on the child does not heed SIGTERM. Before it has opened the pipe, the pipe reads as ended.
+    let ready = async {
+        while reader.read(&mut [0]).await.unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, ready).await.expect("the child has started");
     input.close().await;
     let read = timeout(PATIENCE, reader.read(&mut [0])).await.expect("the child is gone");
     assert_eq!(read.unwrap(), 0);
