@@ -30,9 +30,9 @@ mod tests {
 
     #[test]
     fn the_first_registration_goes_on_line_and_the_last_loss_off_line() {
+        use Mode::{Offline, Online};
         let mut mode = Mode::default();
         let walk: Vec<(bool, Mode)> = [0, 1, 2, 1, 0, 1].map(|n| (mode.follow(n), mode)).to_vec();
-        use Mode::{Offline, Online};
         assert_eq!(
             walk,
             [

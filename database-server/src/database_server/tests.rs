@@ -244,7 +244,7 @@ impl World {
     /// Lets time pass with an acquisition server and a viewer that keep speaking.
     fn run_polled(&mut self, ms: u64) {
         for _ in 0..ms / 250 {
-            self.poll(InputState::Delivering);
+            self.poll(&InputState::Delivering);
             self.give(Input::ClientMessage { connection: VIEWER, message: FromClient::Ping });
             self.run(250);
         }
@@ -257,7 +257,7 @@ impl World {
         self.give(Input::AcquisitionMessage { connection: P1, message });
     }
 
-    fn poll(&mut self, input: InputState) {
+    fn poll(&mut self, input: &InputState) {
         let feed = |host: &str| FeedReport {
             host: host.parse().unwrap(),
             state: FeedState::Connected,
@@ -377,7 +377,7 @@ fn the_first_registration_goes_on_line_and_its_loss_off_line_with_inactive_chann
     assert_eq!(world.status(1), inactive("acquisition server `roof` is not connected"));
     world.register();
     assert_eq!(world.server.mode(), Mode::Online);
-    world.poll(InputState::Delivering);
+    world.poll(&InputState::Delivering);
     assert_eq!(world.status(1), ChannelStatus::Active);
     world.run(1_999);
     assert_eq!(world.server.mode(), Mode::Online);
@@ -426,12 +426,12 @@ fn viewers_are_retuned_within_two_seconds_of_a_push_servers_death_and_not_back_a
     assert!(tunings[0].1.revision > revision);
     let (second, _) = world.assigned(1).unwrap();
     assert_ne!(first, second);
-    assert_eq!(world.host(&second).assigned[&ChannelId(1)], true);
+    assert!(world.host(&second).assigned[&ChannelId(1)]);
     world.told.clear();
     world.host(&first).answers = true;
     world.run_polled(2_000);
     assert_eq!(world.assigned(1).unwrap().0, second, "sticky");
-    assert_eq!(world.host(&first).assigned[&ChannelId(1)], false, "the old one is told that it lost");
+    assert!(!world.host(&first).assigned[&ChannelId(1)], "the old one is told that it lost");
     assert_eq!(world.tunings_told(), []);
 }
 
@@ -650,7 +650,7 @@ fn changes_of_a_list_are_told_at_most_twice_a_second() {
     world.told.clear();
     for round in 0..19 {
         let state = if round % 2 == 0 { InputState::Starting } else { InputState::Delivering };
-        world.poll(state);
+        world.poll(&state);
         world.run(50);
         world.give(Input::ClientMessage { connection: VIEWER, message: FromClient::List { tunings: false } });
     }
@@ -715,7 +715,7 @@ fn a_command_goes_out_once_per_connection_until_its_result_comes() {
     };
     let sent = |world: &mut World| -> Vec<Order1> {
         world.told.clear();
-        world.poll(InputState::Delivering);
+        world.poll(&InputState::Delivering);
         world
             .told
             .iter()

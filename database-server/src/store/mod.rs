@@ -8,7 +8,6 @@
 //! WAL with `synchronous = FULL`: a batch that is committed survives the loss of power; a SIGKILL at any moment leaves the last
 //! committed batch. Nothing here is needed to go on: what is lost is learnt anew from the topology and the hosts' reports,
 //! at the price of viewers moved.
-#![expect(clippy::disallowed_methods, reason = "the store is an effect: it owns its thread and its files")]
 
 mod migration;
 mod row;
@@ -43,7 +42,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// A file or folder cannot be made, read or renamed.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}{advice}", advice = advice(error))]
     Io {
         /// Which.
         path: PathBuf,
@@ -73,6 +72,16 @@ pub enum StoreError {
         /// What it says.
         error: rusqlite::Error,
     },
+}
+
+/// What an administrator can do about a refused file or folder; empty or beginning with `; `.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the user that runs the database server has to own the data folder"
+        }
+        _ => "",
+    }
 }
 
 /// An open store: what it remembers, and the way to tell it more.

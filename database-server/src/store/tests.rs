@@ -1,5 +1,7 @@
 //! The store on a real disk: it remembers, survives kills, and sets damage aside.
 
+#![expect(clippy::disallowed_methods, reason = "a real child process is watched with a real clock")]
+
 use std::process::{Command as Process, Stdio};
 
 use protocols::ids::{BootId, ChannelId, Generation, Revision};

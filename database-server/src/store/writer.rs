@@ -107,22 +107,17 @@ fn write_all(mut connection: Connection, batches: &Receiver<Vec<Record>>) {
             let Ok(more) = batches.try_recv() else { break };
             records.extend(more);
         }
-        match commit(&mut connection, &records) {
-            Ok(()) if failing => {
-                failing = false;
-                warn!("the store can be written again");
-            }
-            Ok(()) => {}
-            // Said once: the next thousand failures have the same cause.
-            Err(cause) if !failing => {
-                failing = true;
-                error!(
-                    %cause, records = records.len(),
-                    "the store cannot be written: everything goes on, but a restart will not know of it; free disk space"
-                );
-            }
-            Err(_) => {}
+        let result = commit(&mut connection, &records);
+        // Said once: the next thousand failures have the same cause.
+        match (&result, failing) {
+            (Err(cause), false) => error!(
+                %cause, records = records.len(),
+                "the store cannot be written: everything goes on, but a restart will not know of it; free disk space"
+            ),
+            (Ok(()), true) => warn!("the store can be written again"),
+            _ => {}
         }
+        failing = result.is_err();
     }
     // Leaves one file behind instead of three; a failure costs only that.
     let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

@@ -1,0 +1,255 @@
+//! The driver: waits for an event, a deadline or the end; gives it to the machine; carries out what the machine wants.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use link::clock::Clock;
+use link::shutdown::Shutdown;
+use protocols::ids::{AcquisitionId, BootId};
+use protocols::p1_registration::{ToAcquisition, ToDatabase as FromAcquisition};
+use protocols::p2_directory::{ToClient, ToDatabase as FromClient};
+use protocols::time::Time;
+use protocols::topology::Topology;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info};
+
+use super::clients::ClientQueue;
+use super::listener::reachable;
+use super::tally::Tally;
+use crate::store::Writer;
+use crate::{ConnectionId, DatabaseServer, Input, Output};
+
+/// How often all counters go to the log, at debug.
+const STATISTICS_INTERVAL: Duration = Duration::from_mins(1);
+
+/// What the other tasks tell the driver.
+#[derive(Debug)]
+pub(super) enum Event {
+    AcquisitionConnected {
+        connection: ConnectionId,
+        id: AcquisitionId,
+        boot_id: BootId,
+        queue: mpsc::Sender<ToAcquisition>,
+    },
+    AcquisitionMessage {
+        connection: ConnectionId,
+        message: FromAcquisition,
+    },
+    AcquisitionClosed {
+        connection: ConnectionId,
+    },
+    ClientConnected {
+        connection: ConnectionId,
+        address: IpAddr,
+        queue: ClientQueue,
+    },
+    ClientMessage {
+        connection: ConnectionId,
+        message: FromClient,
+    },
+    ClientClosed {
+        connection: ConnectionId,
+    },
+    Datagram {
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Reload(Arc<Topology>),
+    ReloadRefused,
+}
+
+/// The driver's end of a connection. Letting go of it ends the connection once its queue is written.
+#[derive(Debug)]
+enum Peer {
+    Acquisition(mpsc::Sender<ToAcquisition>),
+    Client(ClientQueue),
+}
+
+/// What a driver works with.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) machine: DatabaseServer,
+    pub(super) clock: Clock,
+    /// The source of P4.
+    pub(super) control: Arc<UdpSocket>,
+    pub(super) store: Writer,
+    /// For those who check who may call.
+    pub(super) topology: watch::Sender<Arc<Topology>>,
+    pub(super) tally: Arc<Tally>,
+    /// Bytes on their way to all clients.
+    pub(super) unsent: Arc<AtomicUsize>,
+}
+
+/// Owns the machine and everything that its outputs reach.
+#[derive(Debug)]
+pub(super) struct Driver {
+    tools: Tools,
+    peers: BTreeMap<ConnectionId, Peer>,
+    statistics_at: Time,
+}
+
+impl ConnectionId {
+    /// One that no other connection of this process has or had.
+    pub(super) fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+impl Driver {
+    pub(super) fn new(tools: Tools) -> Self {
+        Self { tools, peers: BTreeMap::new(), statistics_at: Time::ZERO }
+    }
+
+    /// Drives the machine, from its first topology until `shutdown`.
+    pub(super) async fn run(
+        &mut self,
+        topology: Arc<Topology>,
+        mut control: mpsc::Receiver<Event>,
+        mut clients: mpsc::Receiver<Event>,
+        shutdown: &Shutdown,
+    ) {
+        self.give(Input::Topology(topology));
+        loop {
+            let deadline = self.tools.machine.deadline().map(|(time, _)| time);
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => break,
+                () = self.tools.clock.reach(deadline) => self.give(Input::Tick),
+                Some(event) = control.recv() => self.take(event),
+                Some(event) = clients.recv() => self.take(event),
+            }
+            self.log_statistics();
+        }
+    }
+
+    /// Writes what the store still has to be told. Blocks a thread of the runtime's own for that.
+    pub(super) async fn close(self) {
+        let mut store = self.tools.store;
+        // It fails only when the writing itself has panicked, which its thread has said.
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+
+    fn take(&mut self, event: Event) {
+        let input = match event {
+            Event::AcquisitionConnected { connection, id, boot_id, queue } => {
+                self.peers.insert(connection, Peer::Acquisition(queue));
+                Input::AcquisitionConnected { connection, id, boot_id }
+            }
+            Event::AcquisitionMessage { connection, message } => {
+                Input::AcquisitionMessage { connection, message }
+            }
+            Event::AcquisitionClosed { connection } => {
+                self.peers.remove(&connection);
+                Input::AcquisitionClosed { connection }
+            }
+            Event::ClientConnected { connection, address, queue } => {
+                self.peers.insert(connection, Peer::Client(queue));
+                Input::ClientConnected { connection, address }
+            }
+            Event::ClientMessage { connection, message } => Input::ClientMessage { connection, message },
+            Event::ClientClosed { connection } => {
+                self.peers.remove(&connection);
+                Input::ClientClosed { connection }
+            }
+            Event::Datagram { from, bytes } => Input::Datagram { from, bytes },
+            Event::Reload(topology) => {
+                self.tools.topology.send_replace(Arc::clone(&topology));
+                Input::Topology(topology)
+            }
+            Event::ReloadRefused => return self.tools.tally.reloads_refused.add(),
+        };
+        self.give(input);
+    }
+
+    /// Gives one input to the machine and carries out the outputs, and what follows from those that could not be.
+    fn give(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut outputs = Vec::new();
+            self.tools.machine.handle(self.tools.clock.now(), input, &mut outputs);
+            let mut records = Vec::new();
+            for output in outputs {
+                match output {
+                    Output::Store(record) => records.push(record),
+                    other => inputs.extend(self.carry_out(other)),
+                }
+            }
+            self.tools.store.put(records);
+        }
+    }
+
+    /// Carries out one output. Returns the end of a connection whose peer does not read.
+    fn carry_out(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::SendToAcquisition { connection, message } => {
+                let sent = match self.peers.get(&connection) {
+                    Some(Peer::Acquisition(queue)) => queue.try_send(message).is_ok(),
+                    _ => return None,
+                };
+                (!sent).then(|| self.give_up(connection, Input::AcquisitionClosed { connection }))
+            }
+            Output::SendToClient { connection, message } => {
+                let sent = match self.peers.get(&connection) {
+                    Some(Peer::Client(queue)) => queue.put(message, &self.tools.unsent),
+                    _ => return None,
+                };
+                (!sent).then(|| self.give_up(connection, Input::ClientClosed { connection }))
+            }
+            Output::RefuseAcquisition { connection, refusal } => {
+                info!(%connection, %refusal, "P1 connection closed");
+                self.peers.remove(&connection);
+                None
+            }
+            Output::CloseClient { connection, refusal } => {
+                debug!(%connection, %refusal, "P2 connection closed");
+                if let Some(Peer::Client(queue)) = self.peers.remove(&connection) {
+                    queue.put(ToClient::Refused(refusal), &self.tools.unsent);
+                }
+                None
+            }
+            Output::Datagram { to, bytes } => {
+                let to = reachable(&self.tools.control, to);
+                if self.tools.control.try_send_to(&bytes, to).is_err() {
+                    self.tools.tally.datagrams_unsent.add();
+                }
+                None
+            }
+            Output::AnswerOrder { acquisition, outcome } => {
+                debug!(%acquisition, ?outcome, "order answered");
+                None
+            }
+            Output::Store(record) => {
+                self.tools.store.put([record]);
+                None
+            }
+        }
+    }
+
+    fn give_up(&mut self, connection: ConnectionId, closed: Input) -> Input {
+        info!(%connection, "the peer does not read what is sent to it: connection given up");
+        self.tools.tally.peers_not_reading.add();
+        self.peers.remove(&connection);
+        closed
+    }
+
+    fn log_statistics(&mut self) {
+        let now = self.tools.clock.now();
+        if now < self.statistics_at {
+            return;
+        }
+        self.statistics_at = now + STATISTICS_INTERVAL;
+        let machine = self.tools.machine.counters();
+        let raised = |counts: Vec<(&'static str, u64)>| -> Vec<(&'static str, u64)> {
+            counts.into_iter().filter(|(_, count)| *count > 0).collect()
+        };
+        debug!(
+            clients = self.tools.machine.clients(), machine = ?raised(machine.named()),
+            shell = ?raised(self.tools.tally.named()), store_dropped = self.tools.store.dropped(), "statistics"
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! The effects of the database server: sockets, signals, time, the store. It decides nothing.
+//!
+//! ```text
+//! P1 listener ─ connection tasks ─┐                     ┌─► queues of connections (bounded; a full one closes its connection)
+//! P4 socket ──────────────────────┼─► driver ─► machine ┼─► P4 socket
+//! SIGHUP ─────────────────────────┤    ▲                └─► store
+//! P2 listener ─ connection tasks ─┘    └ deadline, shutdown
+//! ```
+//!
+//! One driver task owns the machine. It takes first what keeps servers alive (deadlines, P4, P1), then clients, so that a storm
+//! of viewers makes no server look dead.
+
+mod acquisitions;
+mod clients;
+mod driver;
+mod listener;
+mod reload;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use link::clock::Clock;
+use link::key_file::{self, KeyError};
+use link::random;
+use link::shutdown::Shutdown;
+use link::udp::SocketError;
+use protocols::preamble::Protocol;
+use protocols::time::ClusterTime;
+use protocols::topology::{Faults, Topology};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::info;
+
+use self::driver::{Driver, Event, Tools};
+use self::listener::Gate;
+use self::tally::Tally;
+use crate::store::{self, StoreError};
+use crate::{Config, DatabaseServer};
+
+/// Events of P1, P4 and reloads that may wait for the driver; senders of P1 wait, datagrams beyond it are dropped and counted.
+pub const QUEUED_CONTROL_EVENTS: usize = 4_096;
+/// Events of clients that may wait for the driver; connections wait, and so do their clients by TCP's own means.
+pub const QUEUED_CLIENT_EVENTS: usize = 4_096;
+
+/// How a database server is started.
+#[derive(Debug)]
+pub struct Options {
+    /// What to serve.
+    pub topology: Source,
+    /// Folder of the store and, unless named, of the cluster key; made where missing.
+    pub data: PathBuf,
+    /// The cluster key's file; `None`: `cluster.key` in the data folder, made at the first start.
+    pub cluster_key: Option<PathBuf>,
+    /// Where to listen; `None`: on all addresses, IPv6 and IPv4.
+    pub listen: Option<IpAddr>,
+    /// Which ports to listen on.
+    pub ports: Ports,
+    /// Told once when all is open.
+    pub ready: Option<oneshot::Sender<Bound>>,
+}
+
+/// Where the topology comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file, read at the start and at each SIGHUP.
+    File(PathBuf),
+    /// One that the caller has parsed; SIGHUP changes nothing.
+    Parsed(Arc<Topology>),
+}
+
+/// Which ports to listen on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ports {
+    /// Those of the topology.
+    #[default]
+    Declared,
+    /// Any that are free; whoever needs to know them is told by [`Options::ready`].
+    Any,
+}
+
+/// What has been opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// P1.
+    pub registration: SocketAddr,
+    /// P2.
+    pub directory: SocketAddr,
+    /// The source of P4.
+    pub control: SocketAddr,
+}
+
+/// Why a database server does not start.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The topology file cannot be read.
+    #[error("{path}: {error}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        error: std::io::Error,
+    },
+    /// The topology has faults; all of them.
+    #[error("{0}")]
+    Topology(Faults),
+    /// There is no usable cluster key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// There is no store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A port cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+}
+
+impl Error {
+    /// What the process ends with: 2 for what the administrator wrote, 1 for what the host refuses.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unreadable { .. } | Self::Topology(_) | Self::Key(_) => 2,
+            Self::Store(_) | Self::Socket(_) => 1,
+        }
+    }
+}
+
+/// Runs a database server until `shutdown` is requested. Nothing is opened before the topology is known to be right.
+pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
+    let topology = match &options.topology {
+        Source::File(path) => {
+            let (topology, warnings) = reload::read(path)?;
+            reload::tell(&warnings);
+            Arc::new(topology)
+        }
+        Source::Parsed(topology) => Arc::clone(topology),
+    };
+    let hangups = if let Source::File(_) = options.topology { reload::hangups() } else { None };
+    let declared = topology.database_server.clone();
+    let (p1, p2) = match options.ports {
+        Ports::Declared => (declared.registration_port, declared.directory_port),
+        Ports::Any => (0, 0),
+    };
+    let registration = listener::bind("P1 registration", options.listen, p1)?;
+    let directory = listener::bind("P2 directory", options.listen, p2)?;
+    let control = listener::bind_control()?;
+    let key = match &options.cluster_key {
+        Some(path) => key_file::load(path)?,
+        None => key_file::load_or_make(&options.data.join(key_file::FILE_NAME))?,
+    };
+    let wall = Clock::wall();
+    let store = store::open(&options.data, wall)?;
+    let clock = Clock::start();
+    let base = wall.0.saturating_sub(u64::try_from(clock.now().since_origin().as_millis()).unwrap_or(0));
+    let config = Config {
+        cluster_key: key.clone(),
+        start: store.start,
+        clock_base: ClusterTime(base),
+        remembered: store.remembered,
+    };
+    let boot_id = random::boot_id();
+    let machine = DatabaseServer::new(config, boot_id, random::seed());
+    let tally = Arc::new(Tally::default());
+    let (control_events, control_inbox) = mpsc::channel(QUEUED_CONTROL_EVENTS);
+    let (client_events, client_inbox) = mpsc::channel(QUEUED_CLIENT_EVENTS);
+    let (topology_sender, topology_receiver) = watch::channel(Arc::clone(&topology));
+    let bound = Bound {
+        registration: listener::local(&registration),
+        directory: listener::local(&directory),
+        control: control.local_addr().unwrap_or(listener::UNKNOWN),
+    };
+    info!(
+        registration = %bound.registration, directory = %bound.directory, key = %key.fingerprint(),
+        start = store.start, boot = %boot_id, "ready"
+    );
+
+    let control = Arc::new(control);
+    let mut tasks = JoinSet::new();
+    let acquisitions = acquisitions::Acquisitions {
+        boot_id,
+        key,
+        topology: topology_receiver,
+        events: control_events.clone(),
+        tally: Arc::clone(&tally),
+    };
+    tasks.spawn(listener::serve(registration, Gate::new(Protocol::Registration, &tally), acquisitions));
+    let clients = clients::Clients::new(client_events, Arc::clone(&tally));
+    let unsent = clients.unsent_total();
+    tasks.spawn(listener::serve(directory, Gate::new(Protocol::Directory, &tally), clients));
+    tasks.spawn(listener::receive(Arc::clone(&control), control_events.clone(), Arc::clone(&tally)));
+    if let (Source::File(path), Some(hangups)) = (options.topology, hangups) {
+        tasks.spawn(reload::on_hangup(hangups, path, declared, control_events));
+    }
+    if let Some(ready) = options.ready {
+        // The caller may have gone on without waiting.
+        let _ = ready.send(bound);
+    }
+    let tools =
+        Tools { machine, clock, control, store: store.writer, topology: topology_sender, tally, unsent };
+    let mut driver = Driver::new(tools);
+    driver.run(topology, control_inbox, client_inbox, &shutdown).await;
+    tasks.shutdown().await;
+    driver.close().await;
+    info!("ended");
+    Ok(())
+}
+
+/// Used by the parts of the shell to speak to the driver.
+type Events = mpsc::Sender<Event>;

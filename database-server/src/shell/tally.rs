@@ -1,0 +1,53 @@
+//! What the shell has counted: connections and datagrams that never reached the machine, and why.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that any task may raise.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! tally {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// All counts of one run.
+        #[derive(Debug, Default)]
+        pub(super) struct Tally {
+            $($(#[$doc])* pub(super) $name: Count,)*
+        }
+
+        impl Tally {
+            /// Every count by name.
+            pub(super) fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get())),*]
+            }
+        }
+    };
+}
+
+tally! {
+    /// Connections that came while too many had not opened yet; closed at once.
+    openings_over_limit,
+    /// Connections whose preamble or handshake was wrong, too slow or unauthenticated.
+    openings_failed,
+    /// Frames that were too long, altered or no message; their connections are closed.
+    frames_refused,
+    /// Messages of a kind of a later version; skipped.
+    kinds_unknown,
+    /// Connections closed because the peer did not read what was sent to it.
+    peers_not_reading,
+    /// P4 datagrams dropped because the driver did not keep up.
+    datagrams_dropped,
+    /// P4 datagrams that the operating system did not take.
+    datagrams_unsent,
+    /// Reloads refused because the file was unreadable or had faults.
+    reloads_refused,
+}
