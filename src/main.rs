@@ -10,6 +10,8 @@
 
 mod check;
 mod key;
+mod on_air;
+mod up;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a whole site in this process; the default.
+    Up(up::Arguments),
     /// Print what a topology means: servers, feeds, destinations, and each network's channel list.
     Check(check::Arguments),
     /// Make a cluster key, or show which one a file holds.
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Key(arguments)) => key::run(&arguments),
-        None => ExitCode::from(2),
+        Some(Command::Up(arguments)) => up::run(&arguments),
+        None => up::run(&up::Arguments::default()),
     }
 }
