@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-/// The database server's P1 port unless another is given.
-pub const DEFAULT_PORT: u16 = 7401;
+use protocols::topology::DEFAULT_REGISTRATION_PORT as DEFAULT_PORT;
 
 /// `text` with its port: `db`, `10.0.0.2:7401`, `::1` and `[::1]:7401` are all understood; names are looked up later.
 pub fn parse(text: &str) -> Result<String, String> {

@@ -211,6 +211,25 @@ async fn the_feed_goes_on_while_the_database_server_is_away() {
     site.end().await;
 }
 
+/// The database server's order may reach a push server after ours: it is asked again until it is ready, and what it says
+/// when it closes on purpose is passed on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_server_that_refuses_is_asked_again_and_its_reason_reported() {
+    let site = Site::start().await;
+    let mut database = site.registered().await;
+    database.write(&plan("testcard:", vec![target("hall", address(&site.push))])).await;
+    let mut push = Peer::accept(&site.push, Protocol::Feed, &site.key).await;
+    let _: Open = push.read().await;
+    push.write(&Opened::Refused(Refusal::NotConfigured(CHANNEL))).await;
+    let refused = |text: &'static str| move |channel: &ChannelReport| matches!(&channel.feeds[0].state, FeedState::Unreachable { cause } if cause.contains(text));
+    database.poll_until(refused("channel 1 is not configured at this push server")).await;
+    let mut push = site.fed().await;
+    let _ = packets(&mut push, 3).await;
+    push.write(&Opened::Refused(Refusal::Replaced)).await;
+    database.poll_until(refused("a newer connection of the same server took this one's place")).await;
+    site.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_fails_is_reported_with_its_cause_and_others_are_not_touched() {
     let site = Site::start().await;

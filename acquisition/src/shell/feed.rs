@@ -7,11 +7,13 @@ use std::time::Duration;
 use link::frames::LinkError;
 use link::session::{self, Call};
 use protocols::codec;
+use protocols::handshake::FrameSeal;
 use protocols::ids::{ChannelId, HostId};
 use protocols::p3_feed::{KEEPALIVE_INTERVAL, Open, Opened, length_prefix};
 use protocols::preamble::{MAX_OPENING_BYTES, Protocol, Refusal};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -23,7 +25,8 @@ use crate::shell::driver::{Event, Run};
 
 /// A push server that does not take a batch within this is unreachable.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A push server that does not answer the offer within this is unreachable.
+/// A push server that has not accepted the channel within this, from dialling on, is unreachable. Shorter than the
+/// machine's own patience, so that the cause is known and logged.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Packets written together at most: 42 kB.
 const BATCH_PACKETS: usize = 32;
@@ -52,7 +55,7 @@ enum FeedError {
     Refused(Refusal),
     #[error("did not take the stream for {} s", WRITE_TIMEOUT.as_secs())]
     Slow,
-    #[error("did not answer the offer of the channel for {} s", OPEN_TIMEOUT.as_secs())]
+    #[error("did not answer for {} s", OPEN_TIMEOUT.as_secs())]
     Silent,
     #[error("closed the connection")]
     Closed,
@@ -103,7 +106,8 @@ async fn feed(
     shared: &Arc<Shared>,
     reports: &Reports,
 ) -> Result<std::convert::Infallible, FeedError> {
-    let mut stream = offer(context, target, shared).await?;
+    let offered = timeout(OPEN_TIMEOUT, offer(context, target, shared)).await;
+    let (mut stream, mut opener) = offered.unwrap_or(Err(FeedError::Silent))?;
     let mut changes = shared.changes();
     let attached = Attached { shared: shared.clone(), place: shared.queues().attach(&target.host) };
     reports.send(Input::FeedConnected { channel: target.channel, host: target.host.clone() }).await;
@@ -115,8 +119,10 @@ async fn feed(
         if batch.is_empty() {
             let mut byte = [0];
             tokio::select! {
-                read = reader.read(&mut byte) => {
-                    return Err(if read? == 0 { FeedError::Closed } else { FeedError::Talked });
+                // Readiness alone may be a leftover of the opening; a byte or the end is not.
+                peeked = reader.peek(&mut byte) => {
+                    peeked?;
+                    return Err(farewell(&mut reader, &mut opener).await);
                 }
                 waited = timeout(KEEPALIVE_INTERVAL, packets(&mut changes)) => match waited {
                     Ok(()) => continue,
@@ -136,7 +142,26 @@ async fn packets(changes: &mut watch::Receiver<()>) {
     }
 }
 
-async fn offer(context: &Context, target: &Target, shared: &Shared) -> Result<TcpStream, FeedError> {
+/// What a push server says when it closes on purpose: one more sealed [`Opened::Refused`], or nothing.
+async fn farewell(reader: &mut ReadHalf<'_>, opener: &mut FrameSeal) -> FeedError {
+    let answer = session::read_sealed(reader, opener, MAX_OPENING_BYTES);
+    match timeout(OPEN_TIMEOUT, answer).await {
+        Err(_) => FeedError::Talked,
+        Ok(Err(error)) => error.into(),
+        Ok(Ok(None)) => FeedError::Closed,
+        Ok(Ok(Some(body))) => match codec::decode::<Opened, MAX_OPENING_BYTES>(&body) {
+            Ok(Opened::Refused(refusal)) => FeedError::Refused(refusal),
+            Ok(Opened::Accepted) => FeedError::Talked,
+            Err(error) => LinkError::from(error).into(),
+        },
+    }
+}
+
+async fn offer(
+    context: &Context,
+    target: &Target,
+    shared: &Shared,
+) -> Result<(TcpStream, FrameSeal), FeedError> {
     let mut stream = TcpStream::connect(target.address).await?;
     stream.set_nodelay(true)?;
     let call = Call {
@@ -149,11 +174,10 @@ async fn offer(context: &Context, target: &Target, shared: &Shared) -> Result<Tc
     let mut session = session::call(&mut stream, &call).await.map_err(refusal)?;
     let open = Open { channel: target.channel, ssrc: shared.ssrc };
     session::write_sealed(&mut stream, &mut session.seal, &open).await?;
-    let answer = session::read_sealed(&mut stream, &mut session.opener, MAX_OPENING_BYTES);
-    let answer = timeout(OPEN_TIMEOUT, answer).await.map_err(|_| FeedError::Silent)??;
+    let answer = session::read_sealed(&mut stream, &mut session.opener, MAX_OPENING_BYTES).await?;
     let answer = answer.ok_or(FeedError::Closed)?;
     match codec::decode::<Opened, MAX_OPENING_BYTES>(&answer).map_err(LinkError::from)? {
-        Opened::Accepted => Ok(stream),
+        Opened::Accepted => Ok((stream, session.opener)),
         Opened::Refused(refusal) => Err(FeedError::Refused(refusal)),
     }
 }
