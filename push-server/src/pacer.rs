@@ -53,6 +53,8 @@ impl Pacer {
     pub fn arrived(&mut self, now: Time, stamp: Stamp) {
         self.marks.note(stamp);
         self.arrivals.note(now);
+        // A bucket is never emptier than empty, also by the measure of a stream that has become faster.
+        self.full_at = self.full_at.min(now + self.spacing() * BURST_PACKETS);
     }
 
     /// Another stream follows: nothing that is known of this one holds for it.
@@ -223,6 +225,23 @@ mod tests {
             pacer.arrived(Time::from_ms(1_000), fast);
         }
         assert!(pacer.spacing() < Duration::from_micros(800), "{:?}", pacer.spacing());
+    }
+
+    #[test]
+    fn what_was_spent_at_a_slow_pace_is_not_owed_at_a_fast_one() {
+        let mut pacer = Pacer::default();
+        let now = Time::from_ms(1_000);
+        for n in 0..64 {
+            pacer.arrived(now, stamp(n, 50));
+        }
+        while pacer.allowed_at() <= now {
+            pacer.left(now);
+        }
+        let base = stamp(64, 50).timestamp_90k;
+        for n in 0..64 {
+            pacer.arrived(now, Stamp { timestamp_90k: base + n * 90, ..stamp(64 + n, 50) });
+        }
+        assert!(pacer.allowed_at().since(now) <= pacer.spacing(), "{:?}", pacer.allowed_at().since(now));
     }
 
     #[test]
