@@ -300,6 +300,12 @@ impl World {
     /// The end of a calm: everything must be as it should.
     fn judge(&mut self) {
         let Some(calm) = self.calm_since else { return };
+        for host in &self.hosts {
+            self.fabric.say(|| host.describe(&self.fabric));
+        }
+        for (number, viewer) in self.viewers.iter().enumerate() {
+            self.fabric.say(|| format!("viewer {number}: {:?}", viewer.machine().map(|machine| machine.counters())));
+        }
         let now = self.fabric.now;
         let sights = [
             (status::RULE, status::check(self)),

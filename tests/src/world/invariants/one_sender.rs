@@ -58,6 +58,11 @@ impl OneSender {
         self.turns
     }
 
+    /// Who sent last, and when.
+    pub fn last(&self, channel: usize, lan: usize) -> Option<(usize, Time)> {
+        self.air[channel * self.lans + lan].last
+    }
+
     /// `host` sends a packet.
     pub fn sent(&mut self, now: Time, host: usize, channel: usize, lan: usize) -> Result<(), String> {
         let air = &mut self.air[channel * self.lans + lan];

@@ -65,6 +65,11 @@ impl DatabaseNode {
         self.load(fabric, self.topology);
     }
 
+    /// Loses the disk: a fault that no daemon can make good, to show that the judges see it.
+    pub fn lose_disk(&mut self) {
+        self.disk = Disk::default();
+    }
+
     /// Forgets everything that was in memory, and what the disk had not taken yet.
     pub fn stop(&mut self, now: Time) {
         self.machine = None;

@@ -29,6 +29,8 @@ pub enum Broken {
     IgnoresSuspension,
     /// One byte of each packet that leaves is changed.
     AltersPackets,
+    /// Every datagram is sent back.
+    Echoes,
 }
 
 /// One host.
@@ -113,6 +115,10 @@ impl HostNode {
         if let Some((channel, lan)) = genuine_interest(fabric, from, bytes) {
             fabric.checks.silence.interest(fabric.now, self.number, channel, lan);
         }
+        if self.broken == Broken::Echoes {
+            fabric.send(self.node, DEFAULT_CONTROL_PORT, from, bytes.to_vec());
+            return 1;
+        }
         self.handle_counted(fabric, Input::Datagram { from, bytes: bytes.to_vec() })
     }
 
@@ -166,6 +172,24 @@ impl HostNode {
         for channel in channels {
             self.count(fabric, channel);
         }
+    }
+
+    /// One line for each channel: how its data plane stands.
+    pub fn describe(&self, fabric: &Fabric) -> String {
+        let mut text = String::new();
+        let local = fabric.local(self.node);
+        for (channel, path) in &self.paths {
+            let fed = self.machine.as_ref().is_some_and(|machine| machine.fed(*channel));
+            let sending = path.data.plan().targets.iter().filter(|target| target.sending).count();
+            let deadline = path.data.deadline().map(|at| at.since(local));
+            text += &format!(
+                "host {} channel {channel}: fed {fed}, sending to {sending}, {} packets, {:?}, next in {deadline:?}; ",
+                self.number,
+                path.data.packets(),
+                path.data.drops(),
+            );
+        }
+        text
     }
 
     /// How often [`Self::keep_house`] is to be called.
