@@ -32,6 +32,7 @@ pub mod cache;
 pub mod interest;
 pub mod listing;
 pub mod meter;
+pub mod picker;
 pub mod selection;
 pub mod shell;
 pub mod target;

@@ -1,5 +1,6 @@
 //! The viewer's program: options in, an exit code out.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -124,7 +125,9 @@ impl From<Arguments> for Options {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    logging::start(arguments.log_format, "warn");
+    // What is written on standard error would spoil the picker's screen.
+    let default = if arguments.command.is_none() && std::io::stdout().is_terminal() { "off" } else { "warn" };
+    logging::start(arguments.log_format, default);
     match watch(arguments.into()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -3,14 +3,18 @@
     clippy::disallowed_methods,
     reason = "a test of the shell: it makes sockets, threads and processes"
 )]
+#![expect(clippy::unwrap_used, reason = "a test, also outside of its test functions")]
 
 mod site;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use protocols::ids::ChannelId;
+use protocols::p2_directory::ToDatabase;
 
 use site::Site;
 
@@ -137,8 +141,9 @@ fn a_channel_is_written_byte_for_byte_from_every_kind_of_destination() {
         let bytes = std::fs::read(&file).unwrap();
         assert!(bytes.len() > 20 * 1316, "{destination}: {} bytes", bytes.len());
         assert!(site.sent_without_gap(&bytes), "{destination}");
-        assert_eq!(number(&out.stdout, "lost") + number(&out.stdout, "continuity_errors"), 0.0);
-        assert_eq!(number(&out.stdout, "bytes"), bytes.len() as f64);
+        assert!(number(&out.stdout, "lost") + number(&out.stdout, "continuity_errors") < 0.5);
+        let summary: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(summary["bytes"], bytes.len());
     }
 }
 
@@ -252,7 +257,7 @@ fn two_clients_of_one_host_both_see_a_group_or_a_broadcast() {
         let children = [0, 1].map(|_| client(site.directory).command.args(watch).spawn().unwrap());
         for child in children {
             let out = child.wait_with_output().unwrap();
-            assert!(number(&out.stdout, "packets") > 20.0 && number(&out.stdout, "lost") == 0.0, "{out:?}");
+            assert!(number(&out.stdout, "packets") > 20.0 && number(&out.stdout, "lost") < 0.5, "{out:?}");
         }
     }
 }
@@ -269,7 +274,7 @@ fn a_kept_list_tunes_and_keeps_alive_while_the_directory_is_away() {
         .unwrap();
     assert!(out.status.success(), "{out:?}");
     assert!(text(&out.stderr).contains("by the kept list"), "{}", text(&out.stderr));
-    assert_eq!(number(&out.stdout, "lost"), 0.0);
+    assert!(number(&out.stdout, "lost") < 0.5);
     assert!(number(&out.stdout, "time_to_first_packet_s") < 1.5, "{}", text(&out.stdout));
     assert!((1..10).contains(&site.interests()), "{}", site.interests());
 }
@@ -304,4 +309,57 @@ fn a_player_is_fed_by_its_standard_input_and_its_end_ends_the_watch() {
     let out = client.run(&["watch", "1", "--player"]);
     assert!(out.status.success(), "{out:?}");
     assert!(site.sent_without_gap(&std::fs::read(&seen).unwrap()));
+}
+
+#[test]
+fn the_picker_searches_plays_zaps_and_leaves_the_terminal_as_it_was() {
+    // `script` gives it a terminal; keys are typed when the screen shows what they wait for.
+    let site = Site::start("239.255.90.14");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.ts");
+    let command = format!(
+        "stty rows 24 cols 80; exec {} --database {} --cache {} --output {}",
+        env!("CARGO_BIN_EXE_masthead-client"),
+        site.directory,
+        folder.path().display(),
+        file.display()
+    );
+    let mut child = Command::new("script")
+        .args(["-qefc", &command, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (sender, shown) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(len @ 1..) = screen.read(&mut bytes) {
+            let _ = sender.send(bytes[..len].to_vec());
+        }
+    });
+    let mut seen = Vec::new();
+    let mut see = |what: &str, is: &dyn Fn(&str) -> bool| {
+        let begin = Instant::now();
+        while !is(&String::from_utf8_lossy(&seen)) {
+            seen.extend(shown.recv_timeout(PATIENCE).unwrap_or_default());
+            if begin.elapsed() > PATIENCE {
+                let _ = child.kill();
+                panic!("never {what}: {}", String::from_utf8_lossy(&seen));
+            }
+        }
+    };
+    // Only what appears on an empty screen is whole words: later, the screen is changed by the letter.
+    see("lists", &|screen| screen.contains("Newsreel"));
+    keys.write_all(b"news\r").unwrap();
+    see("plays", &|_| {
+        site.interests() > 0 && std::fs::metadata(&file).is_ok_and(|file| file.len() > 100_000)
+    });
+    keys.write_all(b"\x1b[B").unwrap();
+    see("zaps", &|_| site.requests().contains(&ToDatabase::Watch { channel: ChannelId(2) }));
+    keys.write_all(&[3]).unwrap();
+    see("leaves the screen", &|screen| screen.contains("\x1b[?1049l"));
+    assert!(wait(&mut child).success());
+    assert!(site.sent_without_gap(&std::fs::read(&file).unwrap()));
 }

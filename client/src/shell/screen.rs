@@ -1,9 +1,250 @@
-//! The picker on the terminal.
+//! The picker on the terminal: keys from a thread of their own, the picker's picture on the alternate screen.
 
+use std::future::pending;
+use std::io::{IsTerminal, stdout};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
+
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use link::clock::Clock;
 use link::shutdown::Shutdown;
+use protocols::ids::ChannelId;
+use tokio::sync::mpsc;
 
-use super::{Destination, Error, Options, channels};
+use super::channels::{self, for_people};
+use super::player::{self, Player, Running, Words};
+use super::session::{Session, Told};
+use super::sink::{self, Writing};
+use super::{Destination, Error, Options};
+use crate::picker::{Action, Key, Picker};
+use crate::viewer::{Input, Notice};
 
-pub(super) async fn run(options: &Options, _output: Destination, shutdown: &Shutdown) -> Result<(), Error> {
-    channels::run(options, shutdown).await
+/// Keys that wait to be handled; more are dropped, as by any keyboard buffer.
+const KEYS_MAX: usize = 64;
+/// How often the key thread looks whether it is still wanted.
+const KEY_POLL: Duration = Duration::from_millis(100);
+
+/// What the terminal says.
+enum Typed {
+    Key(Key),
+    /// The screen has another size, or is back.
+    Redraw,
+}
+
+pub(super) async fn run(options: &Options, output: Destination, shutdown: &Shutdown) -> Result<(), Error> {
+    if !stdout().is_terminal() {
+        return channels::run(options, shutdown).await;
+    }
+    let mut screen = Screen::start(options, &output)?;
+    // Restores the terminal also when something panics.
+    let mut terminal = ratatui::try_init().map_err(Error::Terminal)?;
+    let ended = screen.until_end(&mut terminal, shutdown).await;
+    ratatui::restore();
+    screen.session.set_sink(None);
+    if let Some(writing) = screen.writing.take() {
+        let _ = writing.finish().await;
+    }
+    ended
+}
+
+struct Screen {
+    picker: Picker,
+    session: Session,
+    /// The player to start at each zap: a new stream is safest in a new player.
+    player: Result<(Player, PathBuf), String>,
+    running: Option<Running>,
+    writing: Option<Writing>,
+    /// The stream goes to a target, which stays open over zaps.
+    to_target: bool,
+    keys: mpsc::Receiver<Typed>,
+    /// Something on the screen changed. Packets wake the loop some hundred times a second and are no reason to draw.
+    dirty: bool,
+}
+
+impl Screen {
+    fn start(options: &Options, output: &Destination) -> Result<Self, Error> {
+        let mut session = Session::start(options)?;
+        let mut picker = Picker::new();
+        if let Some(kept) = session.kept() {
+            let source = format!("kept list of {} ago", for_people(kept.age(Clock::wall())));
+            picker.set_list(kept.list.clone(), &source);
+        }
+        session.give(Input::List { tunings: true });
+        let mut writing = None;
+        let player = match output {
+            Destination::Target(target) => {
+                let (sink, written) = sink::open(target)?;
+                session.set_sink(Some(sink));
+                writing = Some(written);
+                Err(String::new())
+            }
+            Destination::Player(wanted) => Ok(player::find(*wanted)?),
+            Destination::Unsaid => player::find(None).map_err(|error| format!("{error}; or add --output")),
+        };
+        let to_target = matches!(output, Destination::Target(_));
+        Ok(Self { picker, session, player, running: None, writing, to_target, keys: keys(), dirty: true })
+    }
+
+    async fn until_end(
+        &mut self,
+        terminal: &mut ratatui::DefaultTerminal,
+        shutdown: &Shutdown,
+    ) -> Result<(), Error> {
+        let mut requested = pin!(shutdown.requested());
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        let clock = self.session.clock();
+        let mut actions = Vec::new();
+        loop {
+            if std::mem::take(&mut self.dirty) {
+                terminal.draw(|frame| self.picker.draw(frame)).map_err(Error::Terminal)?;
+            }
+            let deadline = self.picker.deadline();
+            tokio::select! {
+                () = self.session.step() => {}
+                () = &mut requested => return Ok(()),
+                typed = self.keys.recv() => {
+                    self.dirty = true;
+                    match typed {
+                        Some(Typed::Key(key)) => self.picker.key(clock.now(), key, &mut actions),
+                        Some(Typed::Redraw) => {}
+                        None => return Ok(()),
+                    }
+                }
+                () = clock.reach(deadline) => {
+                    self.dirty = true;
+                    self.picker.tick(clock.now(), &mut actions);
+                }
+                ended = ended(&mut self.running, &mut self.writing) => {
+                    if self.to_target {
+                        return ended;
+                    }
+                    self.player_left(ended);
+                }
+                _ = second.tick() => {
+                    self.dirty = true;
+                    self.session.second();
+                    self.picker.set_status(self.session.status());
+                }
+            }
+            for action in actions.drain(..) {
+                match action {
+                    Action::Quit => return Ok(()),
+                    Action::Watch(channel) => self.watch(channel),
+                }
+            }
+            for told in self.session.told() {
+                self.hear(told);
+            }
+        }
+    }
+
+    fn watch(&mut self, channel: ChannelId) {
+        if !self.to_target {
+            self.session.set_sink(None);
+            (self.running, self.writing) = (None, None);
+            let title = self.picker.name(channel).unwrap_or_default().to_owned();
+            let started = match &self.player {
+                Ok(player) => {
+                    player::start(player.clone(), &title, Words::Hidden).map_err(|error| error.to_string())
+                }
+                Err(why) => Err(why.clone()),
+            };
+            match started {
+                Ok((running, sink, writing)) => {
+                    (self.running, self.writing) = (Some(running), Some(writing));
+                    self.session.set_sink(Some(sink));
+                }
+                Err(why) => {
+                    self.picker.stopped();
+                    self.picker.set_message(&why);
+                    return;
+                }
+            }
+        }
+        self.session.give(Input::Watch(channel));
+    }
+
+    fn player_left(&mut self, ended: Result<(), Error>) {
+        self.session.set_sink(None);
+        (self.running, self.writing) = (None, None);
+        self.session.give(Input::Stop);
+        self.picker.stopped();
+        self.picker.set_message(&ended.err().map(|error| error.to_string()).unwrap_or_default());
+        self.dirty = true;
+    }
+
+    fn hear(&mut self, told: Told) {
+        self.dirty = true;
+        match told {
+            Told::Fault(error) => self.picker.set_message(&error.to_string()),
+            Told::Notice(Notice::Channels(list)) => self.picker.set_list(list, ""),
+            Told::Notice(Notice::DirectoryUp | Notice::Playing { .. }) => {
+                self.picker.set_message("");
+            }
+            Told::Notice(Notice::DirectoryDown { cause }) => {
+                self.picker.set_message(&format!("the database server does not answer ({cause}); trying on"));
+            }
+            Told::Notice(Notice::Refused(refusal)) => self.picker.set_message(&refusal.to_string()),
+            Told::Notice(Notice::Unavailable { reason, .. }) => {
+                self.picker.set_message(&format!("{reason}; waiting for it"));
+            }
+            Told::Notice(_) => {}
+        }
+    }
+}
+
+/// Waits until the player, or the reader of the output, goes away.
+async fn ended(running: &mut Option<Running>, writing: &mut Option<Writing>) -> Result<(), Error> {
+    match (running, writing) {
+        (Some(running), _) => running.left().await,
+        (None, Some(writing)) => writing.ended().await,
+        (None, None) => pending().await,
+    }
+}
+
+/// Reads the terminal in a thread, for as long as somebody takes the keys.
+fn keys() -> mpsc::Receiver<Typed> {
+    let (sender, receiver) = mpsc::channel(KEYS_MAX);
+    std::thread::spawn(move || {
+        while !sender.is_closed() {
+            let typed = match event::poll(KEY_POLL) {
+                Ok(false) => continue,
+                Ok(true) => event::read().ok().as_ref().and_then(typed),
+                // No terminal any more.
+                Err(_) => return,
+            };
+            if let Some(typed) = typed {
+                let _ = sender.try_send(typed);
+            }
+        }
+    });
+    receiver
+}
+
+fn typed(event: &Event) -> Option<Typed> {
+    match event {
+        Event::Key(event) if event.kind != KeyEventKind::Release => key(*event).map(Typed::Key),
+        Event::Resize(..) | Event::FocusGained => Some(Typed::Redraw),
+        _ => None,
+    }
+}
+
+fn key(event: KeyEvent) -> Option<Key> {
+    if event.modifiers.contains(KeyModifiers::CONTROL) {
+        return (event.code == KeyCode::Char('c')).then_some(Key::Quit);
+    }
+    Some(match event.code {
+        KeyCode::Up => Key::Up,
+        KeyCode::Down => Key::Down,
+        KeyCode::PageUp => Key::PageUp,
+        KeyCode::PageDown => Key::PageDown,
+        KeyCode::Home => Key::Home,
+        KeyCode::End => Key::End,
+        KeyCode::Enter => Key::Enter,
+        KeyCode::Esc => Key::Escape,
+        KeyCode::Backspace => Key::Backspace,
+        KeyCode::Char(c) => Key::Character(c),
+        _ => return None,
+    })
 }

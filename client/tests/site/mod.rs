@@ -39,6 +39,7 @@ struct Shared {
     ended: AtomicBool,
     directory_ended: AtomicBool,
     interests: AtomicU64,
+    requests: Mutex<Vec<ToDatabase>>,
     /// Payload of each packet sent, by sequence number.
     sent: Mutex<BTreeMap<u16, Vec<u8>>>,
     lose: AtomicU64,
@@ -62,6 +63,7 @@ impl Site {
             ended: AtomicBool::new(false),
             directory_ended: AtomicBool::new(false),
             interests: AtomicU64::new(0),
+            requests: Mutex::default(),
             sent: Mutex::default(),
             lose: AtomicU64::new(0),
         });
@@ -82,6 +84,11 @@ impl Site {
     /// Genuine interests heard.
     pub(crate) fn interests(&self) -> u64 {
         self.shared.interests.load(Ordering::SeqCst)
+    }
+
+    /// What the directory was asked, by all clients.
+    pub(crate) fn requests(&self) -> Vec<ToDatabase> {
+        self.shared.requests.lock().unwrap().clone()
     }
 
     /// Every `n`th packet is not sent from here on; 0: all are.
@@ -140,7 +147,9 @@ fn serve(mut stream: TcpStream, site: &Shared) -> std::io::Result<()> {
         stream.read_exact(&mut header[1..])?;
         let mut body = vec![0; frame_len(header, MAX_P2_REQUEST_BYTES).unwrap()];
         stream.read_exact(&mut body)?;
-        let answer = match codec::decode_message::<ToDatabase, MAX_P2_REQUEST_BYTES>(&body).unwrap() {
+        let request: ToDatabase = codec::decode_message::<_, MAX_P2_REQUEST_BYTES>(&body).unwrap();
+        site.requests.lock().unwrap().push(request.clone());
+        let answer = match request {
             ToDatabase::List { .. } => ToClient::Channels(site.list(client)),
             ToDatabase::Watch { channel: ChannelId(1) } => ToClient::Tuning(Box::new(site.tuning(client))),
             ToDatabase::Watch { channel } => {
