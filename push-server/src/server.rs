@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocols::authority::{ClusterKey, MacKey};
 use protocols::ids::{AcquisitionId, BootId, ChannelId, HostId, Revision};
@@ -23,6 +24,9 @@ use crate::counters::Counters;
 use crate::interest::{self, InterestTable};
 use crate::plan::{ChannelCounters, Plan, Target, TargetCounters};
 use crate::report::{ReportLog, Subject};
+
+/// A command with a wrong tag is told of once in this time, since anybody can send one.
+pub const FORGERY_TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// Who this host is.
 #[derive(Debug, Clone)]
@@ -141,6 +145,8 @@ pub struct PushServer {
     changed_plans: BTreeSet<ChannelId>,
     report: ReportLog,
     counters: Counters,
+    /// When a forged command was last told of.
+    forgery_told: Option<Time>,
 }
 
 /// What is known of one channel beside its configuration.
@@ -175,6 +181,7 @@ impl PushServer {
             changed_plans: BTreeSet::new(),
             report: ReportLog::default(),
             counters: Counters::default(),
+            forgery_told: None,
         }
     }
 
@@ -256,7 +263,19 @@ impl PushServer {
             Err(DatagramError::Version(_)) => self.counters.other_version += 1,
             Err(DatagramError::Kind(_)) => self.counters.other_kind += 1,
             Err(DatagramError::Body(_)) => self.counters.malformed += 1,
-            Err(DatagramError::Tag) => self.counters.forged += 1,
+            Err(DatagramError::Tag) => self.forged(now, from),
+        }
+    }
+
+    /// Counts a command with a wrong tag. It is also told of, now and then: most are no attack but a key that was not copied.
+    fn forged(&mut self, now: Time, from: SocketAddr) {
+        self.counters.forged += 1;
+        if self.forgery_told.is_none_or(|at| now.since(at) >= FORGERY_TOLD_EVERY) {
+            self.forgery_told = Some(now);
+            tracing::warn!(
+                %from, "a command made with another cluster key is ignored: if this is the database server, copy its \
+                 `cluster.key` to this host"
+            );
         }
     }
 
@@ -419,9 +438,13 @@ impl PushServer {
             out.push(Output::CloseFeed { channel, feed, refusal: Refusal::NotConfigured(channel) });
             return;
         };
-        if let Some(older) = state.feed.replace(feed) {
-            self.counters.feeds_replaced += 1;
-            out.push(Output::CloseFeed { channel, feed: older, refusal: Refusal::Replaced });
+        match state.feed.replace(feed) {
+            Some(older) => {
+                self.counters.feeds_replaced += 1;
+                out.push(Output::CloseFeed { channel, feed: older, refusal: Refusal::Replaced });
+            }
+            // Counters that overtook the end of the feed before say nothing of this one.
+            None => state.flowing = false,
         }
         out.push(Output::AcceptFeed { channel, feed });
         tracing::info!(%channel, %peer, "feed accepted");

@@ -9,9 +9,9 @@
 //!
 //! | task | owns |
 //! |---|---|
-//! | driver ([`driver`]) | the [`crate::PushServer`], the P4 socket, feeds that wait for its decision |
-//! | one per opening P3 connection ([`openings`]) | the connection until its `Open` is read |
-//! | data threads ([`data`]) | [`crate::path::ChannelPath`]s with their feeds and outlets |
+//! | driver (`driver.rs`) | the [`crate::PushServer`], the P4 socket, feeds that wait for its decision |
+//! | one per opening P3 connection (`openings.rs`) | the connection until its `Open` is read |
+//! | data threads (`data.rs`) | [`crate::path::ChannelPath`]s with their feeds and outlets |
 #![expect(
     clippy::disallowed_methods,
     reason = "the shell owns the sockets, threads and clocks of this crate"

@@ -69,11 +69,13 @@ pub(super) async fn admit(listener: TcpListener, admit: Admit, news: mpsc::Sende
 async fn opening(mut stream: TcpStream, admit: &Admit) -> Result<Opening, LinkError> {
     stream.set_nodelay(true)?;
     let key_of = |hello: &Hello| {
-        if hello.callee == admit.host.as_str() {
-            Ok(admit.key.clone())
-        } else {
-            Err(Refusal::UnknownServer(hello.callee.clone()))
+        if hello.caller.parse::<AcquisitionId>().is_err() {
+            return Err(Refusal::UnknownServer(hello.caller.clone()));
         }
+        if hello.callee != admit.host.as_str() {
+            return Err(Refusal::UnknownServer(hello.callee.clone()));
+        }
+        Ok(admit.key.clone())
     };
     let (hello, mut session) = session::accept(&mut stream, Protocol::Feed, admit.boot_id, key_of).await?;
     let peer = hello.caller.parse().map_err(|_| LinkError::Refused(Refusal::UnknownServer(hello.caller)))?;
