@@ -16,7 +16,7 @@ use crate::database_link::{CONNECT_TIMEOUT, DatabaseLink, State};
 use crate::events::{ChannelCounters, Input, Output, Reason};
 use crate::feed::{Feed, Link, REFUSED_RETRY};
 use crate::retry::Retry;
-use crate::timers::Timers;
+use protocols::timers::Timers;
 
 /// What an acquisition server is told at its start.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl Acquisition {
             Input::InputFinished { channel, cause } => self.input_finished(channel, cause),
             Input::Counters { channel, counters } => self.counters(channel, &counters),
             Input::Tick => {
-                while let Some(reason) = self.timers.pop_due(now) {
+                while let Some(reason) = self.timers.pop(now) {
                     self.due(now, reason, out);
                 }
             }
@@ -138,8 +138,8 @@ impl Acquisition {
 /// The database server's link.
 impl Acquisition {
     fn database_connected(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.timers.clear(&Reason::ConnectDatabase);
-        self.timers.clear(&Reason::DatabaseTimeout);
+        self.timers.cancel(&Reason::ConnectDatabase);
+        self.timers.cancel(&Reason::DatabaseTimeout);
         self.timers.set(Reason::DatabaseSilence, now + SILENCE_TIMEOUT);
         self.database.state = State::Connected { polled: None };
         self.database.retry.up(now);
@@ -151,7 +151,7 @@ impl Acquisition {
 
     fn database_lost(&mut self, now: Time) {
         for reason in [Reason::DatabaseTimeout, Reason::DatabaseSilence, Reason::Poll] {
-            self.timers.clear(&reason);
+            self.timers.cancel(&reason);
         }
         self.database.state = State::Waiting;
         let at = self.database.retry.failed(now, self.random.u32(..));
@@ -259,7 +259,7 @@ impl Acquisition {
             self.remove_feed(id, host, out);
         }
         self.channels.remove(&id);
-        self.timers.clear(&Reason::OpenInput(id));
+        self.timers.cancel(&Reason::OpenInput(id));
         self.changed = true;
         out.push(Output::CloseInput { channel: id });
     }
@@ -268,8 +268,8 @@ impl Acquisition {
         if let Some(channel) = self.channels.get_mut(&id) {
             channel.feeds.remove(&host);
         }
-        self.timers.clear(&Reason::ConnectFeed(id, host.clone()));
-        self.timers.clear(&Reason::FeedTimeout(id, host.clone()));
+        self.timers.cancel(&Reason::ConnectFeed(id, host.clone()));
+        self.timers.cancel(&Reason::FeedTimeout(id, host.clone()));
         self.changed = true;
         out.push(Output::CloseFeed { channel: id, host });
     }
@@ -279,7 +279,7 @@ impl Acquisition {
 impl Acquisition {
     fn open_input(&mut self, id: ChannelId, out: &mut Vec<Output>) {
         let Some(channel) = self.channels.get(&id) else { return };
-        self.timers.clear(&Reason::OpenInput(id));
+        self.timers.cancel(&Reason::OpenInput(id));
         // The reported state stays: an input that fails at each attempt is failed, not in turns failed and starting.
         out.push(Output::OpenInput { channel: id, url: channel.url.clone(), service: channel.service });
     }
@@ -294,7 +294,7 @@ impl Acquisition {
             InputState::Starting => {}
             InputState::Delivering => {
                 channel.retry.up(now);
-                self.timers.clear(&Reason::OpenInput(id));
+                self.timers.cancel(&Reason::OpenInput(id));
                 self.set_input_state(id, InputState::Delivering);
             }
             InputState::Failed { cause } => {
@@ -316,7 +316,7 @@ impl Acquisition {
     }
 
     fn input_finished(&mut self, id: ChannelId, cause: String) {
-        self.timers.clear(&Reason::OpenInput(id));
+        self.timers.cancel(&Reason::OpenInput(id));
         self.set_input_state(id, failed(cause));
     }
 
@@ -371,8 +371,8 @@ impl Acquisition {
         feed.link = Link::Connected;
         feed.retry.up(now);
         self.set_feed_state(id, host, FeedState::Connected);
-        self.timers.clear(&Reason::ConnectFeed(id, host.clone()));
-        self.timers.clear(&Reason::FeedTimeout(id, host.clone()));
+        self.timers.cancel(&Reason::ConnectFeed(id, host.clone()));
+        self.timers.cancel(&Reason::FeedTimeout(id, host.clone()));
         if was_away {
             self.retry_others_of_host(now, host);
         }
@@ -414,7 +414,7 @@ impl Acquisition {
         let Some(feed) = self.feed(id, host) else { return };
         feed.link = Link::Waiting;
         self.set_feed_state(id, host, FeedState::Unreachable { cause: cause(text) });
-        self.timers.clear(&Reason::FeedTimeout(id, host.clone()));
+        self.timers.cancel(&Reason::FeedTimeout(id, host.clone()));
         self.timers.set(Reason::ConnectFeed(id, host.clone()), until);
     }
 
@@ -442,7 +442,7 @@ fn restart_input(
         restarted = true;
         channel.retry = Retry::default();
         channel.state = InputState::Starting;
-        timers.clear(&Reason::OpenInput(id));
+        timers.cancel(&Reason::OpenInput(id));
         out.push(Output::OpenInput { channel: id, url: channel.url.clone(), service: channel.service });
     }
     if restarted { Ok(()) } else { Err(cause(format!("no channel of the plan uses an input `{input}`"))) }

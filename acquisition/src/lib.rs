@@ -18,18 +18,15 @@
 pub mod acquisition;
 pub mod capture;
 mod channel;
-pub mod command_words;
 mod commands;
 mod database_link;
 pub mod events;
 mod feed;
 pub mod feed_queues;
-pub mod input_url;
 pub mod paced_stream;
 mod retry;
 pub mod server_address;
 pub mod shell;
-mod timers;
 
 pub use acquisition::{Acquisition, Config};
 pub use events::{ChannelCounters, Input, Output, Reason};

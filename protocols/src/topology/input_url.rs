@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::command_words::{self, CommandError};
 use super::destination::{Interface, InterfaceError};
 use super::nearest::nearest;
 
@@ -16,14 +17,30 @@ use super::nearest::nearest;
 pub enum InputUrl {
     /// `testcard:`, the built-in clip.
     TestCard,
-    /// `file:PATH`, a transport stream looped for ever. The path is taken as written, without percent-decoding.
-    File(String),
+    /// `file:PATH[?loop=no]`, a transport stream on disk.
+    File {
+        /// Taken as written, without percent-decoding; relative to the server's working folder.
+        path: String,
+        /// What happens at its end.
+        repeat: Repeat,
+    },
     /// `udp://…`, transport stream packets in bare datagrams.
     Udp(DatagramInput),
     /// `rtp://…`, transport stream packets in RTP (RFC 2250).
     Rtp(DatagramInput),
-    /// `exec:COMMAND`, the standard output of a command. The text is taken as written.
+    /// `exec:COMMAND`, the standard output of a command. The text is taken as written;
+    /// [`command_words`](super::command_words) makes words of it.
     Exec(String),
+}
+
+/// What happens at the end of a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Repeat {
+    /// It begins again without a seam.
+    #[default]
+    Loop,
+    /// The input is finished.
+    Once,
 }
 
 /// The datagrams that a `udp:` or `rtp:` input takes:
@@ -54,11 +71,13 @@ impl FromStr for InputUrl {
         match scheme {
             "testcard" if rest.is_empty() => Ok(Self::TestCard),
             "testcard" => Err(InputUrlError::TestCardTakesNothing),
-            "file" => file_path(rest).map(Self::File),
+            "file" => file(rest),
             "udp" => rest.parse().map(Self::Udp),
             "rtp" => rest.parse().map(Self::Rtp),
             "exec" if rest.trim().is_empty() => Err(InputUrlError::NothingToRead("exec:COMMAND")),
-            "exec" => Ok(Self::Exec(rest.trim().to_owned())),
+            "exec" => {
+                command_words::split(rest).map(|_| Self::Exec(rest.trim().to_owned())).map_err(Into::into)
+            }
             later if LATER_SCHEMES.contains(&later) => Err(InputUrlError::NotInThisVersion(later.to_owned())),
             unknown => Err(InputUrlError::UnknownScheme {
                 scheme: unknown.chars().take(32).collect(),
@@ -66,6 +85,19 @@ impl FromStr for InputUrl {
             }),
         }
     }
+}
+
+/// A path may hold a `?`: only what follows the last one, and reads `loop=…`, is a parameter.
+fn file(rest: &str) -> Result<InputUrl, InputUrlError> {
+    let (path, repeat) = match rest.rsplit_once('?') {
+        Some((path, "loop=no")) => (path, Repeat::Once),
+        Some((path, "loop=yes")) => (path, Repeat::Loop),
+        Some((_, parameter)) if parameter.starts_with("loop=") => {
+            return Err(InputUrlError::BadLoop(shown(parameter)));
+        }
+        _ => (rest, Repeat::Loop),
+    };
+    Ok(InputUrl::File { path: file_path(path)?, repeat })
 }
 
 /// `/a`, `//localhost/a` and `///a` are absolute; anything else is relative to the server's working folder.
@@ -149,7 +181,8 @@ impl fmt::Display for InputUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TestCard => f.write_str("testcard:"),
-            Self::File(path) => write!(f, "file:{path}"),
+            Self::File { path, repeat: Repeat::Loop } => write!(f, "file:{path}"),
+            Self::File { path, repeat: Repeat::Once } => write!(f, "file:{path}?loop=no"),
             Self::Udp(input) => write!(f, "udp://{input}"),
             Self::Rtp(input) => write!(f, "rtp://{input}"),
             Self::Exec(command) => write!(f, "exec:{command}"),
@@ -224,6 +257,12 @@ pub enum InputUrlError {
     /// Nothing after the colon.
     #[error("nothing to read; write {0}")]
     NothingToRead(&'static str),
+    /// `?loop=` with something else.
+    #[error("`{0}` is neither `loop=yes` nor `loop=no`")]
+    BadLoop(String),
+    /// A command line that is no list of words.
+    #[error("command of `exec:`: {0}")]
+    Command(#[from] CommandError),
     /// `file://host/…`.
     #[error("`file:` reads the acquisition server's own disk; write file:/absolute/path")]
     FileOnAnotherHost,
@@ -284,6 +323,8 @@ mod tests {
             "testcard:",
             "file:/srv/clip.ts",
             "file:clip with blanks.ts",
+            "file:/srv/what?.ts",
+            "file:/srv/clip.ts?loop=no",
             "udp://239.192.9.1:5004",
             "udp://0.0.0.0:5004",
             "udp://10.0.0.7@232.1.1.1:5004?interface=eth0",
@@ -316,6 +357,8 @@ mod tests {
         assert_eq!(parse("file:"), Err(NothingToRead("file:PATH")));
         assert_eq!(parse("file://other/x"), Err(FileOnAnotherHost));
         assert_eq!(parse("exec: "), Err(NothingToRead("exec:COMMAND")));
+        assert_eq!(parse("exec:cat 'a"), Err(Command(CommandError::OpenQuote('\''))));
+        assert_eq!(parse("file:a.ts?loop=maybe"), Err(BadLoop("loop=maybe".to_owned())));
         assert_eq!(parse("udp:239.1.1.1:5"), Err(NoAddress));
         assert_eq!(parse("udp://239.1.1.1"), Err(NoAddress));
         assert_eq!(parse("udp://tv.example:5"), Err(BadAddress("tv.example".to_owned())));

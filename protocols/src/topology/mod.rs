@@ -16,6 +16,7 @@
 
 mod check;
 mod clash;
+mod command_words;
 mod describe;
 mod destination;
 mod draft;
@@ -41,6 +42,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use toml::de::DeTable;
 
+pub use self::command_words::{CommandError, split as command_words};
 pub use self::describe::{
     AcquisitionView, CarrierView, ChannelView, Description, HostView, InputView, NetworkView, Paint,
 };
@@ -49,7 +51,7 @@ use self::draft::Draft;
 pub use self::fault::{Fault, FaultKind, Faults, Noun};
 use self::findings::Findings;
 use self::index::Index;
-pub use self::input_url::{DatagramInput, InputUrl, InputUrlError, MAX_URL_BYTES};
+pub use self::input_url::{DatagramInput, InputUrl, InputUrlError, MAX_URL_BYTES, Repeat};
 pub use self::network::{MAX_PREFIXES_PER_NETWORK, Network, NetworkId, NetworkIdError};
 use self::place::Source;
 pub use self::place::{EXCERPT_BYTES, Place};

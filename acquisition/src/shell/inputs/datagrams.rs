@@ -5,10 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use link::interface;
 use link::udp::{self, Listen, MEDIA_BUFFER_BYTES, SocketError};
+use protocols::topology::DatagramInput;
 use socket2::SockRef;
 use tokio::net::UdpSocket;
-
-use crate::input_url::Endpoint;
 
 /// Datagrams read in one turn at most, so that other tasks have theirs.
 const TURN_DATAGRAMS: usize = 64;
@@ -24,7 +23,12 @@ pub(crate) struct Datagrams {
 }
 
 impl Datagrams {
-    pub(crate) fn open(endpoint: &Endpoint) -> Result<Self, String> {
+    pub(crate) fn open(endpoint: &DatagramInput) -> Result<Self, String> {
+        if endpoint.address.is_ipv6() && endpoint.source.is_some() {
+            return Err(
+                "source-specific multicast is IPv4 only in this version; leave the source out".to_owned()
+            );
+        }
         let socket = if is_ours_alone(endpoint.address) { unicast(endpoint) } else { group(endpoint) };
         let socket = socket.map_err(|error| error.to_string())?;
         let what = SocketAddr::new(endpoint.address, endpoint.port).to_string();
@@ -60,12 +64,12 @@ fn is_ours_alone(address: IpAddr) -> bool {
     !address.is_multicast() && (address.is_unspecified() || interface::is_local(address))
 }
 
-fn unicast(endpoint: &Endpoint) -> Result<std::net::UdpSocket, SocketError> {
+fn unicast(endpoint: &DatagramInput) -> Result<std::net::UdpSocket, SocketError> {
     let socket = udp::bind(SocketAddr::new(endpoint.address, endpoint.port))?;
     // Less than asked for is no failure: the kernel's limit is the administrator's.
     let _ = SockRef::from(&socket).set_recv_buffer_size(MEDIA_BUFFER_BYTES);
-    if let Some(wanted) = &endpoint.interface {
-        let found = interface::find(wanted)?;
+    if let Some(wanted) = endpoint.interface.as_ref().map(ToString::to_string) {
+        let found = interface::find(&wanted)?;
         let bound = SockRef::from(&socket).bind_device(Some(found.name.as_bytes()));
         bound.map_err(|error| SocketError::new(format!("receiving by interface {wanted} only"), error))?;
     }
@@ -73,11 +77,11 @@ fn unicast(endpoint: &Endpoint) -> Result<std::net::UdpSocket, SocketError> {
 }
 
 /// A group or a broadcast address; other programs of this host may hear it as well.
-fn group(endpoint: &Endpoint) -> Result<std::net::UdpSocket, SocketError> {
+fn group(endpoint: &DatagramInput) -> Result<std::net::UdpSocket, SocketError> {
     let source = match endpoint.source {
         Some(IpAddr::V4(source)) if endpoint.address.is_multicast() => Some(source),
         _ => None,
     };
-    let Endpoint { address, port, ref interface, .. } = *endpoint;
-    udp::receive(&Listen { address, port, interface: interface.clone(), source })
+    let interface = endpoint.interface.as_ref().map(ToString::to_string);
+    udp::receive(&Listen { address: endpoint.address, port: endpoint.port, interface, source })
 }

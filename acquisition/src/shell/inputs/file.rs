@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use media::Packet;
 use media::looper::{Clip, ClipScan, Restamper};
 use media::sync::{SYNC_SEARCH_BYTES, Synchroniser};
+use protocols::topology::Repeat;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::oneshot;
 
 use super::End;
-use crate::input_url::Repeat;
 use crate::paced_stream::PacedStream;
 
 /// Bytes read at a time while playing.

@@ -10,8 +10,8 @@ mod udp;
 use link::clock::Clock;
 use media::packet::PacketBytes;
 
-use crate::input_url::InputUrl;
 use crate::paced_stream::PacedStream;
+use protocols::topology::{InputUrl, command_words};
 
 use exec::Exec;
 use file::FileInput;
@@ -69,8 +69,11 @@ impl OpenInput {
         let parsed: InputUrl = url.parse().map_err(|error| format!("{error}"))?;
         let source = match parsed {
             InputUrl::TestCard => Source::TestCard(TestCard::open()?),
-            InputUrl::File { path, repeat } => Source::File(FileInput::open(path, repeat).await?),
-            InputUrl::Exec { words } => Source::Exec(Box::new(Exec::start(words)?)),
+            InputUrl::File { path, repeat } => Source::File(FileInput::open(path.into(), repeat).await?),
+            InputUrl::Exec(command) => {
+                let words = command_words(&command).map_err(|error| error.to_string())?;
+                Source::Exec(Box::new(Exec::start(words)?))
+            }
             InputUrl::Udp(endpoint) => return Udp::open(&endpoint).map(Self::Udp),
             InputUrl::Rtp(endpoint) => return Ok(Self::Rtp(Box::new(Rtp::open(&endpoint)?))),
         };

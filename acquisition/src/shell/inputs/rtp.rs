@@ -3,12 +3,12 @@
 use link::clock::Clock;
 use media::reassembly::{Limits, Output, Reassembly};
 use protocols::time::Time;
+use protocols::topology::DatagramInput;
 use tracing::debug;
 
 use super::Batch;
 use super::datagrams::Datagrams;
 use super::udp::append_packets;
-use crate::input_url::Endpoint;
 
 /// Transport packets in RTP.
 pub(crate) struct Rtp {
@@ -18,7 +18,7 @@ pub(crate) struct Rtp {
 }
 
 impl Rtp {
-    pub(crate) fn open(endpoint: &Endpoint) -> Result<Self, String> {
+    pub(crate) fn open(endpoint: &DatagramInput) -> Result<Self, String> {
         let datagrams = Datagrams::open(endpoint)?;
         Ok(Self { datagrams, reassembly: Reassembly::new(Limits::default()), out: Vec::new() })
     }

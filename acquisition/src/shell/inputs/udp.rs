@@ -1,10 +1,10 @@
 //! `udp://`: datagrams of whole transport packets.
 
 use media::packet::{PACKET_BYTES, SYNC_BYTE};
+use protocols::topology::DatagramInput;
 
 use super::Batch;
 use super::datagrams::Datagrams;
-use crate::input_url::Endpoint;
 
 /// Transport packets in datagrams.
 pub(crate) struct Udp {
@@ -12,7 +12,7 @@ pub(crate) struct Udp {
 }
 
 impl Udp {
-    pub(crate) fn open(endpoint: &Endpoint) -> Result<Self, String> {
+    pub(crate) fn open(endpoint: &DatagramInput) -> Result<Self, String> {
         Datagrams::open(endpoint).map(|datagrams| Self { datagrams })
     }
 
