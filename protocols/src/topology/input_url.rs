@@ -51,7 +51,7 @@ pub struct DatagramInput {
     pub address: IpAddr,
     /// UDP port, 1 to 65535.
     pub port: u16,
-    /// The one sender of a source-specific group (RFC 4607); of the group's family.
+    /// The one sender that is heard; with a group, source-specific multicast (RFC 4607). Of the address's family.
     pub source: Option<IpAddr>,
     /// Interface that joins the group; the routing table decides where there is none.
     pub interface: Option<Interface>,
@@ -148,9 +148,6 @@ impl DatagramInput {
     /// A source and an interface address only make sense with the address that they go with.
     fn checked(self) -> Result<Self, InputUrlError> {
         if let Some(source) = self.source {
-            if !self.address.is_multicast() {
-                return Err(InputUrlError::SourceWithoutGroup);
-            }
             if source.is_ipv4() != self.address.is_ipv4() || source.is_multicast() || source.is_unspecified()
             {
                 return Err(InputUrlError::BadSource(source));
@@ -286,11 +283,10 @@ pub enum InputUrlError {
         /// The parameter that was probably meant.
         suggestion: Option<&'static str>,
     },
-    /// A source for an address that is no group.
-    #[error("a source goes with a multicast group only; leave it out")]
-    SourceWithoutGroup,
-    /// A source that cannot send to the group.
-    #[error("{0} cannot be the source of this group; write the sender's own address, of the group's family")]
+    /// A source that cannot send there.
+    #[error(
+        "{0} cannot be the source here; write the sender's own address, of the family of the address listened to"
+    )]
     BadSource(IpAddr),
     /// An interface address of the other family.
     #[error(
@@ -364,7 +360,6 @@ mod tests {
         assert_eq!(parse("udp://tv.example:5"), Err(BadAddress("tv.example".to_owned())));
         assert_eq!(parse("udp://239.1.1.1:0"), Err(BadPort("0".to_owned())));
         assert_eq!(parse("udp://239.1.1.1:65536"), Err(BadPort("65536".to_owned())));
-        assert_eq!(parse("udp://10.0.0.7@10.0.0.1:5"), Err(SourceWithoutGroup));
         assert!(matches!(parse("udp://[fd00::1]@232.1.1.1:5"), Err(BadSource(_))));
         assert!(matches!(parse("udp://232.1.1.1:5?interface=fd00::1"), Err(InterfaceFamily(_))));
         assert!(matches!(parse("udp://232.1.1.1:5?interface="), Err(Interface(_))));
