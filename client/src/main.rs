@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use client::listing::printable;
 use client::shell::{self, Action, Destination, Error, Options, Player};
 use client::target::{HostPort, Target};
 use link::logging::{self, LogFormat};
@@ -131,7 +132,7 @@ fn main() -> ExitCode {
     match watch(arguments.into()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("masthead-client: {error}");
+            eprintln!("masthead-client: {}", printable(&error.to_string()));
             ExitCode::from(error.exit_code())
         }
     }

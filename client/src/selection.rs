@@ -6,6 +6,8 @@ use protocols::ids::ChannelId;
 use protocols::p2_directory::{ChannelEntry, ChannelList};
 use thiserror::Error;
 
+use crate::listing::printable;
+
 /// Channels named in one message; the rest is counted.
 const NAMED_MAX: usize = 10;
 
@@ -70,7 +72,7 @@ fn named<'a>(entries: impl ExactSizeIterator<Item = &'a ChannelEntry>) -> String
     let more = entries.len().saturating_sub(NAMED_MAX);
     let mut text = entries
         .take(NAMED_MAX)
-        .map(|entry| format!("{} {}", entry.id, entry.name))
+        .map(|entry| format!("{} {}", entry.id, printable(&entry.name)))
         .collect::<Vec<_>>()
         .join(", ");
     if more > 0 {

@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write, stderr};
 
+use crate::listing::printable;
+
 /// The status line.
 #[derive(Debug)]
 pub(super) struct StatusLine {
@@ -36,7 +38,7 @@ impl StatusLine {
         }
         line.clone_into(&mut self.last_event);
         self.clear();
-        let _ = writeln!(stderr(), "{line}");
+        let _ = writeln!(stderr(), "{}", printable(line));
     }
 
     /// Takes the line away.

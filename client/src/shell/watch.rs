@@ -121,6 +121,8 @@ struct Watching {
     duration: Option<Duration>,
     /// The last reason why there is nothing to see.
     problem: String,
+    /// The user was told that there is nothing to see.
+    waiting: bool,
 }
 
 impl Watching {
@@ -139,6 +141,7 @@ impl Watching {
             started,
             duration: watch.duration,
             problem: format!("the database server at {} does not answer", options.database),
+            waiting: false,
         };
         // An id needs no list; that the list has it is checked when it comes.
         if let Ok(channel) = watch.channel.parse() {
@@ -239,7 +242,13 @@ impl Watching {
             }
             Told::Notice(Notice::Unavailable { channel, reason }) => {
                 self.problem = format!("channel {channel} cannot be had: {}", printable(&reason));
+                self.waiting = true;
                 self.status.event(&format!("{}; waiting for it", self.problem));
+            }
+            Told::Notice(Notice::Playing { .. }) => {
+                if std::mem::take(&mut self.waiting) {
+                    self.status.event("packets arrive");
+                }
             }
             Told::Notice(_) => {}
         }

@@ -134,7 +134,7 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
-    /// The watched channel delivered its first packet since it was asked for.
+    /// The watched channel delivered its first packet since it was asked for, or since it fell silent.
     Playing {
         /// The channel.
         channel: ChannelId,

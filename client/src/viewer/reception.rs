@@ -13,7 +13,7 @@ use protocols::p2_directory::Tuning;
 use protocols::p4_control::{self, Interest, InterestAnswer, InterestVerdict, Sealed, mask_secret};
 use protocols::time::{ClusterClock, Time, earliest};
 
-use super::{Counters, Group, Notice, Output, Reason};
+use super::{Counters, Group, MEDIA_SILENCE, Notice, Output, Reason};
 use crate::announcements::AnnouncementFilter;
 use crate::interest::{InterestKeeper, Tune};
 
@@ -154,7 +154,7 @@ impl Reception {
         let before = self.reassembly.counters().received;
         self.reassembly.datagram(now.since_origin(), bytes, &mut self.produced);
         if self.reassembly.counters().received > before {
-            if self.media.is_none() {
+            if self.media.is_none_or(|last| now.since(last) >= MEDIA_SILENCE) {
                 out.push(Output::Notice(Notice::Playing { channel: self.tuning.channel }));
             }
             self.media = Some(now);

@@ -293,6 +293,14 @@ fn moving_to_and_fro_joins_no_group_twice() {
 }
 
 #[test]
+fn media_that_come_back_are_told() {
+    let mut world = World::playing();
+    assert!(!world.media(GROUP_A, &[4]).contains(&Output::Notice(Notice::Playing { channel: CHANNEL })));
+    world.wait(seconds(1));
+    assert!(world.media(GROUP_A, &[5]).contains(&Output::Notice(Notice::Playing { channel: CHANNEL })));
+}
+
+#[test]
 fn old_revisions_are_ignored() {
     let mut world = World::playing();
     let newer = tuning(CHANNEL, "cellar", GROUP_A, Revision::new(1, 3));
