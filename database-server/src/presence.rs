@@ -7,7 +7,8 @@
 //!                                 └────────────────── any genuine answer ─────────────────────────────┘
 //! ```
 //!
-//! Each host is queried every [`QUERY_INTERVAL`]; a report carries what has changed since the one that the query
+//! Each host is queried every [`QUERY_INTERVAL`], and every [`QUERY_RETRY`] while a living one owes an answer, so that a lossy
+//! network does not make it dead: at 20 % loss all answers of a second fail once in 4,000 times, not once in 60. A report carries what has changed since the one that the query
 //! names, so a lost report costs one interval and nothing is ever missed. What a dead host last said is kept: when it
 //! comes back under the same boot id, only the changes are asked for.
 
@@ -31,8 +32,10 @@ use crate::timers::Timers;
 /// Queries that must have gone unanswered before a host is dead: when the database server itself was held up, answers
 /// may wait unread.
 pub const MIN_UNANSWERED: u32 = 3;
+/// A living host that owes an answer is queried again after this.
+pub const QUERY_RETRY: Duration = Duration::from_millis(100);
 /// Queries of one host that may still be answered; the oldest is forgotten first.
-pub const MAX_WAITING_QUERIES: usize = 8;
+pub const MAX_WAITING_QUERIES: usize = 12;
 /// Push servers that are remembered of one host's reports; what exceeds it is not, and is counted.
 pub const MAX_SERVERS_PER_HOST: usize = 10_000;
 /// Destinations of push servers that are remembered of one host's reports; likewise.
@@ -65,6 +68,7 @@ pub struct Host {
     pub leaving_until: Option<Time>,
     last_answer: Time,
     unanswered: u32,
+    queried: Time,
     next_query: Time,
     waiting: BTreeSet<CommandOrder>,
     since: u64,
@@ -247,6 +251,7 @@ impl Host {
             leaving_until: None,
             last_answer: Time::ZERO,
             unanswered: 0,
+            queried: Time::ZERO,
             next_query: first_query,
             waiting: BTreeSet::new(),
             since: 0,
@@ -279,7 +284,8 @@ impl Host {
         }
         self.waiting.insert(order);
         self.unanswered = self.unanswered.saturating_add(1);
-        self.next_query = wire.now + QUERY_INTERVAL;
+        self.queried = wire.now;
+        self.next_query = wire.now + if self.alive { QUERY_RETRY } else { QUERY_INTERVAL };
         wire.out.push(Output::Datagram { to: self.address, bytes });
     }
 
@@ -294,6 +300,7 @@ impl Host {
     ) {
         self.last_answer = now;
         self.unanswered = 0;
+        self.next_query = self.queried + QUERY_INTERVAL;
         let rebooted = self.boot != Some(boot);
         if rebooted {
             self.boot = Some(boot);

@@ -12,6 +12,8 @@
 
 mod control;
 mod reload;
+#[cfg(test)]
+mod scale;
 mod settle;
 #[cfg(test)]
 mod tests;

@@ -179,3 +179,31 @@ fn weight(message: &ToClient) -> usize {
         _ => BYTES_PER_CHANNEL,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_refuses_and_counts_nothing_for_what_it_refused() {
+        let (messages, mut inbox) = mpsc::channel(QUEUE);
+        let queue = ClientQueue { messages, unsent: Arc::default() };
+        let total = AtomicUsize::new(0);
+        let taken = (0..QUEUE + 5).filter(|_| queue.put(ToClient::Pong, &total)).count();
+        assert_eq!(taken, QUEUE);
+        assert_eq!(total.load(Ordering::Relaxed), QUEUE * BYTES_PER_CHANNEL);
+        while let Ok((_, weight)) = inbox.try_recv() {
+            queue.unsent.sent(weight, &total);
+        }
+        assert_eq!(total.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_all_clients_wait_for_together_is_bounded() {
+        let (messages, _inbox) = mpsc::channel(QUEUE);
+        let queue = ClientQueue { messages, unsent: Arc::default() };
+        let total = AtomicUsize::new(MAX_UNSENT_TOTAL - 10);
+        assert!(!queue.put(ToClient::Pong, &total));
+        assert_eq!(total.load(Ordering::Relaxed), MAX_UNSENT_TOTAL - 10);
+    }
+}
