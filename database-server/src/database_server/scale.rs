@@ -210,7 +210,7 @@ fn a_large_site_is_served() {
     site.silent = Some(0);
     println!("a host dies, dearest input: {} µs", site.run(1_400));
     // Two networks of a hundred depended on it.
-    let affected = CLIENTS as usize * 2 / NETWORKS as usize;
+    let affected = usize::try_from(CLIENTS * 2 / u64::from(NETWORKS)).unwrap();
     assert!((1..=affected + 2).contains(&site.clients_told), "{} told", site.clients_told);
     println!("reload of a changed name: {} µs", {
         let text = text.replace("\"Channel 1\"", "\"Eins\"");
