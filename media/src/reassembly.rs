@@ -3,13 +3,14 @@
 //!
 //! ```text
 //! Empty --first packet or start_at--> Following --two in a row of another SSRC or far away--> Following (reset)
+//!                                             └──two in a row beyond the window--> Following (what is skipped is lost)
 //!
 //! delivered … │ gap │ held held │ gap │ held      the gap at the head is given up when its hold time is over
 //! ```
 //!
-//! A foreign SSRC or a sequence number far away is on probation (RFC 3550 appendix A.1): it takes two packets in a row
-//! of it, with none of the current stream in between, to move there. So a lagging second sender cannot drag the
-//! receiver back, and neither can single forged packets.
+//! A foreign SSRC, or a sequence number far away or beyond the window, is on probation (RFC 3550 appendix A.1): it takes
+//! two packets in a row of it, with none of the current stream in between, to move there. So a lagging second sender
+//! cannot drag the receiver back, and neither can single forged packets drag it anywhere.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -164,7 +165,8 @@ impl Reassembly {
         }
         let Some(stream) = &self.stream else { return };
         let extended = header.sequence.extend_near(stream.next);
-        if stream.ssrc != header.ssrc || extended.abs_diff(stream.next) >= JUMP_PACKETS {
+        let beyond = extended >= stream.next + self.limits.window_packets as u64;
+        if beyond || stream.ssrc != header.ssrc || extended.abs_diff(stream.next) >= JUMP_PACKETS {
             self.stray(now, packet, out);
             return;
         }
@@ -232,12 +234,26 @@ impl Reassembly {
             return;
         };
         self.counters.strays -= 1;
+        if let Some(extended) = self.within_jump(&first) {
+            self.insert(now, extended, &first, out);
+            self.insert(now, extended + 1, packet, out);
+            self.expire(now, out);
+            return;
+        }
         self.counters.resets += 1;
         self.drain(out);
         out.push(Output::Reset);
         let extended = self.start_at(now, header.ssrc, first.sequence());
         self.insert(now, extended, &first, out);
         self.insert(now, extended + 1, packet, out);
+    }
+
+    /// The extended number of `packet` when it belongs to the run that is followed.
+    fn within_jump(&self, packet: &RtpPacket) -> Option<u64> {
+        let stream = self.stream.as_ref()?;
+        let extended = packet.sequence().extend_near(stream.next);
+        let near = stream.ssrc == packet.header().ssrc && extended.abs_diff(stream.next) < JUMP_PACKETS;
+        near.then_some(extended)
     }
 
     fn insert(&mut self, now: Duration, extended: u64, packet: &RtpPacket, out: &mut Vec<Output>) {
@@ -427,9 +443,18 @@ mod tests {
     #[test]
     fn a_full_window_gives_up_its_oldest_gap() {
         let mut reassembly = reassembly();
-        assert_eq!(run(&mut reassembly, 0, 7, &[0, 2, 101]), somes(&[0, -1, 2]));
+        assert_eq!(run(&mut reassembly, 0, 7, &[0, 2, 101, 102]), somes(&[0, -1, 2]));
         assert_eq!(reassembly.counters().overflows, 1);
-        assert_eq!(run(&mut reassembly, 0, 7, &[500]), somes(&[-98, 101, -398, 500]));
+        assert_eq!(run(&mut reassembly, 0, 7, &[500, 501]), somes(&[-98, 101, 102, -397, 500, 501]));
+        assert_eq!(reassembly.counters().resets, 0);
+    }
+
+    #[test]
+    fn one_packet_beyond_the_window_does_not_pull_forward() {
+        let mut reassembly = reassembly();
+        assert_eq!(run(&mut reassembly, 0, 7, &[0, 2_500, 1, 101 + 1, 2]), somes(&[0, 1, 2]));
+        let counters = reassembly.counters();
+        assert_eq!((counters.strays, counters.lost), (2, 0));
     }
 
     #[test]

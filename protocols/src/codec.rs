@@ -52,7 +52,8 @@ pub fn decode_message<T: Message, const LIMIT: usize>(bytes: &[u8]) -> Result<T,
     }
 }
 
-/// The message that `bytes` are, all of them, reading and allocating at most `LIMIT` bytes.
+/// The message that `bytes` are, all of them, reading at most `LIMIT` bytes. A list makes room for as many items as it
+/// claims, up to 1 MiB (serde's bound), before they are read: from strangers, verify first or take no lists.
 pub fn decode<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.len() > LIMIT {
         return Err(CodecError::TooLong { len: bytes.len(), limit: LIMIT });
@@ -66,9 +67,23 @@ pub fn decode<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T
     }
 }
 
+/// The value that `bytes` begin with, whatever follows: for what must be known before the rest may be believed.
+pub fn decode_front<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, CodecError> {
+    let config = bincode::config::legacy().with_limit::<LIMIT>();
+    let (front, _) = bincode::serde::decode_from_slice(bytes, config)
+        .map_err(|error| CodecError::Malformed(error.to_string()))?;
+    Ok(front)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_front_is_read_whatever_follows() {
+        assert_eq!(decode_front::<u16, 8>(&[1, 2, 0xff]).unwrap(), 0x0201);
+        assert!(decode_front::<String, 8>(&u64::MAX.to_le_bytes()).is_err());
+    }
 
     #[test]
     fn integers_are_fixed_width_little_endian() {

@@ -149,6 +149,11 @@ impl<'a> Sealed<'a> {
         Ok(codec::decode::<T, MAX_DATAGRAM_BYTES>(&self.signed[HEADER_BYTES..])?)
     }
 
+    /// What the body begins with, *unverified*: to find out which key to verify with at no more than that cost.
+    pub fn peek_front<T: DeserializeOwned>(&self) -> Result<T, DatagramError> {
+        Ok(codec::decode_front::<T, MAX_DATAGRAM_BYTES>(&self.signed[HEADER_BYTES..])?)
+    }
+
     /// The body, once the tag is shown to be `key`'s.
     pub fn open<T: DeserializeOwned>(&self, key: &MacKey) -> Result<T, DatagramError> {
         self.verify(key)?;
