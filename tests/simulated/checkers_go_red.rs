@@ -12,7 +12,8 @@ use masthead_tests::world::nodes::{host, viewer};
 use masthead_tests::world::{Dimensions, Role, Settings, World};
 use protocols::time::Time;
 
-const SIZE: Dimensions = Dimensions { acquisitions: 1, hosts: 2, lans: 1, rivals: 2, channels: 1, viewers: 2 };
+const SIZE: Dimensions =
+    Dimensions { acquisitions: 1, hosts: 2, lans: 1, rivals: 2, channels: 1, viewers: 2 };
 const JUDGED: Time = Time::from_ms(40_000);
 
 /// A world that is left alone but for `extra`, and judged after 40 s.
@@ -24,7 +25,10 @@ fn world(extra: Plan) -> World {
     plan.push((JUDGED, Fault::Judge));
     plan.sort_by_key(|(at, _)| *at);
     let period = Duration::from_millis(50);
-    World::new(Settings { size: SIZE, seed: 3, period, forgeries: Duration::from_millis(500), verbose: false }, plan)
+    World::new(
+        Settings { size: SIZE, seed: 3, period, forgeries: Duration::from_millis(500), verbose: false },
+        plan,
+    )
 }
 
 /// The rule that the world is found to break.
@@ -56,7 +60,8 @@ fn a_packet_altered_on_its_way_is_seen() {
 
 #[test]
 fn a_push_server_that_ignores_suspension_is_seen() {
-    let nobody = (0..SIZE.viewers).map(|viewer| (Time::from_ms(10_000), Fault::Watch(viewer, None))).collect();
+    let nobody =
+        (0..SIZE.viewers).map(|viewer| (Time::from_ms(10_000), Fault::Watch(viewer, None))).collect();
     let mut world = world(nobody);
     world.hosts.iter_mut().for_each(|host| host.broken = host::Broken::IgnoresSuspension);
     assert_eq!(broken_rule(world), Some(silence::RULE));
@@ -68,11 +73,11 @@ fn a_push_server_that_goes_on_after_another_took_over_is_seen() {
     let mut plan = Plan::new();
     for host in (0..SIZE.hosts).map(|host| SIZE.node(Role::Host(host))) {
         // Whichever sends is cut off for a while; with both cut in turn, each takes over once.
-        let begin = 10_000 + 3_000 * u64::from(host.0);
+        let begin = 10_000 + 6_000 * u64::from(host.0 - 2);
         plan.push((Time::from_ms(begin), Fault::Trouble));
         plan.push((Time::from_ms(begin), Fault::Cut(database, host)));
-        plan.push((Time::from_ms(begin + 1_900), Fault::Heal));
-        plan.push((Time::from_ms(begin + 1_900), Fault::Calm));
+        plan.push((Time::from_ms(begin + 1_300), Fault::Heal));
+        plan.push((Time::from_ms(begin + 1_300), Fault::Calm));
     }
     assert_eq!(broken_rule(world(plan.clone())), None);
     let mut world = world(plan);

@@ -8,7 +8,8 @@ use masthead_tests::world::faults::{Fault, Plan, all};
 use masthead_tests::world::{Dimensions, NodeId, Role, Settings, World};
 use protocols::time::Time;
 
-const SIZE: Dimensions = Dimensions { acquisitions: 1, hosts: 3, lans: 2, rivals: 2, channels: 2, viewers: 4 };
+const SIZE: Dimensions =
+    Dimensions { acquisitions: 1, hosts: 3, lans: 2, rivals: 2, channels: 2, viewers: 4 };
 const RUNS: u64 = 1_000;
 const PERIOD: Duration = Duration::from_millis(20);
 
@@ -38,10 +39,14 @@ struct Outcome {
 
 fn run(seed: u64) -> Outcome {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut plan: Plan = all(SIZE).map(|node| (Time::from_ms(random.u64(..500)), Fault::Start(node))).collect();
+    let mut plan: Plan =
+        all(SIZE).map(|node| (Time::from_ms(random.u64(..500)), Fault::Start(node))).collect();
     plan.extend((0..SIZE.viewers).map(|viewer| (Time::ZERO, Fault::Watch(viewer, Some(viewer / 2 % 2)))));
     plan.push((Time::from_ms(9_000), Fault::Calm));
-    let mut world = World::new(Settings { size: SIZE, seed, period: PERIOD, forgeries: Duration::ZERO, verbose: false }, plan);
+    let mut world = World::new(
+        Settings { size: SIZE, seed, period: PERIOD, forgeries: Duration::ZERO, verbose: false },
+        plan,
+    );
     let strike = Time::from_us(9_000_000 + random.u64(..1_000_000));
     go(&mut world, seed, strike);
 
@@ -53,13 +58,18 @@ fn run(seed: u64) -> Outcome {
     // Its viewers are those of the places where it sent last.
     let viewers: Vec<usize> = (0..SIZE.viewers)
         .filter(|viewer| {
-            world.fabric.checks.one_sender.last(viewer / 2 % 2, SIZE.lan_of(*viewer)).is_some_and(|(host, _)| host == victim)
+            world
+                .fabric
+                .checks
+                .one_sender
+                .last(viewer / 2 % 2, SIZE.lan_of(*viewer))
+                .is_some_and(|(host, _)| host == victim)
         })
         .collect();
     let outage = longest_outage(&mut world, seed, strike, &viewers);
 
     // The trouble ends after 4 to 10 s; then two may send for a moment.
-    let end = strike + Duration::from_millis(random.u64(4_000..10_000));
+    let end = strike + Duration::from_millis(random.u64(3_600..8_000));
     go(&mut world, seed, end);
     match blow {
         Blow::Killed | Blow::PowerLost => world.fault(&Fault::Start(node)),

@@ -62,7 +62,8 @@ fn every_invariant_holds_after_every_event_whatever_goes_wrong() {
         println!("{totals:?}");
         return outcome.unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
     }
-    let seeds: Vec<u64> = ONCE_FAILED.into_iter().chain(0..number("MASTHEAD_SEEDS").unwrap_or(SEEDS)).collect();
+    let seeds: Vec<u64> =
+        ONCE_FAILED.into_iter().chain(0..number("MASTHEAD_SEEDS").unwrap_or(SEEDS)).collect();
     let next = AtomicU64::new(0);
     let begun = Instant::now();
     let failures: Vec<(u64, Violation)> = std::thread::scope(|scope| {

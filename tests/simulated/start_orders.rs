@@ -8,7 +8,8 @@ use masthead_tests::world::faults::{Fault, Plan};
 use masthead_tests::world::{Dimensions, Role, Settings, World};
 use protocols::time::Time;
 
-const SIZE: Dimensions = Dimensions { acquisitions: 1, hosts: 1, lans: 1, rivals: 1, channels: 1, viewers: 1 };
+const SIZE: Dimensions =
+    Dimensions { acquisitions: 1, hosts: 1, lans: 1, rivals: 1, channels: 1, viewers: 1 };
 const ROLES: [Role; 4] = [Role::Database, Role::Acquisition(0), Role::Host(0), Role::Viewer(0)];
 
 fn world(plan: Plan, seed: u64) -> World {
@@ -54,7 +55,10 @@ fn all_24_start_orders_reach_pictures() {
             times.push(picture_after(&mut world(plan, number as u64), last, Duration::from_secs(15)));
         }
         times.sort_unstable();
-        println!("started {gap:?} apart: pictures {:?} (median) to {:?} after the last start", times[12], times[23]);
+        println!(
+            "started {gap:?} apart: pictures {:?} (median) to {:?} after the last start",
+            times[12], times[23]
+        );
     }
 }
 

@@ -117,8 +117,9 @@ impl Lan {
 
     /// Viewers tune at random moments of `join`; then the LAN lives until `end`.
     fn run(mut self, join: Duration, end: Time) -> Seen {
-        let mut joins: Vec<(Time, usize)> =
-            (0..self.keepers.len()).map(|viewer| (Time::from_ms(100) + join.mul_f64(self.random.f64()), viewer)).collect();
+        let mut joins: Vec<(Time, usize)> = (0..self.keepers.len())
+            .map(|viewer| (Time::from_ms(100) + join.mul_f64(self.random.f64()), viewer))
+            .collect();
         joins.sort_unstable_by(|a, b| b.cmp(a));
         self.seen.by_second = vec![0; usize::try_from(end.as_us() / 1_000_000 + 1).unwrap()];
         let mut media_at = Time::from_ms(100);
@@ -237,7 +238,10 @@ fn ten_thousand_viewers_send_at_most_twenty_interests_a_second_and_are_never_sus
     let seen = Lan::new(10_000, 1).run(Duration::ZERO, HOUR);
     // All tune in the same moment, so each speaks once then; that moment is over after two seconds.
     let (mean, max) = figures(&seen, 3);
-    println!("10,000 viewers, one hour: {mean:.2} interests/s, at most {max}; first seconds {:?}", &seen.by_second[..4]);
+    println!(
+        "10,000 viewers, one hour: {mean:.2} interests/s, at most {max}; first seconds {:?}",
+        &seen.by_second[..4]
+    );
     assert_eq!(seen.suspensions, 0);
     assert!(max <= 20, "{max} interests in one second");
 }

@@ -291,7 +291,8 @@ impl Fabric {
     pub fn judge_wake(&mut self, node: NodeId, next: Option<Time>) {
         let local = self.local(node);
         let standing = &mut self.standings[node.index()];
-        standing.wakes_in_a_row = if next.is_some_and(|next| next <= local) { standing.wakes_in_a_row + 1 } else { 0 };
+        standing.wakes_in_a_row =
+            if next.is_some_and(|next| next <= local) { standing.wakes_in_a_row + 1 } else { 0 };
         if standing.wakes_in_a_row > MAX_WAKES_IN_A_ROW {
             let role = self.site.size.role(node);
             let sight = Err(format!("{role:?} asks to be woken again and again without time passing"));
@@ -378,8 +379,8 @@ impl Fabric {
 
     /// A handshake is through: the connection, if both are still there.
     pub fn accepted(&mut self, knock: Knock) -> Option<StreamId> {
-        let cut =
-            self.network.is_cut(knock.callee, knock.caller) || self.network.is_cut(knock.caller, knock.callee);
+        let cut = self.network.is_cut(knock.callee, knock.caller)
+            || self.network.is_cut(knock.caller, knock.callee);
         let callee = self.standings[knock.callee.index()];
         if cut || callee.power != Power::Up || !self.lives(knock.caller, knock.life) {
             return None;

@@ -121,7 +121,8 @@ impl Network {
             return Fate::LOST;
         }
         let first = Some(self.delay());
-        let second = (self.odds.duplicate > 0 && self.random.u32(..) < self.odds.duplicate).then(|| self.delay());
+        let second =
+            (self.odds.duplicate > 0 && self.random.u32(..) < self.odds.duplicate).then(|| self.delay());
         Fate { first, second }
     }
 

@@ -87,7 +87,8 @@ mod tests {
         for (ms, name) in [(5, 'b'), (3, 'a'), (5, 'c'), (9, 'd')] {
             queue.post(Time::from_ms(ms), name);
         }
-        let order: String = std::iter::from_fn(|| queue.next(Time::from_ms(8))).map(|(_, name)| name).collect();
+        let order: String =
+            std::iter::from_fn(|| queue.next(Time::from_ms(8))).map(|(_, name)| name).collect();
         assert_eq!(order, "abc");
         assert_eq!(queue.len(), 1);
     }

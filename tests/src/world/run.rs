@@ -55,7 +55,9 @@ impl World {
         let size = settings.size;
         let mut fabric = Fabric::new(Site::new(size), settings.seed, settings.verbose);
         for (index, (at, _)) in plan.iter().enumerate() {
-            fabric.queue.post(*at, Event::Fault(u32::try_from(index).expect("a plan has thousands of faults")));
+            fabric
+                .queue
+                .post(*at, Event::Fault(u32::try_from(index).expect("a plan has thousands of faults")));
         }
         fabric.queue.post(Time::ZERO + HostNode::HOUSEKEEPING, Event::Inspect);
         if !settings.forgeries.is_zero() {
@@ -63,7 +65,9 @@ impl World {
         }
         Self {
             database: DatabaseNode::new(&fabric),
-            acquisitions: (0..size.acquisitions).map(|a| AcquisitionNode::new(&fabric, a, settings.period)).collect(),
+            acquisitions: (0..size.acquisitions)
+                .map(|a| AcquisitionNode::new(&fabric, a, settings.period))
+                .collect(),
             hosts: (0..size.hosts).map(|h| HostNode::new(&fabric, h)).collect(),
             viewers: (0..size.viewers).map(|v| ViewerNode::new(&fabric, v)).collect(),
             fabric,
@@ -304,7 +308,8 @@ impl World {
             self.fabric.say(|| host.describe(&self.fabric));
         }
         for (number, viewer) in self.viewers.iter().enumerate() {
-            self.fabric.say(|| format!("viewer {number}: {:?}", viewer.machine().map(|machine| machine.counters())));
+            self.fabric
+                .say(|| format!("viewer {number}: {:?}", viewer.machine().map(|machine| machine.counters())));
         }
         let now = self.fabric.now;
         let sights = [

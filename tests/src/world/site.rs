@@ -168,7 +168,9 @@ impl Dimensions {
     pub fn lan_at(self, destination: IpAddr) -> Option<usize> {
         match destination {
             IpAddr::V4(address) => match address.octets() {
-                [239, 192, 1, lan] | [10, 1, lan, 255] if usize::from(lan) < self.lans => Some(usize::from(lan)),
+                [239, 192, 1, lan] | [10, 1, lan, 255] if usize::from(lan) < self.lans => {
+                    Some(usize::from(lan))
+                }
                 _ => None,
             },
             IpAddr::V6(_) => None,

@@ -135,7 +135,8 @@ impl<M> Streams<M> {
         let stream = &mut self.streams[stream.0 as usize];
         let (from, node) = (stream.nodes[to.peer() as usize], stream.nodes[to as usize]);
         // An acknowledgement has to come back, so a cut of either direction stalls both.
-        if network.is_cut(from, node) || network.is_cut(node, from) || !stream.stalled[to as usize].is_empty() {
+        if network.is_cut(from, node) || network.is_cut(node, from) || !stream.stalled[to as usize].is_empty()
+        {
             if stream.stalled[to as usize].len() < MAX_STALLED {
                 stream.stalled[to as usize].push_back(segment);
             }

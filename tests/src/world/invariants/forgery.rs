@@ -43,10 +43,14 @@ pub fn inject(world: &mut World) -> Result<(), String> {
         _ => 0,
     };
     if outputs > answers_allowed {
-        return Err(format!("{role:?} does {outputs} things for a datagram that is {forgery:?}: {bytes:02x?}"));
+        return Err(format!(
+            "{role:?} does {outputs} things for a datagram that is {forgery:?}: {bytes:02x?}"
+        ));
     }
     if before != after {
-        return Err(format!("{role:?} went from {before:?} to {after:?} by a datagram that is {forgery:?}: {bytes:02x?}"));
+        return Err(format!(
+            "{role:?} went from {before:?} to {after:?} by a datagram that is {forgery:?}: {bytes:02x?}"
+        ));
     }
     Ok(())
 }
@@ -90,7 +94,9 @@ fn state(world: &World, role: Role) -> Vec<u64> {
             let mut state = Vec::new();
             for channel in (0..size.channels).map(|number| size.channel(number)) {
                 state.push(machine.revision(channel).map_or(0, |revision| revision.0));
-                state.extend((0..size.lans).map(|lan| u64::from(machine.sending(channel, size.destination(lan)))));
+                state.extend(
+                    (0..size.lans).map(|lan| u64::from(machine.sending(channel, size.destination(lan)))),
+                );
             }
             state.push(machine.deadline().map_or(0, |(at, _)| at.as_us()));
             state

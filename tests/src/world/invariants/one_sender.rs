@@ -84,7 +84,9 @@ impl OneSender {
         let overtime = now.since(calm);
         self.worst = self.worst.max(overtime);
         if overtime > GRACE {
-            return Err(format!("hosts {host} and {last} both send channel {channel} to LAN {lan} {overtime:?} after all trouble ended"));
+            return Err(format!(
+                "hosts {host} and {last} both send channel {channel} to LAN {lan} {overtime:?} after all trouble ended"
+            ));
         }
         Ok(())
     }

@@ -59,7 +59,9 @@ impl Pictures {
             let frozen = self.last[viewer].is_none_or(|last| now.since(last) > FROZEN);
             if waited >= SETTLE && frozen && can_have(viewer) {
                 let last = self.last[viewer];
-                return Err(format!("viewer {viewer} has had no picture since {last:?}, all has been calm for {waited:?}"));
+                return Err(format!(
+                    "viewer {viewer} has had no picture since {last:?}, all has been calm for {waited:?}"
+                ));
             }
         }
         Ok(())

@@ -32,21 +32,25 @@ impl Revisions {
     pub fn planned(&mut self, acquisition: usize, generation: Generation) -> Result<(), String> {
         let before = self.planned.insert(acquisition, generation).unwrap_or_default();
         if generation < before {
-            return Err(format!("server {acquisition} has a plan of generation {generation} after one of {before}"));
+            return Err(format!(
+                "server {acquisition} has a plan of generation {generation} after one of {before}"
+            ));
         }
         Ok(())
     }
 
     /// The database server sent a configuration to `host`.
     pub fn configured(&mut self, host: usize, channel: ChannelId, revision: Revision) -> Result<(), String> {
-        raise(&mut self.configured, (host, channel), revision)
-            .map_err(|before| format!("host {host} is configured for channel {channel} by {revision} after {before}"))
+        raise(&mut self.configured, (host, channel), revision).map_err(|before| {
+            format!("host {host} is configured for channel {channel} by {revision} after {before}")
+        })
     }
 
     /// The database server told a viewer of `lan` where to tune.
     pub fn tuned(&mut self, lan: usize, channel: ChannelId, revision: Revision) -> Result<(), String> {
-        raise(&mut self.tuned, (lan, channel), revision)
-            .map_err(|before| format!("LAN {lan} is told of revision {revision} of channel {channel} after {before}"))
+        raise(&mut self.tuned, (lan, channel), revision).map_err(|before| {
+            format!("LAN {lan} is told of revision {revision} of channel {channel} after {before}")
+        })
     }
 }
 

@@ -41,7 +41,9 @@ impl Silence {
     /// `host` sends a packet.
     pub fn sent(&mut self, now: Time, host: usize, channel: usize, lan: usize) -> Result<(), String> {
         match self.last[self.slot(host, channel, lan)] {
-            None => Err(format!("host {host} sends channel {channel} to LAN {lan}, where nobody asked for it")),
+            None => {
+                Err(format!("host {host} sends channel {channel} to LAN {lan}, where nobody asked for it"))
+            }
             Some(last) if now.since(last) > INTEREST_TIMEOUT + MARGIN => Err(format!(
                 "host {host} sends channel {channel} to LAN {lan} {:?} after the last interest",
                 now.since(last)

@@ -21,7 +21,9 @@ pub fn truth(world: &World, channel: usize, lan: usize) -> Option<bool> {
     let mut listed = false;
     let mut carried = false;
     for (number, host) in fabric.site.hosts.iter().enumerate() {
-        let Some(host) = topology.hosts.get(host).filter(|host| host.channels.contains(&id)) else { continue };
+        let Some(host) = topology.hosts.get(host).filter(|host| host.channels.contains(&id)) else {
+            continue;
+        };
         if host.destinations.iter().any(|destination| size.lan_at(destination.address) == Some(lan)) {
             listed = true;
             carried |= up(Role::Host(number));
@@ -50,7 +52,9 @@ pub fn check(world: &World) -> Result<(), String> {
                 _ => false,
             };
             if !agrees {
-                return Err(format!("viewer {number} is told {told:?} of channel {channel}, the truth is {truth:?}"));
+                return Err(format!(
+                    "viewer {number} is told {told:?} of channel {channel}, the truth is {truth:?}"
+                ));
             }
         }
     }

@@ -119,7 +119,10 @@ impl AcquisitionNode {
         let database = fabric.site.size.node(Role::Database);
         match output {
             Output::ConnectDatabase => {
-                self.database = Link { attempt: Some(fabric.knock(self.node, database, Service::Registration)), stream: None };
+                self.database = Link {
+                    attempt: Some(fabric.knock(self.node, database, Service::Registration)),
+                    stream: None,
+                };
             }
             Output::SendToDatabase(message) => {
                 if let Some(stream) = self.database.stream {
@@ -240,7 +243,10 @@ impl AcquisitionNode {
                 self.handle(fabric, Input::DatabaseConnected);
             }
             (Service::Feed(channel), Role::Host(number))
-                if self.feeds.get(&(channel, number)).is_some_and(|feed| feed.link.attempt == Some(attempt)) =>
+                if self
+                    .feeds
+                    .get(&(channel, number))
+                    .is_some_and(|feed| feed.link.attempt == Some(attempt)) =>
             {
                 if let Some(feed) = self.feeds.get_mut(&(channel, number)) {
                     feed.link = Link { attempt: None, stream: Some(stream) };
@@ -300,7 +306,8 @@ impl AcquisitionNode {
             self.database = Link::default();
             return self.handle(fabric, Input::DatabaseClosed { cause: cause() });
         }
-        let Some((&(channel, number), feed)) = self.feeds.iter_mut().find(|(_, feed)| feed.link.is(stream)) else {
+        let Some((&(channel, number), feed)) = self.feeds.iter_mut().find(|(_, feed)| feed.link.is(stream))
+        else {
             return;
         };
         feed.link = Link::default();

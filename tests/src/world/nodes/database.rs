@@ -65,6 +65,12 @@ impl DatabaseNode {
         self.load(fabric, self.topology);
     }
 
+    /// Pairs of channel and network that have a push server, by what the disk was told.
+    pub fn assignments(&self) -> usize {
+        let told = self.disk.uncommitted.iter().filter(|(_, record)| matches!(record, Record::Assigned(_)));
+        self.disk.remembered.assignments.len() + told.count()
+    }
+
     /// Loses the disk: a fault that no daemon can make good, to show that the judges see it.
     pub fn lose_disk(&mut self) {
         self.disk = Disk::default();
@@ -131,7 +137,9 @@ impl DatabaseNode {
     pub fn told(&mut self, fabric: &mut Fabric, stream: StreamId, message: Message) {
         let connection = connection(stream);
         match message {
-            Message::Register(message) => self.handle(fabric, Input::AcquisitionMessage { connection, message }),
+            Message::Register(message) => {
+                self.handle(fabric, Input::AcquisitionMessage { connection, message })
+            }
             Message::Ask(message) => self.handle(fabric, Input::ClientMessage { connection, message }),
             _ => {}
         }
@@ -169,7 +177,9 @@ impl DatabaseNode {
         match output {
             Output::SendToAcquisition { connection, message } => {
                 let (node, _) = fabric.streams.at(stream(connection), End::Caller);
-                if let (ToAcquisition::Plan(plan), Role::Acquisition(number)) = (&message, fabric.site.size.role(node)) {
+                if let (ToAcquisition::Plan(plan), Role::Acquisition(number)) =
+                    (&message, fabric.site.size.role(node))
+                {
                     let sight = fabric.checks.revisions.planned(number, plan.generation);
                     fabric.checks.note(fabric.now, revisions::RULE, sight);
                 }
@@ -217,7 +227,8 @@ fn apply(remembered: &mut Remembered, record: Record) {
     match record {
         Record::Topology { generation, fingerprint } => remembered.topology = Some((generation, fingerprint)),
         Record::Assigned(assignment) => {
-            let same = |old: &Assignment| old.channel == assignment.channel && old.network == assignment.network;
+            let same =
+                |old: &Assignment| old.channel == assignment.channel && old.network == assignment.network;
             remembered.assignments.retain(|old| !same(old));
             remembered.assignments.push(assignment);
         }
@@ -252,8 +263,12 @@ fn judge_command(fabric: &mut Fabric, to: SocketAddr, bytes: &[u8]) {
     let Ok(command) = sealed.peek::<Command<Configure>>() else { return };
     let Configure { channel, revision, .. } = command.body;
     fabric.say(|| {
-        let assigned = command.body.destinations.iter().filter(|order| order.assigned).map(|order| order.address);
-        format!("database configures host {host} channel {channel} by {revision}: {:?}", assigned.collect::<Vec<_>>())
+        let assigned =
+            command.body.destinations.iter().filter(|order| order.assigned).map(|order| order.address);
+        format!(
+            "database configures host {host} channel {channel} by {revision}: {:?}",
+            assigned.collect::<Vec<_>>()
+        )
     });
     let sight = fabric.checks.revisions.configured(host, channel, revision);
     fabric.checks.note(fabric.now, revisions::RULE, sight);

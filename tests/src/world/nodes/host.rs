@@ -137,7 +137,9 @@ impl HostNode {
         let (Message::Packet(bytes), Some(feed)) = (message, self.feeds.get_mut(&stream)) else { return };
         feed.heard = fabric.now;
         let channel = feed.channel;
-        let Some(path) = self.paths.get_mut(&channel).filter(|_| feed.accepted && !bytes.is_empty()) else { return };
+        let Some(path) = self.paths.get_mut(&channel).filter(|_| feed.accepted && !bytes.is_empty()) else {
+            return;
+        };
         path.data.feed(fabric.local(self.node), bytes);
         self.drain(fabric, channel);
         self.count(fabric, channel);
@@ -226,9 +228,13 @@ impl HostNode {
             Output::Send { to, bytes } => fabric.send(self.node, DEFAULT_CONTROL_PORT, to, bytes),
             Output::Plan { channel, plan } => {
                 fabric.say(|| {
-                    let sending = plan.targets.iter().filter(|target| target.sending).map(|target| target.address);
+                    let sending =
+                        plan.targets.iter().filter(|target| target.sending).map(|target| target.address);
                     let sending: Vec<_> = sending.collect();
-                    format!("host {} channel {channel} by {} sends to {sending:?}", self.number, plan.revision)
+                    format!(
+                        "host {} channel {channel} by {} sends to {sending:?}",
+                        self.number, plan.revision
+                    )
                 });
                 let local = fabric.local(self.node);
                 let path = self

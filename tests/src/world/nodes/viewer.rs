@@ -154,7 +154,9 @@ impl ViewerNode {
     pub fn media(&mut self, fabric: &mut Fabric, channel: ChannelId, bytes: &[u8]) {
         let size = fabric.site.size;
         let joined = size.number(channel).is_some_and(|number| fabric.joined[self.number] & 1 << number != 0);
-        let Some(port) = u16::try_from(FIRST_CHANNEL_PORT + channel.0).ok().filter(|_| joined) else { return };
+        let Some(port) = u16::try_from(FIRST_CHANNEL_PORT + channel.0).ok().filter(|_| joined) else {
+            return;
+        };
         let lan = size.lan_of(self.number);
         let local = size.address(Role::Viewer(self.number));
         let group = Group { address: size.destination(lan), port, local };
