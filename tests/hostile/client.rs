@@ -13,7 +13,8 @@ use protocols::time::Time;
 use crate::heap::measured;
 use crate::mutation::{Mutator, Raw, without};
 use crate::site::{
-    CHANNEL, HALL, WALL, announcement, answer, cluster, everything, foreign, lease, rtp, verdicts, viewer, wall,
+    CHANNEL, HALL, WALL, announcement, answer, cluster, everything, foreign, lease, rtp, verdicts, viewer,
+    wall,
 };
 use crate::trial::Trial;
 

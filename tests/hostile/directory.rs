@@ -2,8 +2,8 @@
 
 use link::frames;
 use protocols::codec::{self, CodecError};
-use protocols::p2_directory::ToDatabase;
 use protocols::ids::ChannelId;
+use protocols::p2_directory::ToDatabase;
 use protocols::preamble::{FRAME_HEADER_BYTES, MAX_P2_REQUEST_BYTES, PREAMBLE_BYTES, Protocol, write_frame};
 
 use crate::heap::Meter;

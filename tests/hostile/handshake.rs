@@ -11,7 +11,7 @@ use protocols::ids::BootId;
 use protocols::preamble::{FRAME_HEADER_BYTES, MAX_OPENING_BYTES, PREAMBLE_BYTES, Protocol, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::heap::measured;
+use crate::heap::Meter;
 use crate::mutation::Mutator;
 use crate::site::{BOOT, cluster, foreign};
 use crate::trial::Trial;
@@ -76,7 +76,8 @@ fn openings(protocol: Protocol) -> Vec<Vec<u8>> {
     };
     let preamble = protocol.preamble().to_vec();
     let hello = |caller: &str| {
-        let hello = Hello { caller: caller.into(), callee: String::new(), boot_id: BootId(1), nonce: [1; 16] };
+        let hello =
+            Hello { caller: caller.into(), callee: String::new(), boot_id: BootId(1), nonce: [1; 16] };
         [preamble.clone(), frame(&codec::encode(&hello))].concat()
     };
     let tag = foreign().announce_key(protocols::ids::ChannelId(1)).tag("handshake caller", &[b"x"]);
@@ -106,7 +107,7 @@ fn openings(protocol: Protocol) -> Vec<Vec<u8>> {
 fn grammar(told: &[u8], error: &LinkError, protocol: Protocol) -> &'static str {
     assert!(told.len() <= MOST_TOLD);
     let Some((preamble, mut rest)) = told.split_first_chunk::<PREAMBLE_BYTES>() else {
-        assert_eq!(told, [], "half a preamble");
+        assert!(told.is_empty(), "half a preamble");
         return "told nothing";
     };
     assert_eq!(*preamble, protocol.preamble());
@@ -116,7 +117,7 @@ fn grammar(told: &[u8], error: &LinkError, protocol: Protocol) -> &'static str {
         frames.push(&behind[..len]);
         rest = &behind[len..];
     }
-    assert_eq!(rest, [], "half a frame");
+    assert!(rest.is_empty(), "half a frame");
     if let LinkError::Preamble(error) = error {
         let Some(frame) = frames.first() else { return "told the preamble" };
         let refusal: Refusal = codec::decode::<_, MAX_OPENING_BYTES>(frame).unwrap();
@@ -155,7 +156,7 @@ fn storm(protocol: Protocol, name: &'static str) {
             let mut wire = Wire::new(said);
             wire.told.reserve(MOST_TOLD);
             // Not by `measured`, which takes no future: this thread does nothing else meanwhile.
-            let meter = crate::heap::Meter::start();
+            let meter = Meter::start();
             let outcome = session::accept(&mut wire, protocol, BOOT, key_of).await;
             let growth = meter.stop();
             let Err(error) = outcome else { panic!("let in: {said:?}") };
@@ -166,7 +167,8 @@ fn storm(protocol: Protocol, name: &'static str) {
             trial.count("connections");
         }
     });
-    let steps = ["told nothing", "refused the preamble", "refused the hello", "challenged", "refused the proof"];
+    let steps =
+        ["told nothing", "refused the preamble", "refused the hello", "challenged", "refused the proof"];
     assert!(steps.iter().all(|step| trial.of(step) > 0), "some step was never reached");
 }
 

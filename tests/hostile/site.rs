@@ -8,8 +8,8 @@ use media::rtp::{RtpHeader, RtpPacket};
 use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease};
 use protocols::ids::{BootId, ChannelId, HostId, Revision};
 use protocols::p4_control::{
-    Command, CommandOrder, Configure, Configured, DestinationOrder, Interest, InterestAnswer, InterestVerdict,
-    Kind, Query, Report, ReportItem, Response, seal,
+    Command, CommandOrder, Configure, Configured, DestinationOrder, Interest, InterestAnswer,
+    InterestVerdict, Kind, Query, Report, ReportItem, Response, seal,
 };
 use protocols::p6_broadcast::Announcement;
 use protocols::time::{ClusterTime, Time};
@@ -88,7 +88,8 @@ impl Commands {
             assigned: number != 2,
         };
         let destinations = (0..if parts == 0 { 0 } else { 4 }).map(order).collect();
-        let body = Configure { channel, revision: Revision(revision), part: 0, parts, port: 7601, destinations };
+        let body =
+            Configure { channel, revision: Revision(revision), part: 0, parts, port: 7601, destinations };
         self.command(Kind::Configure, BOOT, body)
     }
 }

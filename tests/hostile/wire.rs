@@ -21,7 +21,11 @@ impl<'a> Wire<'a> {
 }
 
 impl AsyncRead for Wire<'_> {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let (now, later) = self.said.split_at(into.remaining().min(self.said.len()));
         into.put_slice(now);
         self.said = later;
