@@ -106,7 +106,7 @@ fn hit(world: &mut World, blow: Blow, node: NodeId) {
 /// The longest time between two packets of any of `viewers` within 3.5 s of the blow.
 fn longest_outage(world: &mut World, seed: u64, strike: Time, viewers: &[usize]) -> Duration {
     let mut now = strike;
-    let mut last = vec![strike; SIZE.viewers];
+    let mut last = [strike; SIZE.viewers];
     let mut longest = Duration::ZERO;
     while now < strike + Duration::from_millis(3_500) {
         now += Duration::from_millis(5);

@@ -4,11 +4,13 @@
 //! `MASTHEAD_SEED=n` runs that seed alone and prints what happens; `MASTHEAD_SEEDS=n` changes how many are run.
 
 #![expect(clippy::disallowed_methods, reason = "measures how fast worlds run, on two threads")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use masthead_tests::world::faults::{CYCLE, plan};
+use masthead_tests::world::nodes::viewer::ViewerNode;
 use masthead_tests::world::{Dimensions, Settings, Violation, World};
 use protocols::time::Time;
 
@@ -47,7 +49,7 @@ fn run(seed: u64, verbose: bool, totals: &Totals) -> Result<(), Violation> {
     let mut world = World::new(settings, plan(settings.size, seed, CYCLES));
     let outcome = world.run(Time::ZERO + CYCLE * CYCLES);
     totals.events.fetch_add(world.events(), Ordering::Relaxed);
-    let packets = world.viewers.iter().map(|viewer| viewer.delivered()).sum();
+    let packets = world.viewers.iter().map(ViewerNode::delivered).sum();
     totals.packets.fetch_add(packets, Ordering::Relaxed);
     totals.doubled.fetch_add(world.fabric.checks.one_sender.turns(), Ordering::Relaxed);
     outcome

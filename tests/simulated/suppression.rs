@@ -4,6 +4,9 @@
 //! A loop of its own instead of a world: a network packet is one event for all its receivers. Time is cut into slots
 //! shorter than any delay, so nothing within a slot can follow from anything else in it.
 
+#![expect(clippy::unwrap_used, reason = "a test: what fails ends it")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 

@@ -308,8 +308,9 @@ impl World {
             self.fabric.say(|| host.describe(&self.fabric));
         }
         for (number, viewer) in self.viewers.iter().enumerate() {
-            self.fabric
-                .say(|| format!("viewer {number}: {:?}", viewer.machine().map(|machine| machine.counters())));
+            self.fabric.say(|| {
+                format!("viewer {number}: {:?}", viewer.machine().map(client::viewer::Viewer::counters))
+            });
         }
         let now = self.fabric.now;
         let sights = [

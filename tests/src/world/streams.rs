@@ -25,6 +25,7 @@ pub enum End {
 
 impl End {
     /// The other end.
+    #[must_use]
     pub fn peer(self) -> Self {
         match self {
             Self::Caller => Self::Callee,

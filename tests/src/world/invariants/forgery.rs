@@ -103,7 +103,7 @@ fn state(world: &World, role: Role) -> Vec<u64> {
         }
         Role::Database => {
             let machine = world.database.machine();
-            vec![machine.and_then(|machine| machine.deadline()).map_or(0, |(at, _)| at.as_us())]
+            vec![machine.and_then(database_server::DatabaseServer::deadline).map_or(0, |(at, _)| at.as_us())]
         }
         Role::Acquisition(_) | Role::Viewer(_) => Vec::new(),
     }

@@ -13,7 +13,7 @@ pub const RULE: &str = "calm brings pictures to everybody";
 /// links that wait for each other, and the time to register, configure and tune.
 pub const SETTLE: Duration = Duration::from_secs(15);
 /// A viewer without a packet for this long has no picture.
-const FROZEN: Duration = Duration::from_millis(1_000);
+const FROZEN: Duration = Duration::from_secs(1);
 
 /// When each viewer last got a packet.
 #[derive(Debug)]

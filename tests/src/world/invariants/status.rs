@@ -46,11 +46,12 @@ pub fn check(world: &World) -> Result<(), String> {
         for channel in 0..size.channels {
             let told = viewer.status(size.channel(channel));
             let truth = truth(world, channel, size.lan_of(number));
-            let agrees = match (told, truth) {
-                (None, None) | (Some(ChannelStatus::Active), Some(true)) => true,
-                (Some(ChannelStatus::Inactive { .. }), Some(false)) => true,
-                _ => false,
-            };
+            let agrees = matches!(
+                (told, truth),
+                (None, None)
+                    | (Some(ChannelStatus::Active), Some(true))
+                    | (Some(ChannelStatus::Inactive { .. }), Some(false))
+            );
             if !agrees {
                 return Err(format!(
                     "viewer {number} is told {told:?} of channel {channel}, the truth is {truth:?}"

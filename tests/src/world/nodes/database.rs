@@ -138,7 +138,7 @@ impl DatabaseNode {
         let connection = connection(stream);
         match message {
             Message::Register(message) => {
-                self.handle(fabric, Input::AcquisitionMessage { connection, message })
+                self.handle(fabric, Input::AcquisitionMessage { connection, message });
             }
             Message::Ask(message) => self.handle(fabric, Input::ClientMessage { connection, message }),
             _ => {}

@@ -1,7 +1,9 @@
 //! A push server host in the world: the control machine, the data plane of each channel, and its feeds.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocols::ids::ChannelId;
@@ -10,6 +12,7 @@ use protocols::p4_control::{Interest, Kind, Sealed};
 use protocols::time::Time;
 use protocols::topology::DEFAULT_CONTROL_PORT;
 use push_server::path::{ChannelPath, Fate};
+use push_server::plan::Plan;
 use push_server::{Config, FeedId, Input, Output, PushServer};
 
 use crate::world::fabric::{Event, Knock, Message, Service};
@@ -48,7 +51,9 @@ pub struct HostNode {
 
 #[derive(Debug)]
 struct Path {
-    data: ChannelPath,
+    /// Made with the first packet: a ring is a megabyte, and some runs are about control alone.
+    data: Option<ChannelPath>,
+    plan: Arc<Plan>,
     /// A [`Event::Drain`] is under way for then.
     drain_at: Option<Time>,
 }
@@ -59,6 +64,16 @@ struct Feed {
     attempt: u32,
     accepted: bool,
     heard: Time,
+}
+
+impl Path {
+    fn data_mut(&mut self, channel: ChannelId, local: Time) -> &mut ChannelPath {
+        self.data.get_or_insert_with(|| {
+            let mut data = ChannelPath::new(channel);
+            data.apply(local, Arc::clone(&self.plan));
+            data
+        })
+    }
 }
 
 impl HostNode {
@@ -140,7 +155,8 @@ impl HostNode {
         let Some(path) = self.paths.get_mut(&channel).filter(|_| feed.accepted && !bytes.is_empty()) else {
             return;
         };
-        path.data.feed(fabric.local(self.node), bytes);
+        let local = fabric.local(self.node);
+        path.data_mut(channel, local).feed(local, bytes);
         self.drain(fabric, channel);
         self.count(fabric, channel);
     }
@@ -182,13 +198,15 @@ impl HostNode {
         let local = fabric.local(self.node);
         for (channel, path) in &self.paths {
             let fed = self.machine.as_ref().is_some_and(|machine| machine.fed(*channel));
-            let sending = path.data.plan().targets.iter().filter(|target| target.sending).count();
-            let deadline = path.data.deadline().map(|at| at.since(local));
-            text += &format!(
+            let Some(data) = &path.data else { continue };
+            let sending = data.plan().targets.iter().filter(|target| target.sending).count();
+            let deadline = data.deadline().map(|at| at.since(local));
+            let _ = write!(
+                text,
                 "host {} channel {channel}: fed {fed}, sending to {sending}, {} packets, {:?}, next in {deadline:?}; ",
                 self.number,
-                path.data.packets(),
-                path.data.drops(),
+                data.packets(),
+                data.drops(),
             );
         }
         text
@@ -199,7 +217,7 @@ impl HostNode {
 
     fn count(&mut self, fabric: &mut Fabric, channel: ChannelId) {
         let local = fabric.local(self.node);
-        let counters = self.paths.get_mut(&channel).and_then(|path| path.data.counters_due(local));
+        let counters = self.paths.get_mut(&channel).and_then(|path| path.data.as_mut()?.counters_due(local));
         if let Some(counters) = counters {
             self.handle(fabric, Input::Counters(counters));
         }
@@ -237,13 +255,17 @@ impl HostNode {
                     )
                 });
                 let local = fabric.local(self.node);
-                let path = self
-                    .paths
-                    .entry(channel)
-                    .or_insert_with(|| Path { data: ChannelPath::new(channel), drain_at: None });
+                let path = self.paths.entry(channel).or_insert_with(|| Path {
+                    data: None,
+                    plan: Arc::default(),
+                    drain_at: None,
+                });
                 let ends = plan.targets.iter().all(|target| !target.sending);
                 if !(ends && self.broken == Broken::IgnoresSuspension) {
-                    path.data.apply(local, plan);
+                    if let Some(data) = &mut path.data {
+                        data.apply(local, Arc::clone(&plan));
+                    }
+                    path.plan = plan;
                 }
                 self.drain(fabric, channel);
             }
@@ -258,8 +280,8 @@ impl HostNode {
                 let Some(feed) = self.feeds.get_mut(&stream) else { return };
                 feed.accepted = true;
                 fabric.tell(stream, End::Caller, Message::Welcome(feed.attempt));
-                if let Some(path) = self.paths.get_mut(&channel) {
-                    path.data.feed_opened();
+                if let Some(data) = self.paths.get_mut(&channel).and_then(|path| path.data.as_mut()) {
+                    data.feed_opened();
                 }
             }
             Output::CloseFeed { feed, refusal, .. } => {
@@ -277,9 +299,10 @@ impl HostNode {
     fn drain(&mut self, fabric: &mut Fabric, channel: ChannelId) {
         let local = fabric.local(self.node);
         let Some(path) = self.paths.get_mut(&channel) else { return };
-        let targets = std::sync::Arc::clone(path.data.plan());
+        let Some(data) = &mut path.data else { return };
+        let targets = Arc::clone(data.plan());
         let (node, number, broken) = (self.node, self.number, self.broken);
-        path.data.drain(local, &mut |index, packet| {
+        data.drain(local, &mut |index, packet| {
             let Some(target) = targets.targets.get(index) else { return Fate::Dropped };
             if broken == Broken::AltersPackets {
                 let mut altered = packet.to_vec();
@@ -291,7 +314,7 @@ impl HostNode {
             Fate::Sent
         });
         let standing = fabric.standings[self.node.index()];
-        if let Some(at) = path.data.deadline().map(|at| (at - standing.offset).max(fabric.now))
+        if let Some(at) = data.deadline().map(|at| (at - standing.offset).max(fabric.now))
             && path.drain_at.is_none_or(|before| at < before)
         {
             path.drain_at = Some(at);
