@@ -24,7 +24,7 @@ use tracing::warn;
 
 use crate::command::Wire;
 use crate::output::Output;
-use crate::timers::Timers;
+use protocols::timers::Timers;
 
 /// Configure datagrams of one host that may wait for their acknowledgement at a time; the others queue.
 pub const WINDOW: usize = 32;
@@ -32,6 +32,9 @@ pub const WINDOW: usize = 32;
 pub const MAX_TRIES: u32 = 50;
 /// After this a push server that was given up is tried again.
 pub const GIVE_UP_PAUSE: Duration = Duration::from_secs(10);
+
+/// First revision of the last start that can be counted: nobody starts a database server so often.
+const HIGHEST_BELIEVED: Revision = Revision((u32::MAX as u64) << 32);
 
 /// Mints revisions: each above all before, in this life and in earlier ones.
 #[derive(Debug)]
@@ -51,9 +54,12 @@ impl Minter {
         Revision(self.next - 1)
     }
 
-    /// Somebody holds `seen`: what is minted from now on is above it, even if that life was not of this store.
+    /// Somebody holds `seen`: what is minted from now on is above it, even if that life was not of this store. What no
+    /// life can have minted is not believed: it would leave nothing to mint for everybody else.
     pub fn above(&mut self, seen: Revision) {
-        self.next = self.next.max(seen.0.saturating_add(1));
+        if seen < HIGHEST_BELIEVED {
+            self.next = self.next.max(seen.0 + 1);
+        }
     }
 }
 
@@ -280,7 +286,7 @@ impl Configuration {
 
     /// Earliest time at which [`Self::due`] names a host.
     pub fn deadline(&self) -> Option<Time> {
-        self.retries.next()
+        self.retries.due()
     }
 }
 
@@ -344,7 +350,7 @@ impl HostConfiguration {
 
     fn deadline(&self) -> Option<Time> {
         let retry = self.sent.values().next().map(|sent| sent.at + CONFIGURE_RETRY);
-        [retry, self.set_aside.next()].into_iter().flatten().min()
+        [retry, self.set_aside.due()].into_iter().flatten().min()
     }
 }
 
@@ -529,6 +535,15 @@ mod tests {
         assert!(again.body.revision > foreign);
         bench.acknowledge(&again, again.body.revision);
         assert!(bench.is_settled());
+    }
+
+    #[test]
+    fn a_revision_that_nobody_can_have_minted_does_not_use_up_those_of_others() {
+        let mut bench = Bench::new(1, 1);
+        let sent = bench.pump(0).remove(0);
+        bench.acknowledge(&sent, Revision(u64::MAX));
+        let again = bench.pump(1).remove(0);
+        assert_eq!(again.body.revision, Revision(sent.body.revision.0 + 1));
     }
 
     #[test]

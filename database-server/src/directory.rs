@@ -25,7 +25,7 @@ use crate::counters::Counters;
 use crate::input::ConnectionId;
 use crate::output::Output;
 use crate::reception::{Offer, Place, Receptions, Target};
-use crate::timers::Timers;
+use protocols::timers::Timers;
 
 /// P2 connections at a time; one more is refused as busy.
 pub const MAX_CLIENTS: usize = 20_000;
@@ -225,7 +225,7 @@ impl Directory {
             return;
         }
         let due = self.last_told.get(network).map_or(now, |last| (*last + LIST_CHANGED_INTERVAL).max(now));
-        if self.changed.is_set(network) {
+        if self.changed.of(network).is_some() {
             counters.list_changes_coalesced += 1;
         } else {
             self.changed.set(network.clone(), due);
@@ -302,7 +302,7 @@ impl Directory {
     /// Earliest time at which [`Self::wake`] has something to do.
     pub fn deadline(&self) -> Option<Time> {
         let nudge = (!self.nudges.is_empty()).then_some((self.next_nudge, ()));
-        let timers = [self.silence.next(), self.changed.next(), self.held_back.next()];
+        let timers = [self.silence.due(), self.changed.due(), self.held_back.due()];
         let timers = timers.into_iter().flatten().min().map(|time| (time, ()));
         earliest(nudge, timers).map(|(time, ())| time)
     }

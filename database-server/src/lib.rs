@@ -46,7 +46,6 @@ pub mod registration;
 pub mod shell;
 pub mod status;
 pub mod store;
-mod timers;
 
 pub use counters::Counters;
 pub use database_server::DatabaseServer;

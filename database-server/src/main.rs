@@ -1,7 +1,5 @@
 //! Starts the database server: options, logging, signals; everything else is in `database_server::shell`.
-#![expect(clippy::disallowed_methods, reason = "a program's main is an effect: it waits for signals")]
 
-use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +8,6 @@ use clap::Parser;
 use database_server::shell::{self, Options, Ports, Source};
 use link::logging::{self, LogFormat};
 use link::shutdown::Shutdown;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Holds the topology and tells everybody where to go.
 ///
@@ -51,30 +48,14 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
     };
-    runtime.block_on(async {
-        let shutdown = Shutdown::new();
-        if let Err(error) = end_on_signals(&shutdown) {
-            return fail(&error, 1);
-        }
-        match shell::run(options, shutdown).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, error.exit_code()),
-        }
-    })
-}
-
-/// Ends on SIGINT and SIGTERM. Not by the shared handler of the other daemons, which takes SIGHUP for the end too.
-fn end_on_signals(shutdown: &Shutdown) -> io::Result<()> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let shutdown = shutdown.clone();
-    tokio::task::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        shutdown.request();
-    });
-    Ok(())
+    let shutdown = match Shutdown::on_signals() {
+        Ok(shutdown) => shutdown,
+        Err(error) => return fail(&error, 1),
+    };
+    match runtime.block_on(shell::run(options, shutdown)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, error.exit_code()),
+    }
 }
 
 fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {

@@ -27,7 +27,7 @@ use protocols::topology::Topology;
 use crate::command::Wire;
 use crate::counters::Counters;
 use crate::output::Output;
-use crate::timers::Timers;
+use protocols::timers::Timers;
 
 /// Queries that must have gone unanswered before a host is dead: when the database server itself was held up, answers
 /// may wait unread.
@@ -161,7 +161,7 @@ impl Presence {
 
     /// Earliest time at which [`Self::wake`] has something to do.
     pub fn deadline(&self) -> Option<Time> {
-        self.wakes.next()
+        self.wakes.due()
     }
 
     /// Sends the queries that are due and finds the dead.

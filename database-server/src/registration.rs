@@ -17,7 +17,7 @@ use protocols::time::Time;
 use protocols::topology::Topology;
 
 use crate::input::ConnectionId;
-use crate::timers::Timers;
+use protocols::timers::Timers;
 
 /// P1 connections at a time; one more is refused. The topology has at most 1,000 acquisition servers, each of which may
 /// for a moment have an old connection beside its new one.
@@ -200,7 +200,7 @@ impl Registrations {
 
     /// Earliest time at which [`Self::silent`] has something to do.
     pub fn deadline(&self) -> Option<Time> {
-        self.silence.next()
+        self.silence.due()
     }
 }
 

@@ -63,6 +63,11 @@ impl<R: Ord + Clone> Timers<R> {
         self.by_time.first().cloned()
     }
 
+    /// When the earliest is due.
+    pub fn due(&self) -> Option<Time> {
+        self.by_time.first().map(|(time, _)| *time)
+    }
+
     /// When `reason` is due.
     pub fn of(&self, reason: &R) -> Option<Time> {
         self.by_reason.get(reason).copied()

@@ -41,7 +41,7 @@ use crate::presence::Presence;
 use crate::reception::{Place, Receptions};
 use crate::record::{Assignment, Record, Server};
 use crate::registration::{MAX_ACQUISITION_CONNECTIONS, MAX_SOFTWARE_BYTES, Registrations};
-use crate::timers::Timers;
+use protocols::timers::Timers;
 
 /// The database server, without its sockets, clock and disk.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl DatabaseServer {
             (self.presence.deadline(), Reason::Host),
             (self.configuration.deadline(), Reason::Configuration),
             (self.registrations.deadline(), Reason::Registration),
-            (self.waits.next(), Reason::Assignment),
+            (self.waits.due(), Reason::Assignment),
             (self.directory.deadline(), Reason::Directory),
         ];
         all.into_iter().fold(None, |first, (time, reason)| earliest(first, time.map(|time| (time, reason))))

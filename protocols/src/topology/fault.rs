@@ -264,10 +264,10 @@ pub enum FaultKind {
         /// The served prefix that it ends.
         prefix: IpNet,
     },
-    /// The same address through the same interface twice at one host.
+    /// The same address twice at one host, whose leases and reports tell destinations apart by address.
     #[error(
-        "push server `{host}` has destination {address} twice (first at line {first_line}), so every packet would \
-         go out twice; write it once with all prefixes in `serves`"
+        "push server `{host}` has destination {address} twice (first at line {first_line}); write it once with all \
+         prefixes in `serves`, or take another group for the other interface"
     )]
     DuplicateDestination {
         /// The host.

@@ -147,11 +147,12 @@ impl FromStr for DatagramInput {
 impl DatagramInput {
     /// A source and an interface address only make sense with the address that they go with.
     fn checked(self) -> Result<Self, InputUrlError> {
-        if let Some(source) = self.source {
-            if source.is_ipv4() != self.address.is_ipv4() || source.is_multicast() || source.is_unspecified()
-            {
-                return Err(InputUrlError::BadSource(source));
-            }
+        if let Some(source) = self.source
+            && (source.is_ipv4() != self.address.is_ipv4()
+                || source.is_multicast()
+                || source.is_unspecified())
+        {
+            return Err(InputUrlError::BadSource(source));
         }
         match self.interface.as_ref().and_then(Interface::address) {
             Some(own) if own.is_ipv4() != self.address.is_ipv4() => Err(InputUrlError::InterfaceFamily(own)),

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::MAX_NETWORKS;
-use super::destination::{Destination, DestinationKind, Interface};
+use super::destination::{Destination, DestinationKind};
 use super::draft::{DestinationDraft, Draft, HostDraft};
 use super::fault::FaultKind;
 use super::findings::Findings;
@@ -177,14 +177,12 @@ fn warn_of_doubtful_address(
     }
 }
 
-/// One address through one interface twice: every packet would be on that wire twice.
+/// Destinations of one host are told apart by their address, in leases and in reports.
 fn tell_repeated_destinations(host: &HostDraft, findings: &mut Findings<'_>) {
-    let mut seen: BTreeMap<(IpAddr, Option<&Interface>), Range<usize>> = BTreeMap::new();
+    let mut seen: BTreeMap<IpAddr, Range<usize>> = BTreeMap::new();
     for draft in &host.destinations {
         let (Some(address), Some(id)) = (&draft.address, &host.id) else { continue };
-        let interface = draft.interface.as_ref().map(Spanned::get_ref);
-        let key = (*address.get_ref(), interface);
-        if let Some(first) = seen.get(&key) {
+        if let Some(first) = seen.get(address.get_ref()) {
             let kind = FaultKind::DuplicateDestination {
                 host: id.get_ref().clone(),
                 address: *address.get_ref(),
@@ -192,7 +190,7 @@ fn tell_repeated_destinations(host: &HostDraft, findings: &mut Findings<'_>) {
             };
             findings.fault(address.span(), kind);
         } else {
-            seen.insert(key, address.span());
+            seen.insert(*address.get_ref(), address.span());
         }
     }
 }

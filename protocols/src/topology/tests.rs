@@ -197,8 +197,8 @@ refused! {
     a_destination_written_twice_is_refused:
         [21 "[[push_server.destination]]\naddress = \"239.192.1.1\"\ninterface = \"10.0.1.1\"\n\
              serves = [\"10.0.2.0/24\"]"]
-        ["22:11: push server `hall` has destination 239.192.1.1 twice (first at line 18), so every packet would go \
-          out twice; write it once with all prefixes in `serves`"];
+        ["22:11: push server `hall` has destination 239.192.1.1 twice (first at line 18); write it once with all \
+          prefixes in `serves`, or take another group for the other interface"];
     an_input_of_a_later_version_is_refused: [7 "url = \"dvb://adapter0?frequency=506000000\""]
         ["7:7: bad input URL: input scheme `dvb:` is not available in this version; testcard:, file:, udp:, rtp: and \
           exec: are"];
