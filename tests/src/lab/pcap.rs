@@ -36,7 +36,7 @@ pub struct Datagram {
     pub ttl: u8,
     /// Differentiated services code point, 0 to 63.
     pub dscp: u8,
-    /// After the UDP header.
+    /// After the UDP header; its beginning only, where the capture keeps no more.
     pub payload: Vec<u8>,
 }
 
@@ -105,7 +105,13 @@ fn ipv4(time: Duration, packet: &[u8]) -> Option<Datagram> {
     let address =
         |at: usize| Some(IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?)));
     let (ttl, dscp) = (packet[8], packet[1] >> 2);
-    udp(time, [address(12)?, address(16)?], ttl, dscp, packet.get(header_bytes..total_bytes)?)
+    udp(
+        time,
+        [address(12)?, address(16)?],
+        ttl,
+        dscp,
+        packet.get(header_bytes..total_bytes.min(packet.len()))?,
+    )
 }
 
 fn ipv6(time: Duration, packet: &[u8]) -> Option<Datagram> {
@@ -116,13 +122,19 @@ fn ipv6(time: Duration, packet: &[u8]) -> Option<Datagram> {
     let address =
         |at: usize| Some(IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?)));
     let traffic_class = (packet[0] << 4) | (packet[1] >> 4);
-    udp(time, [address(8)?, address(24)?], packet[7], traffic_class >> 2, packet.get(40..end)?)
+    udp(
+        time,
+        [address(8)?, address(24)?],
+        packet[7],
+        traffic_class >> 2,
+        packet.get(40..end.min(packet.len()))?,
+    )
 }
 
 fn udp(time: Duration, [from, to]: [IpAddr; 2], ttl: u8, dscp: u8, segment: &[u8]) -> Option<Datagram> {
     let source = SocketAddr::new(from, be16(segment, 0)?);
     let destination = SocketAddr::new(to, be16(segment, 2)?);
-    let payload = segment.get(8..usize::from(be16(segment, 4)?))?.to_vec();
+    let payload = segment.get(8..usize::from(be16(segment, 4)?).min(segment.len()))?.to_vec();
     Some(Datagram { time, source, destination, ttl, dscp, payload })
 }
 

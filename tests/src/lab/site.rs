@@ -173,9 +173,7 @@ impl Plan {
         }
         let ids: Vec<u32> = self.channels.iter().map(|channel| channel.id).collect();
         for PlannedHost { id, address, destinations } in &self.push_servers {
-            line(format_args!(
-                "\n[[push_server]]\nid = {id:?}\naddress = {address:?}\nchannels = {ids:?}\n"
-            ));
+            line(format_args!("\n[[push_server]]\nid = {id:?}\naddress = {address:?}\nchannels = {ids:?}\n"));
             for PlannedDestination { address, interface, serves } in destinations {
                 line(format_args!(
                     "  [[push_server.destination]]\n  address = {address:?}\n  serves = {serves:?}\n"

@@ -97,6 +97,11 @@ impl Capture {
 
     /// Captures at the interface of `host` to `lan` what matches the tcpdump `filter` (`udp port 7601`), both directions.
     pub fn at(host: &Host, lan: &Lan, filter: &str) -> Self {
+        Self::of_first_bytes(host, lan, filter, 262_144)
+    }
+
+    /// As [`Self::at`], keeping only so many bytes of each packet, from its Ethernet header on: for times, at high rates.
+    pub fn of_first_bytes(host: &Host, lan: &Lan, filter: &str, kept_bytes: u32) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let file = host.namespace().ground().folder().join(format!(
@@ -105,7 +110,8 @@ impl Capture {
             lan.name()
         ));
         let command =
-            Command::line("tcpdump -n -U --immediate-mode -B 16384 -Z root").args(["-i", lan.name(), "-w"]);
+            Command::line(&format!("tcpdump -n -U --immediate-mode -B 16384 -Z root -s {kept_bytes}"))
+                .args(["-i", lan.name(), "-w"]);
         let mut process = host.spawn(command.arg(&file).arg(filter));
         process.wait_for_line("listening on", Self::LIMIT);
         Self { process, file }

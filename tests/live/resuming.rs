@@ -1,0 +1,163 @@
+//! How soon the first packet leaves after the first interest.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use masthead_tests::lab::pcap::Pcap;
+use masthead_tests::lab::site::{Daemon, Plan, PlannedDestination, READY_LIMIT, Site};
+use masthead_tests::lab::source::Clip;
+use masthead_tests::lab::wire::Capture;
+use masthead_tests::lab::{Host, Lab, timeline};
+use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease};
+use protocols::ids::ChannelId;
+use protocols::p4_control::Interest;
+use protocols::time::ClusterTime;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What the first packet may take.
+const RESUMED_WITHIN: Duration = Duration::from_millis(5);
+const CHANNELS: u32 = 10;
+const DESTINATIONS: u8 = 20;
+/// Between two first interests: interest holds for five seconds, so some thirty streams of 5 Mb/s are on their way.
+const INTEREST_EVERY: Duration = Duration::from_millis(150);
+/// Ethernet, IPv4, UDP, and the interest as far as its destination.
+const KEPT_BYTES: u32 = 96;
+
+/// The `n`th group, from 1.
+fn group(n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(239, 192, 3, n)
+}
+
+/// Ten channels, each to twenty groups in the room; only one push server.
+fn plan(clip: &Clip) -> Plan {
+    let url = format!("file:{}", clip.path.display());
+    let mut plan = Plan::of(&url);
+    for id in 2..=CHANNELS {
+        plan = plan.with_channel(id, &format!("Channel {id}"), &url);
+    }
+    plan.push_servers.truncate(1);
+    plan.push_servers[0].destinations = (1..=DESTINATIONS)
+        .map(|n| PlannedDestination {
+            address: group(n).to_string(),
+            serves: vec![format!("10.77.1.{}/32", FIRST_VIEWER + n)],
+            ..PlannedDestination::room()
+        })
+        .collect();
+    plan
+}
+
+/// The viewer's address is in the network of the first group.
+const FIRST_VIEWER: u8 = 99;
+
+/// Goal: the first packet leaves within 5 ms of the first interest, p99 of 200 suspended (channel, destination) pairs.
+/// Method: 5 Mb/s each; the test sends the interests itself, with leases minted from the site's key; a capture at the push
+/// server's interface has both the interest as it arrives and the packet as it leaves. A thread of the test that sleeps and
+/// notes how late it wakes says how much of that the machine itself would add at worst.
+#[test]
+fn first_packet_leaves_within_five_milliseconds_of_the_first_interest() {
+    const NAME: &str = "first_packet_leaves_within_five_milliseconds_of_the_first_interest";
+    let Some(lab) = Lab::open(NAME, &["ffmpeg", "tcpdump"]) else { return };
+    let site = Site::build(&lab, &plan(&Clip::five_megabits(40)));
+    let viewer = site.viewer("anna", &site.room);
+    let _servers = [Daemon::Database, Daemon::Acquisition, Daemon::Hall].map(|daemon| {
+        let mut process = site.start(daemon);
+        process.wait_for_line("ready", READY_LIMIT);
+        process
+    });
+    for channel in 1..=CHANNELS {
+        site.wait_active(&viewer, channel, PATIENCE);
+    }
+
+    let filter = "udp dst port 7404 or udp dst portrange 7601-7610";
+    let capture = Capture::of_first_bytes(&site.hall, &site.room, filter, KEPT_BYTES);
+    let control = lateness_while(|| send_interests(&site, &viewer));
+    let mut times = resume_times(&capture.stop());
+    times.sort();
+    assert_eq!(
+        times.len(),
+        usize::try_from(CHANNELS).unwrap() * usize::from(DESTINATIONS),
+        "every pair resumed"
+    );
+    lab.note(format_args!("interest to first packet: {}", distribution(&times)));
+    lab.note(format_args!("how late a sleeping thread wakes meanwhile: {}", distribution(&control)));
+    assert!(percentile(&times, 99) <= RESUMED_WITHIN, "{}", distribution(&times));
+}
+
+/// One interest for each pair, each of the channels in turn.
+fn send_interests(site: &Site, viewer: &Host) {
+    let key = ClusterKey::from_file_text(&std::fs::read_to_string(&site.key).unwrap()).unwrap();
+    let socket = viewer.enter(|| UdpSocket::bind((viewer.address(), 0)).unwrap());
+    let to = (site.hall.address_on(&site.room), 7404);
+    for destination in 1..=DESTINATIONS {
+        for channel in 1..=CHANNELS {
+            let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            let time = ClusterTime(u64::try_from(since_1970.as_millis()).unwrap());
+            let lease = Lease {
+                client: viewer.address().into(),
+                channel: ChannelId(channel),
+                destination: group(destination).into(),
+                expires: time + LEASE_LIFETIME,
+            };
+            let interest = Interest { lease, time };
+            socket.send_to(&interest.seal(&key.lease_key().secret(&lease)), to).unwrap();
+            timeline::lasts(INTEREST_EVERY);
+        }
+    }
+}
+
+/// Sleeps of a millisecond, and how much longer each was, sorted, while `run` runs.
+fn lateness_while(run: impl FnOnce()) -> Vec<Duration> {
+    const NAP: Duration = Duration::from_millis(1);
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let probe = scope.spawn(|| {
+            let mut late = Vec::new();
+            while !ended.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                timeline::lasts(NAP);
+                late.push(begun.elapsed() - NAP);
+            }
+            late.sort();
+            late
+        });
+        run();
+        ended.store(true, Ordering::Relaxed);
+        probe.join().unwrap()
+    })
+}
+
+/// From the first interest of each (channel, destination) to its first RTP packet.
+fn resume_times(pcap: &Pcap) -> Vec<Duration> {
+    let mut asked: BTreeMap<(u32, IpAddr), Duration> = BTreeMap::new();
+    let mut times = Vec::new();
+    for datagram in &pcap.datagrams {
+        let bytes = &datagram.payload;
+        if datagram.destination.port() == 7404 {
+            let channel = u32::from_le_bytes(bytes[12..16].try_into().unwrap());
+            let destination = <[u8; 4]>::try_from(&bytes[20..24]).unwrap();
+            asked.entry((channel, destination.into())).or_insert(datagram.time);
+        } else if bytes[1] & 0x7f == 33 {
+            let channel = u32::from(datagram.destination.port() - 7600);
+            // Once for each pair: what follows finds Duration::MAX.
+            match asked.insert((channel, datagram.destination.ip()), Duration::MAX) {
+                Some(Duration::MAX) => {}
+                Some(at) => times.push(datagram.time.saturating_sub(at)),
+                None => panic!("{} is sent to unasked", datagram.destination),
+            }
+        }
+    }
+    times
+}
+
+/// Of `sorted`, which has one at least.
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
+
+fn distribution(sorted: &[Duration]) -> String {
+    let [p50, p90, p99, max] =
+        [50, 90, 99, 100].map(|percent| percentile(sorted, percent).as_secs_f64() * 1e3);
+    format!("p50 {p50:.3} ms, p90 {p90:.3} ms, p99 {p99:.3} ms, max {max:.3} ms of {}", sorted.len())
+}
