@@ -21,7 +21,9 @@ const CYCLES: u32 = 20;
 /// Threads that run worlds; a world lives in one.
 const THREADS: usize = 2;
 /// Seeds that once failed; run first, for ever.
-const ONCE_FAILED: [u64; 0] = [];
+///
+/// 8: a stall of the input held up all packets after it. 707: a host taken out of the topology meanwhile sent on.
+const ONCE_FAILED: [u64; 2] = [8, 707];
 
 #[derive(Debug, Default)]
 struct Totals {

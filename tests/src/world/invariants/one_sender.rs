@@ -1,10 +1,14 @@
 //! One push server sends a channel to a network. Two may for as long as something keeps the database server from
 //! telling the old one, and [`GRACE`] after (algorithms §1, C4).
 //!
+//! A host that was taken out of the topology while the database server was away is told nothing by a database server
+//! that knows no such host any more: it ends when its viewers' interest does, since they have been sent elsewhere.
+//!
 //! Two send when packets of both take turns; a hand-over, where one ends and another begins, is none.
 
 use std::time::Duration;
 
+use protocols::p4_control::INTEREST_TIMEOUT;
 use protocols::time::Time;
 
 use crate::world::Dimensions;
@@ -30,6 +34,8 @@ struct Air {
 pub struct OneSender {
     lans: usize,
     air: Vec<Air>,
+    /// By host: whether the topology declares it.
+    declared: Vec<bool>,
     calm_since: Option<Time>,
     /// How long after the end of trouble two senders were last seen, at most.
     worst: Duration,
@@ -40,12 +46,24 @@ impl OneSender {
     /// Nobody sends.
     pub fn new(size: Dimensions) -> Self {
         let air = vec![Air::default(); size.channels * size.lans];
-        Self { lans: size.lans, air, calm_since: None, worst: Duration::ZERO, turns: 0 }
+        Self {
+            lans: size.lans,
+            air,
+            declared: vec![true; size.hosts],
+            calm_since: None,
+            worst: Duration::ZERO,
+            turns: 0,
+        }
     }
 
     /// Nothing is broken from `since` on; `None`: something is.
     pub fn calm(&mut self, since: Option<Time>) {
         self.calm_since = since;
+    }
+
+    /// The topology declares `host`, or does not.
+    pub fn declare(&mut self, host: usize, declared: bool) {
+        self.declared[host] = declared;
     }
 
     /// How long after the end of trouble two senders were seen at most.
@@ -82,8 +100,10 @@ impl OneSender {
         self.turns += 1;
         let Some(calm) = self.calm_since else { return Ok(()) };
         let overtime = now.since(calm);
+        let allowed =
+            if self.declared[host] && self.declared[last] { GRACE } else { INTEREST_TIMEOUT + GRACE };
         self.worst = self.worst.max(overtime);
-        if overtime > GRACE {
+        if overtime > allowed {
             return Err(format!(
                 "hosts {host} and {last} both send channel {channel} to LAN {lan} {overtime:?} after all trouble ended"
             ));

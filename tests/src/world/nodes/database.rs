@@ -87,6 +87,9 @@ impl DatabaseNode {
     pub fn load(&mut self, fabric: &mut Fabric, variant: usize) {
         self.topology = variant;
         let topology = Arc::clone(&fabric.site.topologies[variant]);
+        for (number, host) in fabric.site.hosts.iter().enumerate() {
+            fabric.checks.one_sender.declare(number, topology.hosts.contains_key(host));
+        }
         self.handle(fabric, Input::Topology(topology));
     }
 
