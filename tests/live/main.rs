@@ -1,6 +1,16 @@
 //! End-to-end tests: real processes and players on networks made of namespaces. Root; one at a time; `tests/run --only live`.
 #![expect(clippy::unwrap_used, reason = "helpers of tests too: what cannot be unwrapped fails the test")]
 
+mod acquisition_away;
+mod bad_input;
+mod bytes;
+mod database_away;
 mod judges;
 mod laboratory;
 mod newcomer;
+mod order;
+mod push_server_away;
+mod resuming;
+mod silence;
+mod up;
+mod viewing;
