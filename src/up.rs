@@ -1,6 +1,7 @@
 //! `masthead up`: database server, acquisition servers and push servers of one topology in one process.
 //!
 //! The only place that knows all daemons. Without a topology of one's own it is a site on loopback with the test card.
+#![expect(clippy::disallowed_methods, reason = "it is the shell around the daemons' shells")]
 
 use std::io;
 use std::path::{Path, PathBuf};

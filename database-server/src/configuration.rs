@@ -284,7 +284,7 @@ impl Configuration {
         self.retries.pop(now)
     }
 
-    /// Earliest time at which [`Self::due`] names a host.
+    /// Earliest time at which `due` names a host.
     pub fn deadline(&self) -> Option<Time> {
         self.retries.due()
     }

@@ -219,7 +219,7 @@ impl Directory {
         }
     }
 
-    /// The list of `network` has changed: whoever has asked for it is told by [`Self::wake`].
+    /// The list of `network` has changed: whoever has asked for it is told by `wake`.
     pub(crate) fn list_changed(&mut self, now: Time, network: &NetworkId, counters: &mut Counters) {
         if !self.listeners.contains_key(network) {
             return;
@@ -299,7 +299,7 @@ impl Directory {
         }
     }
 
-    /// Earliest time at which [`Self::wake`] has something to do.
+    /// Earliest time at which `wake` has something to do.
     pub fn deadline(&self) -> Option<Time> {
         let nudge = (!self.nudges.is_empty()).then_some((self.next_nudge, ()));
         let timers = [self.silence.due(), self.changed.due(), self.held_back.due()];

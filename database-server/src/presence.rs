@@ -159,7 +159,7 @@ impl Presence {
         self.hosts.get(id)
     }
 
-    /// Earliest time at which [`Self::wake`] has something to do.
+    /// Earliest time at which `wake` has something to do.
     pub fn deadline(&self) -> Option<Time> {
         self.wakes.due()
     }
