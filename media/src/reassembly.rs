@@ -10,7 +10,8 @@
 //!
 //! A foreign SSRC, or a sequence number far away or beyond the window, is on probation (RFC 3550 appendix A.1): it takes
 //! two packets in a row of it, with none of the current stream in between, to move there. So a lagging second sender
-//! cannot drag the receiver back, and neither can single forged packets drag it anywhere.
+//! cannot drag the receiver back, and neither can single forged packets drag it anywhere. Where a quarter of the window
+//! waits behind gaps, what comes next is beyond it by right: then the oldest gap is given up.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -165,7 +166,7 @@ impl Reassembly {
         }
         let Some(stream) = &self.stream else { return };
         let extended = header.sequence.extend_near(stream.next);
-        let beyond = extended >= stream.next + self.limits.window_packets as u64;
+        let beyond = extended >= stream.next + self.limits.window_packets as u64 && !self.is_crowded();
         if beyond || stream.ssrc != header.ssrc || extended.abs_diff(stream.next) >= JUMP_PACKETS {
             self.stray(now, packet, out);
             return;
@@ -246,6 +247,11 @@ impl Reassembly {
         let extended = self.start_at(now, header.ssrc, first.sequence());
         self.insert(now, extended, &first, out);
         self.insert(now, extended + 1, packet, out);
+    }
+
+    /// Whether so much waits behind gaps that a packet beyond the window is their successor and no forger's jump.
+    fn is_crowded(&self) -> bool {
+        self.held_packets() * 4 >= self.limits.window_packets
     }
 
     /// The extended number of `packet` when it belongs to the run that is followed.
