@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use database_server::{Config, ConnectionId, DatabaseServer, Input, Output};
+use database_server::{Config, ConnectionId, DatabaseServer, Input, Output, Remembered};
 use protocols::codec::{self, decode_message};
 use protocols::ids::{BootId, ChannelId};
 use protocols::p2_directory::{MAX_WATCHES_PER_CONNECTION, ToDatabase};
@@ -69,7 +69,7 @@ fn handle(server: &mut DatabaseServer, now: Time, input: Input) -> Vec<Output> {
 
 fn new() -> DatabaseServer {
     let config =
-        Config { cluster_key: cluster(), start: 3, clock_base: WALL, remembered: Default::default() };
+        Config { cluster_key: cluster(), start: 3, clock_base: WALL, remembered: Remembered::default() };
     let mut server = DatabaseServer::new(config, BootId(1), 1);
     let topology = Topology::parse("topology.toml", SITE).expect("the text is right").0;
     let _ = handle(&mut server, Time::ZERO, Input::Topology(Arc::new(topology)));

@@ -2,7 +2,8 @@
 //!
 //! What is held against forgers on the LAN: no panic, memory within the window, and that single forged packets cost a
 //! stream no more than the places that they claim. What is not: two forged packets in a row move the receiver to their
-//! stream until two of the channel's own come in a row, and a forged packet that is there first has its number's place.
+//! stream until two of the channel's own come in a row; whoever fills a quarter of the window with forged packets makes
+//! room for one beyond it; and a forged packet that is there first has its number's place.
 
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ fn single_forged_packets_cost_a_stream_no_more_than_the_places_they_claim() {
         for output in out.drain(..) {
             match output {
                 Output::Packet { packet, .. } if packet.payload().starts_with(&[0x47, 0x47, 0x47, 0x47]) => {
-                    own += 1
+                    own += 1;
                 }
                 Output::Packet { .. } => taken += 1,
                 Output::Lost { count, .. } => trial.add("lost", count),

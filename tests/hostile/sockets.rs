@@ -303,7 +303,7 @@ fn slow_connections_are_cut_off_and_hold_up_nobody() {
                             }
                             tokio::time::sleep(Duration::from_secs(2)).await;
                         }
-                        std::future::pending().await
+                        std::future::pending::<()>().await;
                     };
                     let ended = tokio::select! {
                         ended = timeout(PATIENCE, reader.read_to_end(&mut told)) => ended.is_ok(),
