@@ -97,11 +97,16 @@ impl Capture {
 
     /// Captures at the interface of `host` to `lan` what matches the tcpdump `filter` (`udp port 7601`), both directions.
     pub fn at(host: &Host, lan: &Lan, filter: &str) -> Self {
-        Self::of_first_bytes(host, lan, filter, 262_144)
+        Self::start(host, lan, filter, "-U --immediate-mode")
     }
 
-    /// As [`Self::at`], keeping only so many bytes of each packet, from its Ethernet header on: for times, at high rates.
+    /// As [`Self::at`], for times at high rates: keeps `kept_bytes` of each packet, from its Ethernet header on, and takes
+    /// as little of the processor as it can, so that packets are in the file a second later only.
     pub fn of_first_bytes(host: &Host, lan: &Lan, filter: &str, kept_bytes: u32) -> Self {
+        Self::start(host, lan, filter, &format!("-s {kept_bytes}"))
+    }
+
+    fn start(host: &Host, lan: &Lan, filter: &str, manner: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let file = host.namespace().ground().folder().join(format!(
@@ -109,10 +114,8 @@ impl Capture {
             host.name(),
             lan.name()
         ));
-        let command =
-            Command::line(&format!("tcpdump -n -U --immediate-mode -B 16384 -Z root -s {kept_bytes}"))
-                .args(["-i", lan.name(), "-w"]);
-        let mut process = host.spawn(command.arg(&file).arg(filter));
+        let command = Command::line(&format!("tcpdump -n {manner} -B 16384 -Z root"));
+        let mut process = host.spawn(command.args(["-i", lan.name(), "-w"]).arg(&file).arg(filter));
         process.wait_for_line("listening on", Self::LIMIT);
         Self { process, file }
     }
