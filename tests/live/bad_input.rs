@@ -119,7 +119,8 @@ fn useless_inputs_are_named_and_retried_and_disturb_nobody() {
             line.contains(&format!("channel={channel} ")) && words.iter().all(|word| line.contains(word))
         });
         assert!(in_log, "the acquisition server's log does not say so of channel {channel}:\n{log}");
-        lab.note(format_args!("channel {channel}: {}", listed.cause.unwrap_or_default()));
+        let cause = listed.cause.unwrap_or_default().replace(&lab.folder().display().to_string(), "…");
+        lab.note(format_args!("channel {channel}: {cause}"));
     }
 
     // What comes good becomes active by itself: a file appears, a sender begins, another file is replaced.
@@ -163,6 +164,7 @@ fn what_the_host_refuses_is_named_with_what_to_do() {
         for word in words {
             assert!(told.contains(word), "`{word}` is missing: {shown}\n{told}");
         }
+        let told = told.replace(&lab.folder().display().to_string(), "…");
         lab.note(format_args!("{}", told.trim().lines().last().unwrap_or_default()));
     };
     let nobodys_key = lab.path("nobody.key");

@@ -1,13 +1,14 @@
 //! `masthead up`: television on one machine, from one command without any configuration.
 #![expect(clippy::disallowed_methods, reason = "live tests are all effects: real clocks and sockets")]
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use masthead_tests::lab::{Command, Host, Lab, judge, timeline};
 
 /// Longest that the start may take.
 const START_LIMIT: Duration = Duration::from_secs(15);
-/// Longest from the first interest in a channel to the end of a viewing of 5 s.
+/// Longest from the last viewer's leaving to silence: interest is held for 5 s.
 const SILENCE_LIMIT: Duration = Duration::from_secs(6);
 
 /// Counts UDP to a channel's port on a host's loopback, by the kernel.
@@ -33,7 +34,7 @@ impl<'a> LoopbackCounter<'a> {
 /// a client lists the channels and records one that ffprobe takes, and but for that time loopback carries not one packet.
 #[test]
 fn up_without_configuration_is_television() {
-    let Some(lab) = Lab::open("up_without_configuration_is_television", &["ffprobe", "ffmpeg"]) else {
+    let Some(lab) = Lab::open("up_without_configuration_is_television", &["ffprobe", "ffmpeg", "mpv"]) else {
         return;
     };
     let host = lab.host("alone");
@@ -59,7 +60,6 @@ fn up_without_configuration_is_television() {
     let recording = lab.path("card.ts");
     let watched = host.output(ours("masthead-client watch 1 --duration 5 --output").arg(&recording));
     assert!(watched.status.success(), "{}", String::from_utf8_lossy(&watched.stderr));
-    let left = Instant::now();
     lab.note(format_args!("{}", String::from_utf8_lossy(&watched.stdout).lines().next().unwrap_or_default()));
     // It begins in the midst of a picture group: ffprobe complains of that beginning, and is asked for the streams only.
     let probe = judge::probe(&recording);
@@ -68,6 +68,8 @@ fn up_without_configuration_is_television() {
     assert!(probe.streams.iter().take(2).all(|stream| stream.packets > 100), "{:?}", probe.streams);
     assert_eq!(judge::decode(&recording), Vec::<String>::new());
 
+    assert_mpv_plays(&host, &home, ours("masthead-client watch 1 --player mpv --duration 2"));
+    let left = Instant::now();
     timeline::lasts(SILENCE_LIMIT.saturating_sub(left.elapsed()));
     let at_silence = media.packets();
     assert!(at_silence > 0, "the counter counts nothing");
@@ -78,4 +80,19 @@ fn up_without_configuration_is_television() {
     let status = up.interrupt(Duration::from_secs(1));
     assert!(status.success(), "{status}\n{}", up.last_words());
     lab.note(format_args!("Ctrl-C: over after {:.3} s", asked.elapsed().as_secs_f64()));
+}
+
+/// `--player mpv`, told by its own configuration in `home` to show pictures to nobody and to write down what it does.
+fn assert_mpv_plays(host: &Host, home: &Path, client: Command) {
+    let log = home.join("mpv.log");
+    let settings = home.join(".config/mpv");
+    std::fs::create_dir_all(&settings).unwrap();
+    std::fs::write(settings.join("mpv.conf"), format!("vo=null\nao=null\nlog-file={}\n", log.display()))
+        .unwrap();
+    let played = host.output(client.env("XDG_CONFIG_HOME", home.join(".config")));
+    assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
+    let told = std::fs::read_to_string(log).unwrap();
+    for words in ["VO: [null] 640x360", "starting video playback", "starting audio playback"] {
+        assert!(told.contains(words), "{words} is missing\n{told}");
+    }
 }
