@@ -1,4 +1,5 @@
 //! The acquisition server goes, and comes back.
+#![expect(clippy::disallowed_methods, reason = "the test times what viewers see")]
 
 use std::time::{Duration, Instant};
 

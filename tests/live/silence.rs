@@ -15,8 +15,8 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// What a push server may take beyond [`INTEREST_TIMEOUT`].
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Whatever a push server's host puts onto a LAN, but for what every host with an address says: ARP, IGMP, ICMPv6 (neighbour
-/// and listener discovery).
+/// Whatever a push server's host puts onto a LAN, but for what every host with an address says: ARP, IGMP, and the neighbour
+/// and listener discovery of IPv6.
 struct Voice {
     counters: [WireCounter; 2],
 }
