@@ -43,7 +43,7 @@ pub enum LinkError {
     #[error("refused: {0}")]
     Refused(Refusal),
     /// The peer does not hold the cluster key.
-    #[error("the peer does not hold the cluster key")]
+    #[error("the peer does not hold the same cluster key: copy `cluster.key` from the database server")]
     Unauthenticated,
     /// A sealed frame's tag is wrong: altered or out of order on the way.
     #[error("a frame was altered on the way")]

@@ -26,7 +26,7 @@ pub enum KeyError {
         path: PathBuf,
     },
     /// It cannot be read or written.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}{advice}", advice = advice(error))]
     Io {
         /// The file.
         path: PathBuf,
@@ -49,6 +49,14 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
+}
+
+/// What an administrator can do about a key file that is refused; empty or beginning with `; `.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied => "; the user that runs this server has to own it and its folder",
+        _ => "",
+    }
 }
 
 /// Reads the key in `path`.

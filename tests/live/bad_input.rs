@@ -276,6 +276,9 @@ fn missing_interface_of_a_destination_is_named_and_can_be_put_right() {
     watching.finish_without_loss();
 }
 
+/// How a process is asked to end within a limit.
+type End = fn(&mut Process, Duration) -> std::process::ExitStatus;
+
 /// Goal: SIGINT and SIGTERM end every daemon within a second, in the midst of its work, with status 0, and leave the database
 /// whole; SIGKILL leaves it whole too, and the next start goes on from it.
 #[test]
@@ -284,7 +287,6 @@ fn signals_end_every_daemon_cleanly_within_a_second() {
     let site = Site::build(&lab, &Plan::testcard());
     let viewer = site.viewer("anna", &site.room);
     let data = lab.path("database");
-    type End = fn(&mut Process, Duration) -> std::process::ExitStatus;
     let signals: [(&str, End); 2] = [("SIGINT", Process::interrupt), ("SIGTERM", Process::terminate)];
     for (signal, end) in signals {
         let mut daemons = site.start_all();

@@ -25,7 +25,6 @@ pub(crate) struct Summary {
     pub(crate) late: u64,
     pub(crate) continuity_errors: u64,
     pub(crate) output_overflows: u64,
-    pub(crate) push_servers: Vec<String>,
 }
 
 /// `masthead-client watch` at work, writing to a file.
