@@ -13,6 +13,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use protocols::ids::ChannelId;
 use protocols::p2_directory::ToDatabase;
 
@@ -209,20 +211,19 @@ fn rtp_goes_on_as_the_very_packets_and_udp_as_seven_transport_packets() {
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
 }
 
 fn end(child: &mut Child) {
-    signal(child, "TERM");
+    signal(child, Signal::SIGTERM);
     assert!(wait(child).success());
 }
 
 #[test]
 fn signals_and_closed_pipes_end_it_cleanly_with_a_summary() {
     let site = Site::start("239.255.90.8");
-    for name in ["INT", "TERM"] {
+    for name in [Signal::SIGINT, Signal::SIGTERM] {
         let mut child = client(site.directory).command.args(["watch", "1", "--output", "-"]).spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
         stdout.read_exact(&mut [0; 1880]).unwrap();
@@ -245,7 +246,7 @@ fn a_stalled_reader_does_not_hold_up_the_end() {
     stdout.read_exact(&mut [0; 188]).unwrap();
     let before = site.interests();
     until("renewed once", || site.interests() > before);
-    signal(&child, "TERM");
+    signal(&child, Signal::SIGTERM);
     assert!(wait(&mut child).success());
 }
 

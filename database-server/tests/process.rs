@@ -8,6 +8,9 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_masthead-database-server");
 
 struct Process {
@@ -42,9 +45,9 @@ impl Process {
         }
     }
 
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
-        assert!(sent.expect("kill runs").success());
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().expect("a process id fits"));
+        kill(pid, signal).expect("our child is there");
     }
 
     fn end(mut self) -> (ExitStatus, String) {
@@ -78,13 +81,13 @@ fn it_starts_reloads_keeps_the_old_topology_when_the_new_one_is_wrong_and_ends_w
     process.wait_for("ready");
     process.wait_for("generation=1");
     write_topology(folder.path(), p1, p2, "\"Eins\"");
-    process.signal("HUP");
+    process.signal(Signal::SIGHUP);
     process.wait_for("generation=2");
     write_topology(folder.path(), p1, p2, "7");
-    process.signal("HUP");
+    process.signal(Signal::SIGHUP);
     process.wait_for("the topology stays as it was");
     let begun = Instant::now();
-    process.signal("TERM");
+    process.signal(Signal::SIGTERM);
     let (status, _) = process.end();
     assert_eq!(status.code(), Some(0));
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
@@ -94,7 +97,7 @@ fn it_starts_reloads_keeps_the_old_topology_when_the_new_one_is_wrong_and_ends_w
     for _ in 0..2 {
         let mut process = Process::start(folder.path());
         process.wait_for("generation=2");
-        process.signal("KILL");
+        process.signal(Signal::SIGKILL);
         process.end();
     }
 }
