@@ -487,6 +487,7 @@ mod tests {
             interface: None,
             ttl: 1,
             dscp: 0,
+            window_ms: 10,
             broadcast: false,
             assigned: true,
         };

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use protocols::ids::{ChannelId, Revision};
-use protocols::p4_control::{Configure, DESTINATIONS_PER_PART, DestinationOrder};
+use protocols::p4_control::{Configure, DESTINATIONS_PER_PART, DestinationOrder, MAX_WINDOW_MS};
 
 /// Channels that one host carries at most; a configuration of one more is not put in force, which its
 /// acknowledgement shows (`in_force` stays 0).
 pub const MAX_CHANNELS: usize = 4_096;
 /// Destinations of one push server at most; a configuration that claims more is dropped.
-pub const MAX_DESTINATIONS: usize = 256;
+pub const MAX_DESTINATIONS: usize = 1_024;
 /// Half-received configurations kept at most; beyond it the one of the lowest revision is given up, and comes again
 /// with the next repetition of its parts.
 pub const MAX_PENDING: usize = 64;
@@ -163,6 +163,7 @@ fn valid(configure: &Configure) -> bool {
 fn valid_order(order: &DestinationOrder) -> bool {
     order.ttl > 0
         && order.dscp < 64
+        && order.window_ms <= MAX_WINDOW_MS
         && order.interface.as_ref().is_none_or(|name| !name.is_empty() && name.len() <= MAX_INTERFACE_BYTES)
         && (order.address.is_ipv4() || !order.broadcast)
 }
@@ -177,6 +178,7 @@ mod tests {
             interface: None,
             ttl: 1,
             dscp: 0,
+            window_ms: 10,
             broadcast: false,
             assigned: true,
         }
@@ -258,6 +260,10 @@ mod tests {
             Configure { destinations: vec![order(1); DESTINATIONS_PER_PART + 1], ..part(1, 1, 0, 1) },
             Configure { destinations: vec![DestinationOrder { ttl: 0, ..order(1) }], ..part(1, 1, 0, 1) },
             Configure { destinations: vec![DestinationOrder { dscp: 64, ..order(1) }], ..part(1, 1, 0, 1) },
+            Configure {
+                destinations: vec![DestinationOrder { window_ms: 51, ..order(1) }],
+                ..part(1, 1, 0, 1)
+            },
             Configure { destinations: vec![order(1)], ..part(1, 1, 0, 0) },
         ];
         for configure in bad {

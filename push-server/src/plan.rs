@@ -1,6 +1,7 @@
 //! What the control machine hands to the data plane of one channel: where to send, how, and whether just now.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use protocols::ids::{ChannelId, Revision};
 use protocols::p4_control::{DestinationFault, DestinationOrder};
@@ -27,6 +28,8 @@ pub struct Target {
     pub ttl: u8,
     /// Differentiated services code point, 0..=63.
     pub dscp: u8,
+    /// Longest time that packets wait to leave together; zero: each leaves as it comes.
+    pub window: Duration,
     /// Whether `address` is a directed broadcast address.
     pub broadcast: bool,
     /// Whether packets are sent there: it is assigned to this push server and interest holds.
@@ -41,6 +44,7 @@ impl Target {
             interface: order.interface.clone(),
             ttl: order.ttl,
             dscp: order.dscp,
+            window: Duration::from_millis(order.window_ms.into()),
             broadcast: order.broadcast,
             sending,
         }

@@ -35,6 +35,7 @@ fn plan(sending: &[bool]) -> Arc<Plan> {
         interface: None,
         ttl: 1,
         dscp: 0,
+        window: WINDOW,
         broadcast: false,
         sending: *sending,
     };

@@ -190,6 +190,7 @@ fn order(address: &str, interface: &str) -> DestinationOrder {
         interface: Some(interface.to_owned()),
         ttl: 1,
         dscp: 34,
+        window_ms: 10,
         broadcast: address.ends_with(".255"),
         assigned: true,
     }

@@ -84,6 +84,7 @@ impl Commands {
             interface: Some("eth0".to_owned()),
             ttl: 4,
             dscp: 34,
+            window_ms: 10,
             broadcast: false,
             assigned: number != 2,
         };

@@ -75,6 +75,7 @@ impl Lan {
             interface: None,
             ttl: 1,
             dscp: 0,
+            window_ms: 10,
             broadcast: false,
             assigned: true,
         };

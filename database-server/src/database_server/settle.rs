@@ -217,6 +217,7 @@ impl DatabaseServer {
                 interface: destination.interface.as_ref().map(ToString::to_string),
                 ttl: destination.ttl,
                 dscp: destination.dscp,
+                window_ms: destination.window_ms,
                 broadcast: destination.kind == DestinationKind::Broadcast,
                 assigned: self.is_assigned(channel, &destination.network, &(host.clone(), index), topology),
             });
@@ -276,6 +277,7 @@ fn fault_text(fault: DestinationFault) -> &'static str {
         DestinationFault::NoInterface => "it has no such interface as the topology names",
         DestinationFault::NotPermitted => "its operating system forbids it",
         DestinationFault::Unreachable => "no route there, or the interface is down",
+        DestinationFault::Overloaded => "it has more to send than it can, and sheds its newest channels",
         DestinationFault::Other => "its operating system reports an error",
     }
 }

@@ -225,10 +225,10 @@ impl Topology {
         writeln!(out, "  {}, feed {}, control {}{record}", host.address, host.feed_port, host.control_port)?;
         writeln!(out, "  carries {}", ChannelList(&host.channels.iter().copied().collect::<Vec<_>>()))?;
         let mut table = Table::default();
-        for Destination { address, kind, interface, ttl, dscp, network } in &host.destinations {
+        for Destination { address, kind, interface, ttl, dscp, window_ms, network } in &host.destinations {
             let through =
                 interface.as_ref().map_or_else(String::new, |interface| format!("through {interface}"));
-            let marks = format!("ttl {ttl} dscp {dscp}");
+            let marks = format!("ttl {ttl} dscp {dscp} window {window_ms} ms");
             table.row([kind.to_string(), address.to_string(), through, marks, format!("to {network}")]);
         }
         table.write(out)

@@ -23,6 +23,8 @@ pub struct Destination {
     pub ttl: u8,
     /// Differentiated services code point (RFC 2474), 0 to 63; 0 by default.
     pub dscp: u8,
+    /// Longest time that packets wait to leave together, 0 to 50 ms; 0: each as it comes. 10 by default.
+    pub window_ms: u8,
     /// Whose channel lists this destination is on.
     pub network: NetworkId,
 }

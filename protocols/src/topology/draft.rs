@@ -23,6 +23,7 @@ use super::{
     MAX_DESTINATIONS_PER_HOST, MAX_HOSTS, MAX_INPUTS_PER_SERVER, MAX_NAME_BYTES,
 };
 use crate::ids::{AcquisitionId, ChannelId, HostId, IdError, InputId};
+use crate::p4_control::MAX_WINDOW_MS;
 
 /// The whole file.
 pub(super) struct Draft {
@@ -85,6 +86,7 @@ pub(super) struct DestinationDraft {
     pub(super) names_interface: bool,
     pub(super) ttl: Option<u8>,
     pub(super) dscp: Option<u8>,
+    pub(super) window_ms: Option<u8>,
     pub(super) serves: Vec<Spanned<IpNet>>,
     /// Whether every element of `serves` was read.
     pub(super) serves_is_whole: bool,
@@ -294,6 +296,7 @@ impl DestinationDraft {
             names_interface: section.value("interface").is_some(),
             ttl: byte(section, "ttl", 1, 255, findings),
             dscp: byte(section, "dscp", 0, 63, findings),
+            window_ms: byte(section, "window_ms", 0, MAX_WINDOW_MS, findings),
             serves_is_whole: serves.len() == written.len() && !serves.is_empty(),
             serves,
         }
@@ -422,6 +425,6 @@ static PUSH_SERVER: Shape = Shape {
 };
 static DESTINATION: Shape = Shape {
     phrase: "in [[push_server.destination]]",
-    keys: &["address", "interface", "ttl", "dscp", "serves"],
+    keys: &["address", "interface", "ttl", "dscp", "window_ms", "serves"],
 };
 static RECORD: Shape = Shape { phrase: "in `record`", keys: &["keep"] };

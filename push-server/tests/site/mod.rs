@@ -193,6 +193,7 @@ fn configure(channel: ChannelId, revision: u64, destinations: &[(u8, bool)]) -> 
         interface: None,
         ttl: 1,
         dscp: 34,
+        window_ms: 10,
         broadcast: false,
         assigned: *assigned,
     };
