@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use masthead_tests::lab::site::{Plan, Site};
-use masthead_tests::lab::{Host, Lab};
+use lab::site::{Plan, Site};
+use lab::{Host, Lab};
 
 use crate::viewing::Viewing;
 

@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use masthead_tests::lab::site::{DATABASE, Daemon, Plan, READY_LIMIT, Site};
-use masthead_tests::lab::source::Sender;
-use masthead_tests::lab::{Command, Host, Lab, Process, packets, timeline};
+use lab::site::{DATABASE, Daemon, Plan, READY_LIMIT, Site};
+use lab::source::Sender;
+use lab::{Command, Host, Lab, Process, packets, timeline};
 
 use crate::viewing::{Viewing, assert_database_is_sound, witness, witnessed};
 

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use masthead_tests::lab::judge::{self, Carriage};
-use masthead_tests::lab::pcap::Pcap;
-use masthead_tests::lab::site::{Plan, Site};
-use masthead_tests::lab::source::{self, Clip};
-use masthead_tests::lab::wire::Capture;
-use masthead_tests::lab::{Lab, packets, timeline};
+use lab::judge::{self, Carriage};
+use lab::pcap::Pcap;
+use lab::site::{Plan, Site};
+use lab::source::{self, Clip};
+use lab::wire::Capture;
+use lab::{Lab, packets, timeline};
 
 use crate::viewing::Viewing;
 

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use masthead_tests::lab::site::{Plan, Site};
-use masthead_tests::lab::{Lab, packets, timeline};
+use lab::site::{Plan, Site};
+use lab::{Lab, packets, timeline};
 
 use crate::viewing::{Viewing, witness, witnessed};
 

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use masthead_tests::lab::judge::{self, Carriage};
-use masthead_tests::lab::pcap::Pcap;
-use masthead_tests::lab::source::{self, Clip, Sender};
-use masthead_tests::lab::wire::Capture;
-use masthead_tests::lab::{Host, Lab, Lan, Loss, packets, timeline};
+use lab::judge::{self, Carriage};
+use lab::pcap::Pcap;
+use lab::source::{self, Clip, Sender};
+use lab::wire::Capture;
+use lab::{Host, Lab, Lan, Loss, packets, timeline};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const GROUP: &str = "239.77.0.1:5004";
@@ -101,7 +101,7 @@ fn tshark_counts_lost_rtp_packets_and_continuity_errors() {
         return;
     };
     let clip = Clip::five_megabits(40);
-    let _member = masthead_tests::lab::member::Member::join(&room.viewer, &room.hall, group());
+    let _member = lab::member::Member::join(&room.viewer, &room.hall, group());
     room.wait_for_member();
     let wire = room.hall.heard_by(&room.viewer, "udp dport 5004");
     let enough = || timeline::until("three seconds of RTP", PATIENCE, || wire.packets() > 1400);

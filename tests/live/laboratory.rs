@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use masthead_tests::lab::member::Member;
-use masthead_tests::lab::source::{Clip, Sender};
-use masthead_tests::lab::wire::Capture;
-use masthead_tests::lab::{Lab, Loss, packets, timeline};
+use lab::member::Member;
+use lab::source::{Clip, Sender};
+use lab::wire::Capture;
+use lab::{Lab, Loss, packets, timeline};
 
 const GROUP: &str = "239.77.0.1:7601";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -141,8 +141,7 @@ fn losses_take_exactly_what_they_say() {
 fn processes_obey_and_nothing_remains() {
     let Some(lab) = Lab::open("processes_obey_and_nothing_remains", &[]) else { return };
     let host = lab.host("host");
-    let mut clock =
-        host.spawn(masthead_tests::lab::Command::new("sh").args(["-c", "echo up; sleep 600; true"]));
+    let mut clock = host.spawn(lab::Command::new("sh").args(["-c", "echo up; sleep 600; true"]));
     assert_eq!(clock.wait_for_line("up", PATIENCE), "up");
     assert!(clock.rss_bytes() > 100_000 && clock.is_running());
     let first = clock.pid();
@@ -156,6 +155,6 @@ fn processes_obey_and_nothing_remains() {
     assert!(!clock.terminate(PATIENCE).success());
     let (namespace, folder) = (host.namespace().name().to_string(), lab.folder().to_path_buf());
     drop((clock, host, lab));
-    let left = masthead_tests::lab::Command::line("ip netns list").succeed();
+    let left = lab::Command::line("ip netns list").succeed();
     assert!(!left.contains(&namespace) && !folder.exists());
 }

@@ -1,6 +1,6 @@
 //! The README followed to the letter on a machine that has nothing but Rust and a C compiler.
 
-use masthead_tests::lab::skip;
+use lab::skip;
 
 /// An empty Debian root, a fresh clone of HEAD, the README's two commands; `tests/newcomer/run` does it and says what it saw.
 #[test]
@@ -10,7 +10,7 @@ fn newcomer_follows_the_readme_and_has_television() {
         return skip::report(NAME, &obstacle);
     }
     let output =
-        std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/newcomer/run")).output().unwrap();
+        std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../newcomer/run")).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     if let Some(reason) = told.lines().find_map(|line| line.strip_prefix("SKIPPED newcomer: ")) {
         return skip::report(NAME, reason);

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use masthead_tests::lab::site::{Daemon, Plan, READY_LIMIT, Site};
-use masthead_tests::lab::{Host, Lab, Process, timeline};
+use lab::site::{Daemon, Plan, READY_LIMIT, Site};
+use lab::{Host, Lab, Process, timeline};
 
 use crate::viewing::{Viewing, assert_database_is_sound};
 

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use masthead_tests::lab::member::{Member, Received};
-use masthead_tests::lab::site::{Plan, READY_LIMIT, SOURCE_GROUP, Site};
-use masthead_tests::lab::source::{Clip, Sender};
-use masthead_tests::lab::{Lab, Process, packets, timeline};
+use lab::member::{Member, Received};
+use lab::site::{Plan, READY_LIMIT, SOURCE_GROUP, Site};
+use lab::source::{Clip, Sender};
+use lab::{Lab, Process, packets, timeline};
 
 use crate::bytes::recording;
 use crate::viewing::{Viewing, witness};

@@ -7,11 +7,11 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use masthead_tests::lab::pcap::Pcap;
-use masthead_tests::lab::site::{Daemon, Plan, PlannedDestination, READY_LIMIT, Site};
-use masthead_tests::lab::source::Clip;
-use masthead_tests::lab::wire::Capture;
-use masthead_tests::lab::{Host, Lab, timeline};
+use lab::pcap::Pcap;
+use lab::site::{Daemon, Plan, PlannedDestination, READY_LIMIT, Site};
+use lab::source::Clip;
+use lab::wire::Capture;
+use lab::{Host, Lab, timeline};
 use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease};
 use protocols::ids::ChannelId;
 use protocols::p4_control::Interest;

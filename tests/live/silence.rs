@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use masthead_tests::lab::site::{Plan, Site};
-use masthead_tests::lab::wire::{Capture, WireCounter};
-use masthead_tests::lab::{Host, Lab, Lan, timeline};
+use lab::site::{Plan, Site};
+use lab::wire::{Capture, WireCounter};
+use lab::{Host, Lab, Lan, timeline};
 use protocols::p4_control::INTEREST_TIMEOUT;
 
 use crate::viewing::Viewing;

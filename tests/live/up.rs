@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use masthead_tests::lab::{Command, Host, Lab, judge, timeline};
+use lab::{Command, Host, Lab, judge, timeline};
 
 /// Longest that the start may take.
 const START_LIMIT: Duration = Duration::from_secs(15);

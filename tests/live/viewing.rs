@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use masthead_tests::lab::site::{Site, file_bytes};
-use masthead_tests::lab::{Command, Host, Lan, Process, member::Member, packets, timeline};
+use lab::site::{Site, file_bytes};
+use lab::{Command, Host, Lan, Process, member::Member, packets, timeline};
 use serde::Deserialize;
 
 /// Bytes of one transport stream packet: the least that is a picture's beginning.

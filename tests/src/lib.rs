@@ -1,7 +1,6 @@
-//! What the end-to-end tests stand on: a laboratory of real processes on real networks.
+//! What the tests of the whole system stand on: `world`, real machines on a virtual clock.
 //!
-//! The tests themselves are in `tests/live` (real daemons, sockets and players; root) beside this folder; `tests/run` runs
+//! The live tests (`tests/live`: real daemons, sockets and players; root) stand on the crate `lab` instead; `tests/run` runs
 //! them all, and its header says how to run a few.
 
-pub mod lab;
 pub mod world;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
-use super::command::Command;
-use super::host::Host;
-use super::timeline;
+use crate::command::Command;
+use crate::host::Host;
+use crate::timeline;
 
 /// Lines of each log that a failure quotes.
 const QUOTED_LINES: usize = 15;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rustix::process::{Pid, Signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::Ground;
-use super::command::Command;
+use crate::Ground;
+use crate::command::Command;
 
 /// Where iproute2 keeps named namespaces.
 const NAMESPACE_FOLDER: &str = "/run/netns";

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::command::Command;
-use super::host::Host;
-use super::lan::Lan;
-use super::packets;
-use super::pcap::Pcap;
-use super::process::Process;
+use crate::command::Command;
+use crate::host::Host;
+use crate::lan::Lan;
+use crate::packets;
+use crate::pcap::Pcap;
+use crate::process::Process;
 
 /// Longest that a player may take to end after it was asked to.
 const END_LIMIT: Duration = Duration::from_secs(10);

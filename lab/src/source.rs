@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::command::Command;
-use super::host::Host;
-use super::packets::PACKET_BYTES;
-use super::process::Process;
-use super::timeline;
+use crate::command::Command;
+use crate::host::Host;
+use crate::packets::PACKET_BYTES;
+use crate::process::Process;
+use crate::timeline;
 
 /// Transport stream packets in one datagram, as everybody does on Ethernet.
 const PACKETS_PER_DATAGRAM: usize = 7;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use super::command::Command;
+use crate::command::Command;
 
 /// Whether a network namespace could be made, once tried.
 static NAMESPACES: OnceLock<bool> = OnceLock::new();

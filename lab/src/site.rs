@@ -10,7 +10,7 @@
 //! ```
 //!
 //! ```no_run
-//! use masthead_tests::lab::{Lab, site::{Daemon, Plan, Site}, timeline};
+//! use lab::{Lab, site::{Daemon, Plan, Site}, timeline};
 //! use std::time::Duration;
 //!
 //! let Some(lab) = Lab::open("claim", &[]) else { return };
@@ -35,11 +35,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::command::Command;
-use super::host::Host;
-use super::lan::Lan;
-use super::process::Process;
-use super::{Lab, timeline};
+use crate::command::Command;
+use crate::host::Host;
+use crate::lan::Lan;
+use crate::process::Process;
+use crate::{Lab, timeline};
 
 /// The group of every channel in `room`.
 pub const ROOM_GROUP: &str = "239.192.1.1";

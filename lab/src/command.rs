@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use super::timeline;
+use crate::timeline;
 
 /// Longest that a command which is waited for may take, unless the caller says otherwise.
 pub const OUTPUT_LIMIT: Duration = Duration::from_mins(1);
 
 /// A program with its arguments. From a `&str` or `String` it is split at white space, without quoting; a program whose
-/// name begins with `masthead` is the one just built beside the test.
+/// name begins with `masthead` is the one built beside the running program.
 #[derive(Debug, Clone)]
 pub struct Command {
     program: OsString,
@@ -141,11 +141,13 @@ impl Command {
     }
 }
 
-/// Where the build that this test belongs to puts our program `name`; it need not exist.
+/// Where the build that the running program belongs to puts our program `name`; it need not exist.
 pub fn ours(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a running test has a path");
-    // target/release/deps/live-0123 -> target/release
-    test.ancestors().nth(2).expect("a test binary is in target/PROFILE/deps").join(name)
+    let running = std::env::current_exe().expect("a running program has a path");
+    let folder = running.parent().expect("a program is in a folder");
+    // A test is target/release/deps/live-0123, a program target/release/masthead.
+    let built = if folder.ends_with("deps") { folder.parent().expect("deps is in a folder") } else { folder };
+    built.join(name)
 }
 
 impl From<&str> for Command {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::host::Host;
-use super::lan::Lan;
+use crate::host::Host;
+use crate::lan::Lan;
 
 /// How often the listening thread looks whether it should end.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

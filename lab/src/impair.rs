@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::namespace::Namespace;
-use super::wire::Table;
+use crate::namespace::Namespace;
+use crate::wire::Table;
 
 /// Which packets are lost.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::command::Command;
-use super::host::Host;
-use super::lan::Lan;
-use super::namespace::Namespace;
-use super::pcap::{self, Pcap};
-use super::process::Process;
-use super::timeline;
+use crate::command::Command;
+use crate::host::Host;
+use crate::lan::Lan;
+use crate::namespace::Namespace;
+use crate::pcap::{self, Pcap};
+use crate::process::Process;
+use crate::timeline;
 
 /// Numbers nftables tables, so that any number of counters and losses live in one namespace.
 static NEXT_TABLE: AtomicU32 = AtomicU32::new(0);

@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 
-use super::command::{Command, OUTPUT_LIMIT};
-use super::lan::{Lan, address_v6};
-use super::namespace::Namespace;
-use super::process::Process;
+use crate::command::{Command, OUTPUT_LIMIT};
+use crate::lan::{Lan, address_v6};
+use crate::namespace::Namespace;
+use crate::process::Process;
 
 /// A host. Clones are the same host.
 #[derive(Debug, Clone)]

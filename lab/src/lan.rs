@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::host::Host;
-use super::impair::{Impairment, Loss};
-use super::namespace::Namespace;
-use super::timeline;
-use super::wire::WireCounter;
+use crate::host::Host;
+use crate::impair::{Impairment, Loss};
+use crate::namespace::Namespace;
+use crate::timeline;
+use crate::wire::WireCounter;
 
 /// The bridge's name in its namespace.
 const BRIDGE: &str = "switch";
@@ -123,7 +123,7 @@ impl Lan {
         ));
     }
 
-    /// The namespace of the switch; [`super::wire::Capture`] can listen on its ports, which are called as the hosts.
+    /// The namespace of the switch; [`crate::wire::Capture`] can listen on its ports, which are called as the hosts.
     pub fn namespace(&self) -> &Arc<Namespace> {
         &self.namespace
     }

@@ -2,7 +2,7 @@
 //! that did not come from us.
 //!
 //! ```no_run
-//! use masthead_tests::lab::{Lab, judge, timeline};
+//! use lab::{Lab, judge, timeline};
 //! use std::time::Duration;
 //!
 //! // Prints a SKIPPED line and returns when this machine cannot (not root, no ffmpeg, ...).
