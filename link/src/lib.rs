@@ -9,6 +9,7 @@
 
 pub mod clock;
 pub mod frames;
+pub mod intake;
 pub mod interface;
 pub mod key_file;
 pub mod logging;
