@@ -140,8 +140,8 @@ fn main() -> ExitCode {
 
 fn watch(options: Options) -> Result<(), Error> {
     let shutdown = Shutdown::on_signals().map_err(|error| Error::System(error.to_string()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // One thread: a datagram then wakes the one who takes it, and nobody before him.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::System(error.to_string()))?;

@@ -38,6 +38,17 @@ struct Window {
     rate_bps: u64,
 }
 
+/// What the shell counts: it is not the viewer's business.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShellCounters {
+    /// Packets that the output was too slow for.
+    pub output_overflows: u64,
+    /// Datagrams that arrived at joined groups, whatever they were.
+    pub datagrams: u64,
+    /// System calls that took them.
+    pub receive_calls: u64,
+}
+
 /// The end of a viewing in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
@@ -67,6 +78,10 @@ pub struct Summary {
     pub bad_tags: u64,
     /// Packets that the output was too slow for.
     pub output_overflows: u64,
+    /// Datagrams that arrived at joined groups, whatever they were.
+    pub datagrams: u64,
+    /// System calls that took them.
+    pub receive_calls: u64,
     /// Push servers that channels were tuned to.
     pub push_servers: Vec<String>,
     /// From the start to the first packet, s.
@@ -159,7 +174,7 @@ impl Meter {
     }
 
     /// The numbers at the end.
-    pub fn summary(&self, now: Time, counters: &Counters, output_overflows: u64) -> Summary {
+    pub fn summary(&self, now: Time, counters: &Counters, shell: ShellCounters) -> Summary {
         Summary {
             duration_s: seconds(now.since(self.started)),
             packets: counters.delivered,
@@ -173,7 +188,9 @@ impl Meter {
             interests_sent: counters.interests_sent,
             interests_suppressed: counters.interests_suppressed,
             bad_tags: counters.bad_tags,
-            output_overflows,
+            output_overflows: shell.output_overflows,
+            datagrams: shell.datagrams,
+            receive_calls: shell.receive_calls,
             push_servers: self.push_servers.iter().cloned().collect(),
             time_to_first_packet_s: self.first_packet.map(|at| seconds(at.since(self.started))),
         }
@@ -283,7 +300,7 @@ mod tests {
         let counters =
             Counters { delivered: 2, delivered_bytes: 752, lost: 1, zaps: 1, ..Counters::default() };
         assert_eq!(meter.status(&counters), "1 One · 6 kb/s · lost 1 · dup 0 · cellar/1");
-        let summary = meter.summary(Time::from_ms(31_000), &counters, 0);
+        let summary = meter.summary(Time::from_ms(31_000), &counters, ShellCounters::default());
         assert_eq!(summary.continuity_errors, 1);
         assert_eq!(summary.push_servers, ["cellar/1", "hall/1"]);
         assert_eq!(summary.time_to_first_packet_s, Some(0.25));
@@ -301,7 +318,10 @@ mod tests {
         let Notice::Tuned { name, push_server, group, cached, .. } = tuned("hall") else { unreachable!() };
         meter.notice(&Notice::Tuned { channel: ChannelId(2), name, push_server, group, cached });
         meter.packet(Time::ZERO, &packet(9, [7, 8]));
-        assert_eq!(meter.summary(Time::ZERO, &Counters::default(), 0).continuity_errors, 0);
+        assert_eq!(
+            meter.summary(Time::ZERO, &Counters::default(), ShellCounters::default()).continuity_errors,
+            0
+        );
     }
 
     #[test]

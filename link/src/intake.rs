@@ -6,6 +6,7 @@
 
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket as StdSocket};
+use std::ops::AddAssign;
 use std::task::{Context, Poll};
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -47,6 +48,14 @@ pub struct Counters {
     pub calls: u64,
     /// System calls that found nothing.
     pub empty_calls: u64,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.datagrams += other.datagrams;
+        self.calls += other.calls;
+        self.empty_calls += other.empty_calls;
+    }
 }
 
 /// What is left in the socket after a call.

@@ -17,3 +17,4 @@ pub mod random;
 pub mod session;
 pub mod shutdown;
 pub mod udp;
+pub mod volley;

@@ -155,6 +155,13 @@ pub fn send(aim: &Aim) -> Result<UdpSocket, SocketError> {
     })
 }
 
+/// Has `socket` cut what it is given into datagrams of `bytes` each but for the last ("UDP GSO"); 0: no more. An error
+/// where the kernel cannot; that the device cannot only a send tells.
+pub fn segment(socket: &UdpSocket, bytes: usize) -> io::Result<()> {
+    let bytes = i32::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
+    Ok(nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::UdpGsoSegment, &bytes)?)
+}
+
 fn send_by(aim: &Aim, interface: Option<&Interface>) -> io::Result<UdpSocket> {
     let socket = new_socket(aim.to.ip())?;
     let tos = u32::from(aim.dscp) << 2;

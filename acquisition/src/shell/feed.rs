@@ -1,4 +1,4 @@
-//! One P3 connection: dial, handshake, offer the channel, then RTP packets in batches.
+//! One P3 connection: dial, handshake, offer the channel, then RTP packets in batches, or samples while it is held.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,13 +9,15 @@ use link::session::{self, Call};
 use protocols::codec;
 use protocols::handshake::FrameSeal;
 use protocols::ids::{ChannelId, HostId};
-use protocols::p3_feed::{KEEPALIVE_INTERVAL, Open, Opened, length_prefix};
+use protocols::p3_feed::{FeedOrder, KEEPALIVE_INTERVAL, Open, Opened, length_prefix};
+use protocols::time::Time;
 use protocols::preamble::{MAX_OPENING_BYTES, Protocol, Refusal};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use tracing::debug;
 
 use crate::Input;
 use crate::feed_queues::FeedPlace;
@@ -115,46 +117,63 @@ async fn feed(
     let mut batch = Vec::new();
     loop {
         batch.clear();
-        shared.queues().take_framed(attached.place, BATCH_PACKETS, &mut batch);
-        if batch.is_empty() {
-            let mut byte = [0];
-            tokio::select! {
-                // Readiness alone may be a leftover of the opening; a byte or the end is not.
-                peeked = reader.peek(&mut byte) => {
-                    peeked?;
-                    return Err(farewell(&mut reader, &mut opener).await);
-                }
-                waited = timeout(KEEPALIVE_INTERVAL, packets(&mut changes)) => match waited {
-                    Ok(()) => continue,
-                    Err(_) => batch.extend_from_slice(&length_prefix(&[])),
-                },
-            }
-        }
+        let next_sample = {
+            let mut queues = shared.queues();
+            queues.take_framed(context.clock.now(), attached.place, BATCH_PACKETS, &mut batch);
+            queues.next_sample(attached.place)
+        };
+        let ordered = tokio::select! {
+            biased;
+            spoken = spoken(&mut reader) => spoken.map(|()| true)?,
+            // A feed that always has packets hears orders all the same.
+            () = std::future::ready(()), if !batch.is_empty() => false,
+            () = context.clock.reach(next_sample) => continue,
+            waited = timeout(KEEPALIVE_INTERVAL, packets(&mut changes, next_sample)) => match waited {
+                Ok(()) => continue,
+                Err(_) => { batch.extend_from_slice(&length_prefix(&[])); false },
+            },
+        };
         timeout(WRITE_TIMEOUT, writer.write_all(&batch)).await.map_err(|_| FeedError::Slow)??;
+        if ordered {
+            obey(&order(&mut reader, &mut opener).await?, context, target, &attached)?;
+        }
     }
 }
 
-/// Returns when packets were made since it was last asked.
-async fn packets(changes: &mut watch::Receiver<()>) {
-    if changes.changed().await.is_err() {
+/// Returns when the push server has said something, or the connection has ended. Readiness alone may be a leftover of
+/// the opening; a byte or the end is not.
+async fn spoken(reader: &mut ReadHalf<'_>) -> std::io::Result<()> {
+    reader.peek(&mut [0]).await.map(drop)
+}
+
+/// Holds the feed's queue or lets it flow; an error when it is to end.
+fn obey(order: &FeedOrder, context: &Context, target: &Target, attached: &Attached) -> Result<(), FeedError> {
+    let (now, mut queues) = (context.clock.now(), attached.shared.queues());
+    match order {
+        FeedOrder::Close(refusal) => return Err(FeedError::Refused(refusal.clone())),
+        FeedOrder::Hold => queues.hold(now, attached.place),
+        FeedOrder::Flow => queues.flow(now, attached.place),
+    }
+    let held = queues.held().get(&target.host).copied().unwrap_or_default();
+    drop(queues);
+    debug!(channel = %target.channel, host = %target.host, ?order, held, "feed ordered");
+    Ok(())
+}
+
+/// Returns when packets were made since it was last asked. A held feed does not care: it wakes for its samples.
+async fn packets(changes: &mut watch::Receiver<()>, next_sample: Option<Time>) {
+    if next_sample.is_some() || changes.changed().await.is_err() {
         // The channel is gone; this feed is about to be closed as well.
         std::future::pending::<()>().await;
     }
 }
 
-/// What a push server says when it closes on purpose: one more sealed [`Opened::Refused`], or nothing.
-async fn farewell(reader: &mut ReadHalf<'_>, opener: &mut FrameSeal) -> FeedError {
-    let answer = session::read_sealed(reader, opener, MAX_OPENING_BYTES);
-    match timeout(OPEN_TIMEOUT, answer).await {
-        Err(_) => FeedError::Talked,
-        Ok(Err(error)) => error.into(),
-        Ok(Ok(None)) => FeedError::Closed,
-        Ok(Ok(Some(body))) => match codec::decode::<Opened, MAX_OPENING_BYTES>(&body) {
-            Ok(Opened::Refused(refusal)) => FeedError::Refused(refusal),
-            Ok(Opened::Accepted) => FeedError::Talked,
-            Err(error) => LinkError::from(error).into(),
-        },
-    }
+/// What the push server has begun to say.
+async fn order(reader: &mut ReadHalf<'_>, opener: &mut FrameSeal) -> Result<FeedOrder, FeedError> {
+    let frame = session::read_sealed(reader, opener, MAX_OPENING_BYTES);
+    let frame = timeout(OPEN_TIMEOUT, frame).await.map_err(|_| FeedError::Talked)??;
+    let order = codec::decode::<FeedOrder, MAX_OPENING_BYTES>(&frame.ok_or(FeedError::Closed)?);
+    Ok(order.map_err(LinkError::from)?)
 }
 
 async fn offer(

@@ -5,15 +5,16 @@ use std::net::IpAddr;
 use link::clock::Clock;
 use link::udp::SocketError;
 use link::{interface, random};
+use protocols::p4_control::MAX_DATAGRAM_BYTES;
 use protocols::time::Time;
 
 use super::cache_file::CacheFile;
 use super::directory::{Directory, Event};
 use super::sink::Sink;
-use super::sockets::{BATCH, DATAGRAM_BYTES, Ready, Sockets};
+use super::sockets::{ANSWERS_AT_ONCE, Ready, Sockets};
 use super::{Error, Options};
 use crate::cache::Kept;
-use crate::meter::{Meter, Summary};
+use crate::meter::{Meter, ShellCounters, Summary};
 use crate::viewer::{Counters, Input, Notice, Output, Viewer};
 
 /// What a session has to tell its owner.
@@ -130,8 +131,13 @@ impl Session {
 
     /// The numbers so far.
     pub(super) fn summary(&self) -> Summary {
-        let overflows = self.overflows + self.sink.as_ref().map_or(0, Sink::overflows);
-        self.meter.summary(self.clock.now(), &self.counters(), overflows)
+        let media = self.sockets.counters();
+        let shell = ShellCounters {
+            output_overflows: self.overflows + self.sink.as_ref().map_or(0, Sink::overflows),
+            datagrams: media.datagrams,
+            receive_calls: media.calls,
+        };
+        self.meter.summary(self.clock.now(), &self.counters(), shell)
     }
 
     /// The viewer's counters.
@@ -149,22 +155,23 @@ impl Session {
         self.kept.as_ref()
     }
 
+    /// Takes what waits; outputs are carried out, and the writer is woken, once for all of it.
     fn take_datagrams(&mut self, ready: Ready) {
-        let mut buffer = [0; DATAGRAM_BYTES];
-        for _ in 0..BATCH {
-            let now = self.clock.now();
-            match ready {
-                Ready::Media(group) => {
-                    let Some(bytes) = self.sockets.media(group, &mut buffer) else { return };
-                    self.viewer.handle(now, Input::Media { group, bytes }, &mut self.outputs);
-                }
-                Ready::Control => {
-                    let Some((from, bytes)) = self.sockets.control(&mut buffer) else { return };
-                    self.viewer.handle(now, Input::Control { from, bytes }, &mut self.outputs);
+        let now = self.clock.now();
+        let Self { sockets, viewer, outputs, .. } = self;
+        match ready {
+            Ready::Media(group) => {
+                sockets.media(group, |bytes| viewer.handle(now, Input::Media { group, bytes }, outputs));
+            }
+            Ready::Control => {
+                let mut buffer = [0; MAX_DATAGRAM_BYTES + 1];
+                for _ in 0..ANSWERS_AT_ONCE {
+                    let Some((from, bytes)) = sockets.control(&mut buffer) else { break };
+                    viewer.handle(now, Input::Control { from, bytes }, outputs);
                 }
             }
-            self.carry_out(now);
         }
+        self.carry_out(now);
     }
 
     fn carry_out(&mut self, now: Time) {
@@ -202,6 +209,9 @@ impl Session {
             }
         }
         self.outputs = outputs;
+        if let Some(sink) = &mut self.sink {
+            sink.flush();
+        }
     }
 
     /// Interest that cannot be sent is sent again by itself; that it cannot is told once.

@@ -1,10 +1,11 @@
 //! Where the stream is put: a thread that writes, behind a bounded queue, so that a slow reader stops nobody else.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::fd::AsFd;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use link::udp;
@@ -22,8 +23,8 @@ pub(super) const QUEUE_PACKETS: usize = 4_096;
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Hop limit of what is sent on to a group: it stays on this network.
 const TTL: u8 = 1;
-/// Written at once, where more than one packet waits.
-const WRITE_BYTES: usize = 64 << 10;
+/// Packets written at once, where more than one waits: what a pipe holds, 64 KiB.
+const WRITE_PACKETS: usize = 49;
 
 /// How writing ended.
 #[derive(Debug)]
@@ -39,8 +40,24 @@ enum Ended {
 /// An open output: the end that packets are put into. Dropped, it lets the writer finish.
 #[derive(Debug)]
 pub(super) struct Sink {
-    packets: SyncSender<RtpPacket>,
+    queue: Arc<Queue>,
+    /// Put, and the writer not yet woken for it.
+    fresh: bool,
     overflows: u64,
+}
+
+/// Packets on their way to the writer, which is woken once for all that came together.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    more: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    packets: VecDeque<RtpPacket>,
+    /// Nothing more is put, or nobody writes any more.
+    closed: bool,
 }
 
 /// The other end: tells when writing is over.
@@ -73,10 +90,13 @@ pub(super) fn pipe(what: String, pipe: File) -> (Sink, Writing) {
 }
 
 fn start(what: String, writer: Writer) -> (Sink, Writing) {
-    let (packets, receiver) = sync_channel(QUEUE_PACKETS);
+    let queue = Arc::new(Queue::default());
     let (sender, ended) = oneshot::channel();
+    let ours = Arc::clone(&queue);
     std::thread::spawn(move || {
-        let end = match write_all(writer, &receiver) {
+        let written = write_all(writer, &ours);
+        ours.close();
+        let end = match written {
             Ok(()) => Ended::Complete,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ended::Closed,
             Err(error) => Ended::Failed(error),
@@ -84,18 +104,59 @@ fn start(what: String, writer: Writer) -> (Sink, Writing) {
         // Nobody waits any more when the session is over.
         let _ = sender.send(end);
     });
-    (Sink { packets, overflows: 0 }, Writing { what, ended: Some(ended) })
+    (Sink { queue, fresh: false, overflows: 0 }, Writing { what, ended: Some(ended) })
 }
 
 impl Sink {
-    /// Takes a packet, or drops it when too many wait.
+    /// Takes a packet, or drops it when too many wait. It is written after the next [`Sink::flush`].
     pub(super) fn put(&mut self, packet: &RtpPacket) {
-        self.overflows += u64::from(matches!(self.packets.try_send(*packet), Err(TrySendError::Full(_))));
+        let mut waiting = self.queue.lock();
+        if waiting.packets.len() >= QUEUE_PACKETS {
+            self.overflows += 1;
+        } else if !waiting.closed {
+            waiting.packets.push_back(*packet);
+            self.fresh = true;
+        }
+    }
+
+    /// Has what was put written.
+    pub(super) fn flush(&mut self) {
+        if std::mem::take(&mut self.fresh) {
+            self.queue.more.notify_one();
+        }
     }
 
     /// Packets dropped because too many waited.
     pub(super) fn overflows(&self) -> u64 {
         self.overflows
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl Queue {
+    /// Waits for packets and moves the oldest to `batch`, which is empty; `false`: there are none and will be none.
+    fn take(&self, batch: &mut Vec<RtpPacket>) -> bool {
+        let empty = |waiting: &mut Waiting| waiting.packets.is_empty() && !waiting.closed;
+        let waiting = self.more.wait_while(self.lock(), empty);
+        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        let count = waiting.packets.len().min(WRITE_PACKETS);
+        batch.extend(waiting.packets.drain(..count));
+        count > 0
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.more.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing is left half done by a panic: a push and a drain are whole.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,25 +185,26 @@ enum Writer {
     Rtp(UdpSocket),
 }
 
-fn write_all(mut writer: Writer, packets: &Receiver<RtpPacket>) -> io::Result<()> {
-    let mut waiting = Vec::with_capacity(WRITE_BYTES + PAYLOAD_BYTES_MAX);
-    while let Ok(packet) = packets.recv() {
+fn write_all(mut writer: Writer, queue: &Queue) -> io::Result<()> {
+    let mut batch = Vec::with_capacity(WRITE_PACKETS);
+    let mut bytes = Vec::with_capacity(WRITE_PACKETS * PAYLOAD_BYTES_MAX);
+    while queue.take(&mut batch) {
         match &mut writer {
             Writer::File(file) => {
-                waiting.extend_from_slice(packet.payload());
-                while waiting.len() < WRITE_BYTES
-                    && let Ok(packet) = packets.try_recv()
-                {
-                    waiting.extend_from_slice(packet.payload());
-                }
-                file.write_all(&waiting)?;
-                waiting.clear();
+                batch.iter().for_each(|packet| bytes.extend_from_slice(packet.payload()));
+                file.write_all(&bytes)?;
+                bytes.clear();
             }
             Writer::Udp(socket, regroup) => {
-                regroup.push(packet.payload(), |datagram| send(socket, datagram))?;
+                for packet in &batch {
+                    regroup.push(packet.payload(), |datagram| send(socket, datagram))?;
+                }
             }
-            Writer::Rtp(socket) => send(socket, packet.as_bytes())?,
+            Writer::Rtp(socket) => {
+                batch.iter().try_for_each(|packet| send(socket, packet.as_bytes()))?;
+            }
         }
+        batch.clear();
     }
     match writer {
         Writer::Udp(socket, regroup) if !regroup.bytes.is_empty() => send(&socket, &regroup.bytes),

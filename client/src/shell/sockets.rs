@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
 use std::task::Poll;
 
+use link::intake::{Counters, Intake};
 use link::interface;
 use link::udp::{self, Listen, SocketError};
 use protocols::p4_control::MAX_DATAGRAM_BYTES;
@@ -13,10 +14,11 @@ use tokio::net::UdpSocket;
 
 use crate::viewer::Group;
 
-/// Datagrams taken from one socket before the others, and the deadlines, have their turn.
-pub(super) const BATCH: usize = 64;
-/// Longest datagram taken; a longer one is cut and then found to be no packet of ours.
-pub(super) const DATAGRAM_BYTES: usize = 2_048;
+/// P4 answers taken before media, and the deadlines, have their turn.
+pub(super) const ANSWERS_AT_ONCE: usize = 64;
+
+/// Room for an answer; one byte more than allowed, so that a longer one shows.
+pub(super) type AnswerBuffer = [u8; MAX_DATAGRAM_BYTES + 1];
 
 /// What a socket holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +34,9 @@ pub(super) enum Ready {
 pub(super) struct Sockets {
     /// By which interface groups are received, if not by that of the local address.
     interface: Option<String>,
-    groups: BTreeMap<Group, UdpSocket>,
+    groups: BTreeMap<Group, Intake>,
+    /// Of groups left.
+    past: Counters,
     control: Option<Control>,
 }
 
@@ -47,7 +51,7 @@ struct Control {
 impl Sockets {
     /// None yet.
     pub(super) fn new(interface: Option<String>) -> Self {
-        Self { interface, groups: BTreeMap::new(), control: None }
+        Self { interface, groups: BTreeMap::new(), past: Counters::default(), control: None }
     }
 
     /// Receives `group` from here on.
@@ -60,14 +64,23 @@ impl Sockets {
         };
         let socket = udp::receive(&listen)?;
         let what = || format!("receiving {}", SocketAddr::new(group.address, group.port));
-        let socket = adopt(socket).map_err(|error| SocketError::new(what(), error))?;
-        self.groups.insert(group, socket);
+        let intake = Intake::new(socket).map_err(|error| SocketError::new(what(), error))?;
+        self.groups.insert(group, intake);
         Ok(())
     }
 
     /// Receives it no more.
     pub(super) fn leave(&mut self, group: Group) {
-        self.groups.remove(&group);
+        if let Some(intake) = self.groups.remove(&group) {
+            self.past += intake.counters();
+        }
+    }
+
+    /// What has been received at all groups.
+    pub(super) fn counters(&self) -> Counters {
+        let mut total = self.past;
+        self.groups.values().for_each(|intake| total += intake.counters());
+        total
     }
 
     /// Sends a P4 datagram from `from`.
@@ -95,8 +108,8 @@ impl Sockets {
     pub(super) async fn ready(&self) -> Ready {
         poll_fn(|context| {
             // Media first: their buffer is the one that overflows.
-            for (group, socket) in &self.groups {
-                if socket.poll_recv_ready(context).is_ready() {
+            for (group, intake) in &self.groups {
+                if intake.poll_ready(context).is_ready() {
                     return Poll::Ready(Ready::Media(*group));
                 }
             }
@@ -110,16 +123,15 @@ impl Sockets {
         .await
     }
 
-    /// The next datagram of a group; `None` when there is none now.
-    pub(super) fn media<'a>(&self, group: Group, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-        let len = self.groups.get(&group)?.try_recv(buffer).ok()?;
-        buffer.get(..len)
+    /// Hands the datagrams of a group that wait to `each`, those of one call.
+    pub(super) fn media(&mut self, group: Group, mut each: impl FnMut(&[u8])) {
+        // What an error would tell of is nothing that was sent to us; the socket is fine.
+        let _ = self.groups.get_mut(&group).map(|intake| intake.take(|_, datagram| each(datagram)));
     }
 
     /// The next P4 answer.
-    pub(super) fn control<'a>(&self, buffer: &'a mut [u8]) -> Option<(SocketAddr, &'a [u8])> {
+    pub(super) fn control<'a>(&self, buffer: &'a mut AnswerBuffer) -> Option<(SocketAddr, &'a [u8])> {
         let control = self.control.as_ref()?;
-        let buffer = buffer.get_mut(..=MAX_DATAGRAM_BYTES)?;
         let (len, from) = control.receiver.try_recv_from(buffer).ok()?;
         Some((from, buffer.get(..len)?))
     }

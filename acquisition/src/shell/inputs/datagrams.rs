@@ -1,24 +1,18 @@
 //! The socket behind `udp://` and `rtp://`.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use link::intake::Intake;
 use link::interface;
 use link::udp::{self, Listen, MEDIA_BUFFER_BYTES, SocketError};
 use protocols::topology::DatagramInput;
 use socket2::SockRef;
-use tokio::net::UdpSocket;
-
-/// Datagrams read in one turn at most, so that other tasks have theirs.
-const TURN_DATAGRAMS: usize = 64;
-/// The largest datagram that UDP carries.
-const DATAGRAM_BYTES: usize = 65_535;
 
 /// A socket that hears one endpoint and no other.
 pub(crate) struct Datagrams {
-    socket: UdpSocket,
+    intake: Intake,
     source: Option<IpAddr>,
-    buffer: Vec<u8>,
     what: String,
 }
 
@@ -32,30 +26,34 @@ impl Datagrams {
         let socket = if is_ours_alone(endpoint.address) { unicast(endpoint) } else { group(endpoint) };
         let socket = socket.map_err(|error| error.to_string())?;
         let what = SocketAddr::new(endpoint.address, endpoint.port).to_string();
-        let tokio = socket.set_nonblocking(true).and_then(|()| UdpSocket::from_std(socket));
-        let socket = tokio.map_err(|error| format!("receiving {what}: {error}"))?;
-        Ok(Self { socket, source: endpoint.source, buffer: vec![0; DATAGRAM_BYTES], what })
+        let intake = Intake::new(socket).map_err(|error| format!("receiving {what}: {error}"))?;
+        Ok(Self { intake, source: endpoint.source, what })
     }
 
     /// Waits for datagrams and hands those of the wanted sender to `take`. May be dropped without losing any.
     pub(crate) async fn receive(&mut self, mut take: impl FnMut(&[u8])) -> Result<(), String> {
-        self.socket.readable().await.map_err(|error| self.failed(&error))?;
-        for _ in 0..TURN_DATAGRAMS {
-            match self.socket.try_recv_from(&mut self.buffer) {
-                Ok((len, from)) => {
-                    if self.source.is_none_or(|source| source == from.ip()) {
-                        take(&self.buffer[..len]);
-                    }
+        let Self { intake, source, .. } = self;
+        let mut taken = intake.ready().await;
+        if taken.is_ok() {
+            let wanted = |from: SocketAddr| source.is_none_or(|source| source == from.ip());
+            let rest = intake.take(|from, datagram| {
+                if wanted(from) {
+                    take(datagram);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(self.failed(&error)),
-            }
+            });
+            taken = rest.map(drop);
         }
-        Ok(())
+        taken.map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &io::Error) -> String {
         format!("receiving {}: {error}", self.what)
+    }
+}
+
+impl Drop for Datagrams {
+    fn drop(&mut self) {
+        tracing::debug!(input = self.what, counters = ?self.intake.counters(), "input closed");
     }
 }
 
