@@ -5,6 +5,7 @@
 //! | `masthead up` (the default) | database server, acquisition servers and push servers of a topology, here |
 //! | `masthead check FILE` | says what a `topology.toml` means, or what is wrong with it |
 //! | `masthead key` | makes or shows a cluster key |
+//! | `masthead bench` | measures what Masthead costs here, beside other senders |
 //!
 //! Exit status: 0 done, 1 failed while running, 2 bad usage or configuration.
 
@@ -33,12 +34,19 @@ enum Command {
     Check(check::Arguments),
     /// Make a cluster key, or show which one a file holds.
     Key(key::Arguments),
+    /// Measure what Masthead costs on this machine, beside the kernel's limit and other senders. Root.
+    Bench(bench::Options),
+    /// The bench's reference sender.
+    #[command(hide = true)]
+    BenchReference(bench::reference::Options),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Key(arguments)) => key::run(&arguments),
+        Some(Command::Bench(options)) => bench::run::run(options),
+        Some(Command::BenchReference(options)) => bench::reference::run(&options),
         Some(Command::Up(arguments)) => up::run(&arguments),
         None => up::run(&up::Arguments::default()),
     }

@@ -1,0 +1,23 @@
+//! What can be measured: a file per measure, and its line in [`ALL`].
+
+pub mod fan_out;
+pub mod start_up;
+pub mod trial;
+
+use crate::Bench;
+
+/// One measure.
+#[derive(Debug, Clone, Copy)]
+pub struct Measure {
+    /// Its name on the command line and in results.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub about: &'static str,
+    /// Our programs that it runs, which must stand beside the bench.
+    pub binaries: &'static [&'static str],
+    /// Measures: rows, remarks and faults go to the bench. A panic is a failed measure, and others go on.
+    pub run: fn(&mut Bench),
+}
+
+/// All measures, in the order in which they run.
+pub const ALL: &[Measure] = &[fan_out::MEASURE, start_up::MEASURE];
