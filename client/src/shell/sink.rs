@@ -1,8 +1,14 @@
-//! Where the stream is put: a thread that writes, behind a bounded queue, so that a slow reader stops nobody else.
+//! Where the stream is put: at once where that cannot block, else by a thread that writes, behind a bounded queue, so that
+//! a slow reader stops nobody else.
+//!
+//! ```text
+//! flush ──nothing waits, nothing is being written──► written now, as much as the reader has room for
+//!       └──else, and what was left of it──► queue ──► the writer's thread
+//! ```
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,6 +18,7 @@ use link::udp;
 use media::RtpPacket;
 use media::packet::PACKET_BYTES;
 use media::rtp::{PACKETS_MAX, PAYLOAD_BYTES_MAX};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use tokio::sync::oneshot;
 
 use super::Error;
@@ -25,6 +32,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 const TTL: u8 = 1;
 /// Packets written at once, where more than one waits: what a pipe holds, 64 KiB.
 const WRITE_PACKETS: usize = 49;
+
+/// For `pwritev2`: where the file is now, and for pipes, which are nowhere.
+const PRESENT_OFFSET: u64 = u64::MAX;
 
 /// How writing ended.
 #[derive(Debug)]
@@ -41,8 +51,12 @@ enum Ended {
 #[derive(Debug)]
 pub(super) struct Sink {
     queue: Arc<Queue>,
-    /// Put, and the writer not yet woken for it.
-    fresh: bool,
+    /// What may be tried to be written to without the writer's thread: waking it costs more than writing.
+    direct: Option<File>,
+    /// Put since the last flush.
+    fresh: Vec<RtpPacket>,
+    /// Their payloads.
+    bytes: Vec<u8>,
     overflows: u64,
 }
 
@@ -56,6 +70,10 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     packets: VecDeque<RtpPacket>,
+    /// So many bytes of the first one are written already.
+    written_bytes: usize,
+    /// The writer has taken some and has not written all of them.
+    writing: bool,
     /// Nothing more is put, or nobody writes any more.
     closed: bool,
 }
@@ -91,6 +109,10 @@ pub(super) fn pipe(what: String, pipe: File) -> (Sink, Writing) {
 
 fn start(what: String, writer: Writer) -> (Sink, Writing) {
     let queue = Arc::new(Queue::default());
+    let direct = match &writer {
+        Writer::File(file) => file.try_clone().ok(),
+        Writer::Udp(..) | Writer::Rtp(_) => None,
+    };
     let (sender, ended) = oneshot::channel();
     let ours = Arc::clone(&queue);
     std::thread::spawn(move || {
@@ -104,25 +126,51 @@ fn start(what: String, writer: Writer) -> (Sink, Writing) {
         // Nobody waits any more when the session is over.
         let _ = sender.send(end);
     });
-    (Sink { queue, fresh: false, overflows: 0 }, Writing { what, ended: Some(ended) })
+    (
+        Sink { queue, direct, fresh: Vec::new(), bytes: Vec::new(), overflows: 0 },
+        Writing { what, ended: Some(ended) },
+    )
 }
 
 impl Sink {
-    /// Takes a packet, or drops it when too many wait. It is written after the next [`Sink::flush`].
+    /// Takes a packet; it is written by the next [`Sink::flush`].
     pub(super) fn put(&mut self, packet: &RtpPacket) {
-        let mut waiting = self.queue.lock();
-        if waiting.packets.len() >= QUEUE_PACKETS {
-            self.overflows += 1;
-        } else if !waiting.closed {
-            waiting.packets.push_back(*packet);
-            self.fresh = true;
-        }
+        self.fresh.push(*packet);
     }
 
-    /// Has what was put written.
+    /// Writes what was put, or has it written; drops it when too many wait.
     pub(super) fn flush(&mut self) {
-        if std::mem::take(&mut self.fresh) {
-            self.queue.more.notify_one();
+        if self.fresh.is_empty() {
+            return;
+        }
+        let mut written_bytes = self.write_now();
+        let mut whole = |packet: &RtpPacket| {
+            let len = packet.payload().len();
+            let is_whole = written_bytes >= len;
+            written_bytes -= if is_whole { len } else { 0 };
+            is_whole
+        };
+        let written = self.fresh.iter().position(|packet| !whole(packet)).unwrap_or(self.fresh.len());
+        if written < self.fresh.len() {
+            self.overflows += self.queue.put(&self.fresh[written..], written_bytes);
+        }
+        self.fresh.clear();
+    }
+
+    /// Writes what can be written without waiting; returns how many bytes that was.
+    fn write_now(&mut self) -> usize {
+        let Some(file) = self.direct.as_ref().filter(|_| self.queue.is_idle()) else { return 0 };
+        self.bytes.clear();
+        self.fresh.iter().for_each(|packet| self.bytes.extend_from_slice(packet.payload()));
+        match pwritev2(file, &[IoSlice::new(&self.bytes)], PRESENT_OFFSET, ReadWriteFlags::NOWAIT) {
+            Ok(written_bytes) => written_bytes,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            // Nothing that can be written to in this way, or nothing that can be written to at all: the writer's thread
+            // finds out, and tells.
+            Err(_) => {
+                self.direct = None;
+                0
+            }
         }
     }
 
@@ -139,14 +187,38 @@ impl Drop for Sink {
 }
 
 impl Queue {
-    /// Waits for packets and moves the oldest to `batch`, which is empty; `false`: there are none and will be none.
-    fn take(&self, batch: &mut Vec<RtpPacket>) -> bool {
+    /// Queues `packets`, of whose first so many bytes are written already. Returns how many had no place.
+    fn put(&self, packets: &[RtpPacket], written_bytes: usize) -> u64 {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return 0;
+        }
+        if waiting.packets.is_empty() {
+            waiting.written_bytes = written_bytes;
+        }
+        let places = QUEUE_PACKETS.saturating_sub(waiting.packets.len()).min(packets.len());
+        waiting.packets.extend(&packets[..places]);
+        self.more.notify_one();
+        (packets.len() - places) as u64
+    }
+
+    /// Whether nothing waits and nothing is being written: who puts next may write it himself.
+    fn is_idle(&self) -> bool {
+        let waiting = self.lock();
+        waiting.packets.is_empty() && !waiting.writing && !waiting.closed
+    }
+
+    /// Waits for packets and moves the oldest to `batch`, which is empty. Returns how many bytes of the first one are
+    /// written already; `None`: there are none and will be none.
+    fn take(&self, batch: &mut Vec<RtpPacket>) -> Option<usize> {
+        let mut waiting = self.lock();
+        waiting.writing = false;
         let empty = |waiting: &mut Waiting| waiting.packets.is_empty() && !waiting.closed;
-        let waiting = self.more.wait_while(self.lock(), empty);
-        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.more.wait_while(waiting, empty).unwrap_or_else(PoisonError::into_inner);
         let count = waiting.packets.len().min(WRITE_PACKETS);
         batch.extend(waiting.packets.drain(..count));
-        count > 0
+        waiting.writing = count > 0;
+        waiting.writing.then(|| std::mem::take(&mut waiting.written_bytes))
     }
 
     fn close(&self) {
@@ -188,11 +260,11 @@ enum Writer {
 fn write_all(mut writer: Writer, queue: &Queue) -> io::Result<()> {
     let mut batch = Vec::with_capacity(WRITE_PACKETS);
     let mut bytes = Vec::with_capacity(WRITE_PACKETS * PAYLOAD_BYTES_MAX);
-    while queue.take(&mut batch) {
+    while let Some(written_bytes) = queue.take(&mut batch) {
         match &mut writer {
             Writer::File(file) => {
                 batch.iter().for_each(|packet| bytes.extend_from_slice(packet.payload()));
-                file.write_all(&bytes)?;
+                file.write_all(&bytes[written_bytes..])?;
                 bytes.clear();
             }
             Writer::Udp(socket, regroup) => {
@@ -263,7 +335,67 @@ fn sender(to: &HostPort) -> io::Result<UdpSocket> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
+    use media::Sequence;
+    use media::rtp::RtpHeader;
+
     use super::*;
+
+    fn packet(n: u16) -> RtpPacket {
+        let header =
+            RtpHeader { marker: false, payload_type: 33, sequence: Sequence(n), timestamp_90k: 0, ssrc: 1 };
+        RtpPacket::new(&header, &n.to_be_bytes().repeat(PAYLOAD_BYTES_MAX / 2)).unwrap()
+    }
+
+    /// Goal: what a pipe has no room for is written later, each byte once; the reader is slower than the writer at first.
+    #[tokio::test]
+    async fn a_reader_that_falls_behind_and_catches_up_gets_every_byte_once() {
+        let (mut reader, pipe_end) = io::pipe().unwrap();
+        let (mut sink, writing) = pipe("test".to_owned(), File::from(std::os::fd::OwnedFd::from(pipe_end)));
+        let mut expected = Vec::new();
+        let mut read = vec![0; 300_000];
+        for round in 0..40 {
+            for n in 0..20 {
+                let packet = packet(round * 20 + n);
+                expected.extend_from_slice(packet.payload());
+                sink.put(&packet);
+            }
+            sink.flush();
+            // At first nothing is read, so that the pipe is full in the middle of a packet.
+            if round == 20 {
+                reader.read_exact(&mut read).unwrap();
+            }
+        }
+        assert_eq!(sink.overflows(), 0);
+        drop(sink);
+        let rest = std::thread::spawn(move || {
+            reader.read_to_end(&mut read).unwrap();
+            read
+        });
+        writing.finish().await.unwrap();
+        assert!(rest.join().unwrap() == expected);
+    }
+
+    #[tokio::test]
+    async fn packets_beyond_the_queue_are_dropped_and_counted_and_a_reader_that_leaves_ends_it() {
+        let (reader, pipe_end) = io::pipe().unwrap();
+        let (mut sink, mut writing) =
+            pipe("test".to_owned(), File::from(std::os::fd::OwnedFd::from(pipe_end)));
+        let count = QUEUE_PACKETS + 1_000;
+        for n in 0..count {
+            sink.put(&packet(u16::try_from(n).unwrap()));
+            sink.flush();
+        }
+        // The pipe and the writer's hands hold some.
+        let lost = usize::try_from(sink.overflows()).unwrap();
+        assert!((1..=1_000 - WRITE_PACKETS).contains(&lost), "{lost}");
+        drop(reader);
+        tokio::time::timeout(Duration::from_secs(10), writing.ended()).await.expect("it ends").unwrap();
+        sink.put(&packet(1));
+        sink.flush();
+        assert_eq!(usize::try_from(sink.overflows()).unwrap(), lost, "nobody is left to be too slow");
+    }
 
     #[test]
     fn datagrams_have_seven_packets_whatever_came() {
