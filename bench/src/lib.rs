@@ -18,18 +18,30 @@
     reason = "a broken laboratory panics; `Bench` turns that into a failed measure"
 )]
 
+pub mod arrivals;
+pub mod cbr;
+pub mod arrivals;
+pub mod cbr;
 pub mod cpu;
+pub mod crowd;
 pub mod feeder;
 pub mod figure;
 pub mod ground;
+pub mod house;
 pub mod machine;
 pub mod measures;
 pub mod options;
+pub mod peers;
+pub mod peers;
 pub mod plot;
+pub mod receiver;
+pub mod receiver;
 pub mod reference;
 pub mod report;
 pub mod rig;
 pub mod run;
+pub mod source;
+pub mod source;
 
 pub use figure::Figure;
 pub use ground::Ground;

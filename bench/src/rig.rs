@@ -31,7 +31,7 @@ const HOST: &str = "bench";
 const FEED_PORT: u16 = 7_403;
 const CONTROL_PORT: u16 = 7_404;
 /// UDP port of every channel: their destinations differ.
-const PORT: u16 = 7_601;
+pub const PORT: u16 = 7_601;
 /// Each watched destination is shown interest this often: less than [`protocols::p4_control::INTEREST_TIMEOUT`].
 const INTEREST_EVERY: Duration = Duration::from_millis(3_500);
 /// Longest that the push server may take for anything that is waited for.
@@ -63,6 +63,13 @@ impl Load {
     pub fn new(channels: u32, destinations: u32) -> Self {
         let window_ms = protocols::p4_control::DEFAULT_WINDOW_MS;
         Self { channels, destinations, watched: channels, rate_bps: RATE_BPS, window_ms, data_threads: 1 }
+    }
+
+    /// Packets of one channel in a second.
+    pub fn packets_per_second(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a rate below 2^52 b/s")]
+        let rate = self.rate_bps as f64;
+        rate / f64::from(7 * 188 * 8)
     }
 
     /// Channel·destinations that are watched.

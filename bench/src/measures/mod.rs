@@ -1,7 +1,9 @@
 //! What can be measured: a file per measure, and its line in [`ALL`].
 
 pub mod fan_out;
+pub mod many_channels;
 pub mod start_up;
+pub mod system_calls;
 pub mod trial;
 
 use crate::Bench;
@@ -20,4 +22,5 @@ pub struct Measure {
 }
 
 /// All measures, in the order in which they run.
-pub const ALL: &[Measure] = &[fan_out::MEASURE, start_up::MEASURE];
+pub const ALL: &[Measure] =
+    &[fan_out::MEASURE, many_channels::MEASURE, system_calls::MEASURE, start_up::MEASURE];

@@ -1,7 +1,7 @@
 //! One trial: a sender carries a load for a moment, and what that cost and what became of the packets.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use lab::{Command, Process, timeline};
 use protocols::p3_feed::MAX_PACKET_BYTES;
@@ -11,9 +11,11 @@ use crate::cpu::CpuClocks;
 use crate::feeder::Feeder;
 use crate::figure::Figure;
 use crate::ground::Traffic;
+use crate::peers::{self, Peer};
 use crate::reference::How;
-use crate::rig::{Load, Rig};
-use crate::{Bench, Ground, Row};
+use crate::rig::{self, Load, Rig};
+use crate::source::{Carriage, Plan, Source};
+use crate::{Bench, Ground, Row, ground};
 
 /// How long a sender settles before it is measured.
 const SETTLE: Duration = Duration::from_millis(400);
@@ -29,6 +31,8 @@ pub enum Contender {
     Reference(How),
     /// The real push server.
     Masthead,
+    /// A program of somebody else; one channel.
+    Peer(Peer),
 }
 
 impl Contender {
@@ -40,6 +44,7 @@ impl Contender {
             Self::Reference(How::Sendmmsg) => "reference, sendmmsg",
             Self::Reference(How::Send) => "reference, send",
             Self::Masthead => "Masthead",
+            Self::Peer(peer) => peer.name(),
         }
     }
 }
@@ -55,8 +60,9 @@ pub struct Outcome {
     pub period: Duration,
     /// Buffers handed to the device in the measured period.
     pub buffers: u64,
-    /// Packets missing at the device over the whole trial, of all that were to leave.
-    pub missing: i64,
+    /// Packets missing at the device over the whole trial, of all that were to leave; `None` where the sender makes a
+    /// stream of its own.
+    pub missing: Option<i64>,
     /// The worst lateness of the load itself.
     pub late: Duration,
 }
@@ -75,62 +81,120 @@ impl Outcome {
     }
 }
 
+/// One line of a comparison: who carries what.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// How results call it.
+    pub name: String,
+    /// Who.
+    pub contender: Contender,
+    /// What.
+    pub load: Load,
+}
+
+impl Entry {
+    /// `contender` with `load`, under its own name.
+    pub fn new(contender: Contender, load: Load) -> Self {
+        Self { name: contender.name().to_owned(), contender, load }
+    }
+}
+
+/// A load that is being carried, before and while it is measured.
+struct Trial<'a> {
+    ground: &'a Ground,
+    period: Duration,
+    before: Traffic,
+}
+
 /// Carries `load` by `contender` for the period that the options ask for.
 pub fn carry(bench: &Bench, ground: &Ground, load: &Load, contender: Contender) -> Outcome {
+    let period = bench.options.period();
     match contender {
         Contender::Masthead => {
             let mut rig = Rig::start(ground, *load);
             let clocks = rig.cpu();
-            let before = ground.traffic();
+            let trial = Trial { ground, period, before: ground.traffic() };
             let feeder = rig.feed();
-            measure(bench, ground, load, &clocks, feeder, before)
+            trial.measure(load, &clocks, feeder)
         }
         Contender::Reference(how) => {
             let (process, streams) = start_reference(ground, load, how);
             let clocks = CpuClocks::of([process.pid()]);
-            let before = ground.traffic();
+            let trial = Trial { ground, period, before: ground.traffic() };
             let feeder = Feeder::start(streams, load.rate_bps);
-            measure(bench, ground, load, &clocks, feeder, before)
+            trial.measure(load, &clocks, feeder)
+        }
+        Contender::Peer(peer) => {
+            peers::prepare(ground.host());
+            let destinations: Vec<_> = ground::destinations(0, load.destinations)
+                .into_iter()
+                .map(|address| SocketAddrV4::new(address, rig::PORT))
+                .collect();
+            let before = ground.traffic();
+            let processes = peer.start(ground.host(), &destinations, &ground.lab().path(""));
+            let clocks = CpuClocks::of(processes.iter().map(Process::pid));
+            Trial { ground, period, before }.measure_peer(load, &clocks, peer)
         }
     }
 }
 
-fn measure(
-    bench: &Bench,
-    ground: &Ground,
-    load: &Load,
-    clocks: &CpuClocks,
-    feeder: Feeder,
-    before: Traffic,
-) -> Outcome {
-    timeline::lasts(SETTLE);
-    let (begun, cpu, fed, traffic) =
-        (std::time::Instant::now(), clocks.read(), feeder.fed(), ground.traffic());
-    timeline::lasts(bench.options.period());
-    let (cpu, period) = (clocks.read().saturating_sub(cpu), begun.elapsed());
-    let (fed, buffers) = (feeder.fed() - fed, ground.traffic().since(traffic).buffers);
-    let late = feeder.worst_lateness();
-    let (all, streams) = feeder.stop();
-    let expected = all / u64::from(load.channels) * u64::from(load.streams());
-    let lasted = begun.elapsed() + SETTLE + DRAIN * 4;
-    let mut missing = i64::MAX;
-    let begun = std::time::Instant::now();
-    while missing > 0 && begun.elapsed() < DRAIN {
-        missing = missing_of(ground.traffic().since(before), expected, load, lasted);
-        timeline::lasts(Duration::from_millis(20));
+impl Trial<'_> {
+    fn measure(&self, load: &Load, clocks: &CpuClocks, feeder: Feeder) -> Outcome {
+        timeline::lasts(SETTLE);
+        let (begun, cpu, fed) = (Instant::now(), clocks.read(), feeder.fed());
+        let traffic = self.ground.traffic();
+        timeline::lasts(self.period);
+        let (cpu, period) = (clocks.read().saturating_sub(cpu), begun.elapsed());
+        let (fed, buffers) = (feeder.fed() - fed, self.ground.traffic().since(traffic).buffers);
+        let late = feeder.worst_lateness();
+        let (all, streams) = feeder.stop();
+        let expected = all / u64::from(load.channels) * u64::from(load.streams());
+        let lasted = begun.elapsed() + SETTLE + DRAIN * 4;
+        let announcements =
+            u64::try_from(lasted.as_millis() / ANNOUNCE_SPACING.as_millis()).unwrap_or(u64::MAX);
+        let missing = self.missing(expected, announcements * u64::from(load.streams()));
+        drop(streams);
+        Outcome { cpu, fed, period, buffers, missing: Some(missing), late }
     }
-    drop(streams);
-    Outcome { cpu, fed, period, buffers, missing, late }
+
+    fn measure_peer(&self, load: &Load, clocks: &CpuClocks, peer: Peer) -> Outcome {
+        let carriage = Carriage::Rtp;
+        let plan = Plan {
+            to: vec![peer.input()],
+            interface: Ipv4Addr::LOCALHOST,
+            rate_bps: load.rate_bps,
+            carriage,
+        };
+        let source = Source::start(self.ground.host(), plan);
+        timeline::lasts(peer.warm_up().max(SETTLE));
+        let (begun, cpu, traffic) = (Instant::now(), clocks.read(), self.ground.traffic());
+        timeline::lasts(self.period);
+        let (cpu, period) = (clocks.read().saturating_sub(cpu), begun.elapsed());
+        let buffers = self.ground.traffic().since(traffic).buffers;
+        let sent = u64::try_from(source.stop().len()).expect("seconds of packets");
+        let missing = peer.passes_packets_on().then(|| self.missing(sent * u64::from(load.streams()), 0));
+        // Its packets of the period are known by their rate only.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of packets")]
+        let fed = (load.packets_per_second() * period.as_secs_f64()) as u64;
+        Outcome { cpu, fed, period, buffers, missing, late: Duration::ZERO }
+    }
+
+    /// Packets missing of the `expected` once everything must have left, when besides them at most `announcements` have.
+    fn missing(&self, expected: u64, announcements: u64) -> i64 {
+        let packet = u64::try_from(MAX_PACKET_BYTES).expect("1,328");
+        let other = u64::try_from(ANNOUNCEMENT_BYTES).expect("52");
+        let now = || self.ground.traffic().since(self.before).missing(expected, packet, other, announcements);
+        let begun = Instant::now();
+        let mut missing = now();
+        while missing > 0 && begun.elapsed() < DRAIN {
+            timeline::lasts(Duration::from_millis(20));
+            missing = now();
+        }
+        missing
+    }
 }
 
-fn missing_of(traffic: Traffic, expected: u64, load: &Load, lasted: Duration) -> i64 {
-    let announcements = u64::try_from(lasted.as_millis() / ANNOUNCE_SPACING.as_millis()).unwrap_or(u64::MAX);
-    let packet = u64::try_from(MAX_PACKET_BYTES).expect("1,328");
-    let other = u64::try_from(ANNOUNCEMENT_BYTES).expect("52");
-    traffic.missing(expected, packet, other, announcements * u64::from(load.streams()))
-}
-
-/// The reference sender as a process on the ground, connected.
+/// The reference sender as a process on the ground, connected. It carries the watched channels.
 fn start_reference(ground: &Ground, load: &Load, how: How) -> (Process, Vec<TcpStream>) {
     let host = ground.host();
     let listener = host.enter(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports"));
@@ -138,9 +202,9 @@ fn start_reference(ground: &Ground, load: &Load, how: How) -> (Process, Vec<TcpS
     let how = clap::ValueEnum::to_possible_value(&how).expect("none is hidden").get_name().to_owned();
     let mut process = host.spawn(Command::line(&format!(
         "masthead bench-reference --feed {feed} --channels {} --destinations {} --window-ms {} --how {how}",
-        load.watched, load.destinations, load.window_ms
+        load.channels, load.destinations, load.window_ms
     )));
-    let streams = (0..load.watched)
+    let streams = (0..load.channels)
         .map(|_| {
             let (stream, _) = listener.accept().expect("the reference sender connects");
             stream.set_nodelay(true).expect("TCP has it");
@@ -151,55 +215,65 @@ fn start_reference(ground: &Ground, load: &Load, how: How) -> (Process, Vec<TcpS
     (process, streams)
 }
 
-/// The contenders of a comparison, the reference first.
-pub const CONTENDERS: [Contender; 2] = [Contender::Reference(How::Gso), Contender::Masthead];
-
-/// Carries `load` by all in turn, as often as the options ask for, and adds a row for each.
-pub fn compare(bench: &mut Bench, ground: &Ground, load: &Load, point: &str, at: f64) {
-    let mut outcomes: Vec<Vec<Outcome>> = vec![Vec::new(); CONTENDERS.len()];
+/// Has all `entries` carry in turn, as often as the options ask for, and adds a row for each, compared with the first.
+/// Gives the outcomes, entry by entry.
+pub fn compare(
+    bench: &mut Bench,
+    ground: &Ground,
+    point: &str,
+    at: f64,
+    entries: &[Entry],
+) -> Vec<Vec<Outcome>> {
+    let mut outcomes: Vec<Vec<Outcome>> = vec![Vec::new(); entries.len()];
     for run in 1..=bench.options.runs() {
-        for (contender, outcomes) in CONTENDERS.into_iter().zip(&mut outcomes) {
-            bench.progress(&format!("{point}, {}, run {run} of {}", contender.name(), bench.options.runs()));
-            let outcome = carry(bench, ground, load, contender);
-            check(bench, point, contender.name(), &outcome);
+        for (entry, outcomes) in entries.iter().zip(&mut outcomes) {
+            bench.progress(&format!("{point}, {}, run {run} of {}", entry.name, bench.options.runs()));
+            let outcome = carry(bench, ground, &entry.load, entry.contender);
+            check(bench, point, entry, &outcome);
             outcomes.push(outcome);
         }
     }
-    let cost = |outcomes: &[Outcome]| -> Vec<f64> {
-        outcomes.iter().map(|outcome| outcome.cpu_us_per_stream(load.streams())).collect()
-    };
-    let reference = cost(&outcomes[0]);
-    for (contender, outcomes) in CONTENDERS.into_iter().zip(&outcomes) {
-        let mut cpu = Figure::new("CPU per destination", "µs/s", cost(outcomes));
-        if contender != CONTENDERS[0] {
-            cpu = cpu.compared("reference", &reference);
+    let first = entries.first().zip(outcomes.first());
+    let reference = first.map(|(entry, outcomes)| (entry.name.clone(), costs(&entry.load, outcomes)));
+    for (number, (entry, outcomes)) in entries.iter().zip(&outcomes).enumerate() {
+        let mut cpu = Figure::new("CPU per destination", "µs/s", costs(&entry.load, outcomes));
+        if let Some((name, reference)) = reference.as_ref().filter(|_| number > 0) {
+            cpu = cpu.compared(name, reference);
         }
-        let per_packet = outcomes.iter().map(|outcome| outcome.cpu_ns_per_packet(load)).collect();
+        let per_packet = outcomes.iter().map(|outcome| outcome.cpu_ns_per_packet(&entry.load)).collect();
+        let mut figures = vec![cpu, Figure::new("CPU per packet", "ns", per_packet)];
         #[expect(clippy::cast_precision_loss, reason = "packets of seconds")]
-        let missing = outcomes.iter().map(|outcome| outcome.missing as f64).collect();
-        let figures = vec![
-            cpu,
-            Figure::new("CPU per packet", "ns", per_packet),
-            Figure::new("lost", "packets", missing),
-        ];
-        bench.row(Row {
-            point: point.to_owned(),
-            at: Some(at),
-            sender: contender.name().to_owned(),
-            figures,
-            ..Row::default()
-        });
+        let missing: Vec<f64> =
+            outcomes.iter().filter_map(|outcome| outcome.missing).map(|missing| missing as f64).collect();
+        if !missing.is_empty() {
+            figures.push(Figure::new("lost", "packets", missing));
+        }
+        let (point, sender) = (point.to_owned(), entry.name.clone());
+        bench.row(Row { point, at: Some(at), sender, figures, ..Row::default() });
     }
+    outcomes
 }
 
-/// Says what makes an outcome worthless.
-pub fn check(bench: &mut Bench, point: &str, sender: &str, outcome: &Outcome) {
-    if outcome.missing != 0 {
-        bench.fault(format!("{point}, {sender}: {} packets missing at the device", outcome.missing));
+/// CPU time of each run in µs per channel·destination and second.
+fn costs(load: &Load, outcomes: &[Outcome]) -> Vec<f64> {
+    outcomes.iter().map(|outcome| outcome.cpu_us_per_stream(load.streams())).collect()
+}
+
+/// Says what makes an outcome worthless: our own senders lose nothing.
+fn check(bench: &mut Bench, point: &str, entry: &Entry, outcome: &Outcome) {
+    let name = &entry.name;
+    match (outcome.missing, entry.contender) {
+        (None | Some(0), _) => {}
+        (Some(missing), Contender::Peer(_)) => {
+            bench.remark(format!("{point}, {name}: lost {missing} packets."));
+        }
+        (Some(missing), _) => {
+            bench.fault(format!("{point}, {name}: {missing} packets missing at the device"));
+        }
     }
     if outcome.late > BUSY {
         bench.remark(format!(
-            "The load came up to {} ms late ({point}, {sender}): this machine was busy with other work.",
+            "The load came up to {} ms late ({point}, {name}): this machine was busy with other work.",
             outcome.late.as_millis()
         ));
     }

@@ -1,0 +1,184 @@
+//! How smoothly one 5 Mb/s stream arrives, beside how smoothly it came in.
+//!
+//! Every sender gets the same input, paced packet by packet, and sends it over the same wire; times are those of the
+//! receiving kernel.
+
+use std::net::SocketAddrV4;
+use std::time::{Duration, Instant};
+
+use lab::{Command, timeline};
+use protocols::ids::ChannelId;
+
+use crate::arrivals::{Smoothness, smoothness};
+use crate::figure::Figure;
+use crate::house::{House, PORT, Plan, RECEIVER, SERVERS, Wire};
+use crate::measures::Measure;
+use crate::peers::{self, Peer};
+use crate::receiver::Receiver;
+use crate::source::{self, Carriage, Source};
+use crate::{Bench, Ground, Row, cbr};
+
+/// This measure.
+pub const MEASURE: Measure = Measure {
+    name: "smoothness",
+    about: "gaps, MDI delay factor and PCR jitter of one 5 Mb/s stream at a receiver",
+    binaries: &["masthead-acquisition", "masthead-database-server", "masthead-push-server"],
+    run,
+};
+
+const RATE_BPS: u64 = 5_000_000;
+/// Delay factors need whole seconds.
+const LEAST_PERIOD: Duration = Duration::from_millis(2_200);
+/// Longest until a first packet arrives.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What starts a stream is not judged.
+const SETTLE: Duration = Duration::from_millis(500);
+/// Of the file that ffmpeg plays by `-re`.
+const FILE_SECONDS: u64 = 60;
+
+/// Who sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    /// The source itself: the input.
+    Input,
+    Masthead { window_ms: u8 },
+    Peer(Peer),
+    /// ffmpeg reading a file at its native rate: an input of its own.
+    FfmpegFile,
+}
+
+impl Sender {
+    fn name(self) -> String {
+        match self {
+            Self::Input => "the input".into(),
+            Self::Masthead { window_ms: 0 } => "Masthead, no window".into(),
+            Self::Masthead { window_ms: 10 } => "Masthead".into(),
+            Self::Masthead { window_ms } => format!("Masthead, {window_ms} ms window"),
+            Self::Peer(peer) => peer.name().into(),
+            Self::FfmpegFile => "ffmpeg -re, file".into(),
+        }
+    }
+}
+
+fn run(bench: &mut Bench) {
+    let ground = bench.ground();
+    let wire = Wire::lay(&ground);
+    peers::prepare(ground.host());
+    let senders = senders(bench);
+    let mut results: Vec<Vec<Smoothness>> = vec![Vec::new(); senders.len()];
+    for run in 1..=bench.options.runs() {
+        for (sender, results) in senders.iter().zip(&mut results) {
+            bench.progress(&format!("{}, run {run} of {}", sender.name(), bench.options.runs()));
+            match listen(bench, &ground, &wire, *sender) {
+                Some(result) => results.push(result),
+                None => bench.fault(format!("{}: no stream arrived", sender.name())),
+            }
+        }
+    }
+    for (sender, results) in senders.iter().zip(results).filter(|(_, results)| !results.is_empty()) {
+        let lost: u64 = results.iter().map(|result| result.lost).sum();
+        if lost > 0 && matches!(sender, Sender::Masthead { .. }) {
+            bench.fault(format!("{}: {lost} packets lost", sender.name()));
+        }
+        bench.row(row(*sender, &results));
+    }
+}
+
+fn senders(bench: &mut Bench) -> Vec<Sender> {
+    let (present, missing) = peers::present(|name| bench.options.wants_peer(name));
+    for reason in missing {
+        bench.remark(format!("Missing: {reason}."));
+    }
+    let mut senders = vec![Sender::Input, Sender::Masthead { window_ms: 10 }, Sender::Masthead { window_ms: 0 }];
+    if !bench.options.quick {
+        senders.push(Sender::Masthead { window_ms: 20 });
+    }
+    if present.contains(&Peer::Ffmpeg) {
+        senders.push(Sender::FfmpegFile);
+    }
+    let few = if bench.options.quick { 1 } else { present.len() };
+    senders.extend(present.into_iter().take(few).map(Sender::Peer));
+    senders
+}
+
+fn listen(bench: &Bench, ground: &Ground, wire: &Wire, sender: Sender) -> Option<Smoothness> {
+    let at = SocketAddrV4::new(RECEIVER, PORT);
+    let receiver = Receiver::start(&wire.receiver, at, RECEIVER, RATE_BPS);
+    let source = |to: Vec<SocketAddrV4>, carriage| {
+        let interface = std::net::Ipv4Addr::LOCALHOST;
+        Source::start(ground.host(), source::Plan { to, interface, rate_bps: RATE_BPS, carriage })
+    };
+    match sender {
+        Sender::Input => {
+            let _source = source(vec![at], Carriage::Rtp);
+            judge(bench, &receiver, SETTLE)
+        }
+        Sender::Masthead { window_ms } => {
+            let plan = Plan::one(window_ms);
+            let house = House::open(ground, &plan);
+            let _source = source(plan.inputs(), Carriage::Raw);
+            let _crowd = house.watch(&[(ChannelId(1), RECEIVER.into())]);
+            judge(bench, &receiver, SETTLE)
+        }
+        Sender::Peer(peer) => {
+            let _processes = peer.start(ground.host(), &[at], ground.lab().folder());
+            let _source = source(vec![peer.input()], Carriage::Rtp);
+            judge(bench, &receiver, SETTLE + peer.warm_up())
+        }
+        Sender::FfmpegFile => {
+            let file = ground.lab().path("input.ts");
+            if !file.is_file() {
+                write_file(&file);
+            }
+            let command = Command::line("ffmpeg -nostdin -v error -re -i").arg(&file);
+            let url = format!("rtp://{at}?localaddr={SERVERS}");
+            let _process =
+                ground.host().spawn(command.args(["-map", "0", "-c", "copy", "-muxrate", "5000000", "-f", "rtp_mpegts", &url]));
+            judge(bench, &receiver, SETTLE)
+        }
+    }
+}
+
+/// Judges a period of what arrives, `settle` after the first packet.
+fn judge(bench: &Bench, receiver: &Receiver, settle: Duration) -> Option<Smoothness> {
+    let begun = Instant::now();
+    while receiver.count() == 0 {
+        if begun.elapsed() > PATIENCE {
+            return None;
+        }
+        timeline::lasts(Duration::from_millis(5));
+    }
+    timeline::lasts(settle);
+    receiver.take();
+    timeline::lasts(bench.options.period().max(LEAST_PERIOD));
+    smoothness(&receiver.take(), RATE_BPS)
+}
+
+fn write_file(file: &std::path::Path) {
+    let mut stream = cbr::Cbr::new(RATE_BPS);
+    let datagrams = FILE_SECONDS * RATE_BPS / 8 / cbr::DATAGRAM_BYTES as u64;
+    let bytes: Vec<u8> = (0..datagrams).flat_map(|_| stream.datagram()).collect();
+    std::fs::write(file, bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+}
+
+fn row(sender: Sender, results: &[Smoothness]) -> Row {
+    let figure = |name: &str, value: fn(&Smoothness) -> f64| {
+        Figure::new(name, "ms", results.iter().map(value).collect())
+    };
+    #[expect(clippy::cast_precision_loss, reason = "packets of seconds")]
+    let lost = results.iter().map(|result| result.lost as f64).collect();
+    Row {
+        point: "5 Mb/s".into(),
+        sender: sender.name(),
+        figures: vec![
+            figure("MDI delay factor", |result| result.delay_factor_ms),
+            figure("MDI delay factor, worst second", |result| result.delay_factor_max_ms),
+            figure("gap p50", |result| result.gap_p50_ms),
+            figure("gap p99", |result| result.gap_p99_ms),
+            figure("gap max", |result| result.gap_max_ms),
+            figure("PCR against arrival, 99 % within", |result| result.pcr_span_ms),
+            Figure::new("lost", "packets", lost),
+        ],
+        ..Row::default()
+    }
+}

@@ -1,0 +1,132 @@
+//! A source of one 5 Mb/s stream or any other constant rate: each datagram at its own time, by an absolute schedule.
+
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lab::Host;
+use media::rtp::{HEADER_BYTES, RtpHeader};
+use media::sequence::Sequence;
+use media::time::TICKS_PER_90K;
+
+use crate::cbr::{Cbr, DATAGRAM_BYTES, PACKETS};
+
+/// How late the kernel may wake a sleeping thread on purpose; its default is 50 µs.
+const TIMER_SLACK_NS: u64 = 1;
+/// Synchronisation source of all streams made here.
+const SSRC: u32 = 0x6d68_6265;
+/// RTP payload type of MPEG-TS (RFC 3551 §6).
+const MP2T: u8 = 33;
+
+/// What a source sends, and where.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Each datagram goes to all of these, one after the other.
+    pub to: Vec<SocketAddrV4>,
+    /// Address of the interface that groups are sent out of.
+    pub interface: Ipv4Addr,
+    /// Of the transport stream.
+    pub rate_bps: u64,
+    /// What is in a datagram.
+    pub carriage: Carriage,
+}
+
+/// What is in a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carriage {
+    /// RTP (RFC 2250) and seven packets.
+    Rtp,
+    /// Seven packets.
+    Raw,
+}
+
+/// A source at work. It ends when this goes.
+#[derive(Debug)]
+pub struct Source {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Vec<u64>>>,
+}
+
+impl Source {
+    /// Begins to send on `host`.
+    pub fn start(host: &Host, plan: Plan) -> Self {
+        let socket = host.enter(|| open(&plan));
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let stop = stop.clone();
+            move || send(&socket, &plan, &stop)
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    /// Ends it; gives the time at which each datagram was sent, in ns since 1970.
+    pub fn stop(mut self) -> Vec<u64> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Vec<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn open(plan: &Plan) -> socket2::Socket {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a host has ports");
+    let socket = socket2::Socket::from(socket);
+    socket.set_multicast_if_v4(&plan.interface).expect("the host has that interface");
+    socket.set_multicast_loop_v4(true).expect("any UDP socket can");
+    socket
+}
+
+fn send(socket: &socket2::Socket, plan: &Plan, stop: &AtomicBool) -> Vec<u64> {
+    // Refused at worst: then the input is rougher, which the input's own row shows.
+    let _ = nix::sys::prctl::set_timerslack(TIMER_SLACK_NS);
+    let to: Vec<socket2::SockAddr> = plan.to.iter().map(|address| (*address).into()).collect();
+    let mut stream = Cbr::new(plan.rate_bps);
+    let mut sent = Vec::new();
+    let begun = Instant::now();
+    for number in 0_u64.. {
+        let ticks = stream.ticks_of(number * PACKETS as u64);
+        let datagram = datagram(&mut stream, number, ticks, plan.carriage);
+        let due = begun + Duration::from_nanos(ticks * 1_000 / 27);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        sent.push(now_ns());
+        for address in &to {
+            // A unicast receiver that does not listen yet answers with ICMP: an error on the next send.
+            let _ = socket.send_to(&datagram, address).or_else(|_| socket.send_to(&datagram, address));
+        }
+    }
+    sent
+}
+
+fn datagram(stream: &mut Cbr, number: u64, ticks: u64, carriage: Carriage) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + DATAGRAM_BYTES);
+    if carriage == Carriage::Rtp {
+        let [.., high, low] = number.to_be_bytes();
+        let [_, _, _, _, time @ ..] = (ticks / TICKS_PER_90K).to_be_bytes();
+        let sequence = Sequence(u16::from_be_bytes([high, low]));
+        let timestamp_90k = u32::from_be_bytes(time);
+        let header =
+            RtpHeader { marker: false, payload_type: MP2T, sequence, timestamp_90k, ssrc: SSRC };
+        bytes.extend(header.encode());
+    }
+    bytes.extend(stream.datagram());
+    bytes
+}
+
+/// The clock that the kernel stamps arriving datagrams with.
+pub fn now_ns() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
+    u64::try_from(now.as_nanos()).expect("it is not yet 2554")
+}
