@@ -128,7 +128,9 @@ impl FeedQueues {
             if held.due <= now {
                 held.due = now + SAMPLE_INTERVAL;
                 let unseen = self.packets.back().filter(|_| held.unseen < end);
-                out.extend_from_slice(&unseen.map_or(length_prefix(&[]).to_vec(), |(_, packet)| header(packet)));
+                out.extend_from_slice(
+                    &unseen.map_or(length_prefix(&[]).to_vec(), |(_, packet)| header(packet)),
+                );
                 place.gap &= unseen.is_none();
                 held.unseen = end;
             }

@@ -4,8 +4,12 @@
 //! |---|---|---|
 //! | connected | preamble, [`crate::handshake`] | the same |
 //! | then, once | a frame with [`Open`], sealed as in P1 | a frame with [`Opened`], sealed likewise |
-//! | from then on | RTP packets framed by RFC 4571: length u16 big-endian, then the very bytes that P6 will send | nothing |
+//! | from then on | RTP packets framed by RFC 4571: length u16 big-endian, then the very bytes that P6 will send | a frame with [`FeedOrder`], sealed likewise, when it likes |
 //! | no packet for [`KEEPALIVE_INTERVAL`] | length 0 | |
+//! | while held, each [`SAMPLE_INTERVAL`] | length 12: the newest packet's RTP header alone; length 0 when there is no newer one | |
+//!
+//! A feed flows until it is told to hold. What a push server that serves nobody need not read is thus not sent, and it
+//! still sees that the channel flows.
 //!
 //! A push server that hears nothing for [`SILENCE_TIMEOUT`] closes and reports the channel as not fed. Packets carry
 //! no tag: whoever could alter an established TCP connection on this network could as well send to the group itself.
@@ -19,6 +23,8 @@ use crate::preamble::Refusal;
 
 /// Largest RTP packet: 12 bytes of header and 7 transport packets.
 pub const MAX_PACKET_BYTES: usize = 12 + 7 * 188;
+/// An RTP header, and what a held feed sends of a packet.
+pub const HEADER_BYTES: usize = 12;
 /// Length of the RFC 4571 header.
 pub const LENGTH_BYTES: usize = 2;
 /// An idle feed says so this often.
@@ -27,6 +33,9 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(500);
 pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Without a packet for this long the channel counts as not fed, though the connection lives.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A held feed shows the newest packet's header this often, well within [`STALL_TIMEOUT`].
+pub const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Which channel follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +55,17 @@ pub enum Opened {
     Refused(Refusal),
 }
 
+/// What a push server wants of a feed that it has accepted, from then on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FeedOrder {
+    /// Packets as they come, beginning with the newest that was not sent whole. So does each feed begin.
+    Flow,
+    /// Nothing: the connection closes. The tag is that of [`Opened::Refused`], which says the same sooner.
+    Close(Refusal),
+    /// Headers alone: nobody watches.
+    Hold,
+}
+
 /// `packet`'s RFC 4571 header; an empty packet is the keepalive.
 ///
 /// # Panics
@@ -55,26 +75,43 @@ pub fn length_prefix(packet: &[u8]) -> [u8; LENGTH_BYTES] {
     u16::try_from(packet.len()).expect("1,328 fits 16 bits").to_be_bytes()
 }
 
-/// Length of the packet behind an RFC 4571 header; `None` when no RTP packet of a channel has that length.
+/// Length of the packet, or of the header alone, behind an RFC 4571 header; `None` when neither has that length.
 pub fn packet_len(prefix: [u8; LENGTH_BYTES]) -> Option<usize> {
     let len = usize::from(u16::from_be_bytes(prefix));
-    (len == 0 || (12 + 188..=MAX_PACKET_BYTES).contains(&len)).then_some(len)
+    let whole = HEADER_BYTES + 188..=MAX_PACKET_BYTES;
+    (len == 0 || len == HEADER_BYTES || whole.contains(&len)).then_some(len)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec;
 
     #[test]
     fn packets_are_framed_as_rfc_4571_says() {
         assert_eq!(length_prefix(&[0; 1328]), [0x05, 0x30]);
         assert_eq!(packet_len([0x05, 0x30]), Some(1328));
         assert_eq!(packet_len([0, 0]), Some(0));
+        assert_eq!(packet_len([0, 12]), Some(HEADER_BYTES));
     }
 
     #[test]
     fn lengths_that_no_rtp_packet_has_are_refused() {
         assert_eq!(packet_len([0x05, 0x31]), None);
         assert_eq!(packet_len([0, 1]), None);
+        assert_eq!(packet_len([0, 13]), None);
+        assert_eq!(packet_len([0, 199]), None);
+    }
+
+    #[test]
+    fn orders_have_these_bytes_and_closing_is_said_as_refusing_is() {
+        assert_eq!(codec::encode(&FeedOrder::Flow), [0, 0, 0, 0]);
+        assert_eq!(codec::encode(&FeedOrder::Hold), [2, 0, 0, 0]);
+        let refused = codec::encode(&Opened::Refused(Refusal::Replaced));
+        assert_eq!(codec::encode(&FeedOrder::Close(Refusal::Replaced)), refused);
+        for order in [FeedOrder::Flow, FeedOrder::Close(Refusal::Replaced), FeedOrder::Hold] {
+            assert_eq!(codec::decode::<FeedOrder, 64>(&codec::encode(&order)).unwrap(), order);
+        }
+        assert!(codec::decode::<FeedOrder, 64>(&[3, 0, 0, 0]).is_err());
     }
 }

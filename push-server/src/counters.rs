@@ -47,13 +47,17 @@ pub struct Counters {
     pub feeds_refused: u64,
     /// Feeds whose place a newer one took.
     pub feeds_replaced: u64,
+    /// Feeds told to hold, since nobody watched.
+    pub feeds_held: u64,
+    /// Held feeds told to flow, since somebody watched.
+    pub feeds_flowed: u64,
     /// Answers withheld because they would have been longer than what they answer.
     pub answers_withheld: u64,
 }
 
 impl Counters {
     /// Every counter with its name, for logs and statistics.
-    pub fn named(&self) -> [(&'static str, u64); 23] {
+    pub fn named(&self) -> [(&'static str, u64); 25] {
         [
             ("interest_heard", self.interest_heard),
             ("commands_heard", self.commands_heard),
@@ -77,6 +81,8 @@ impl Counters {
             ("assemblies_dropped", self.assemblies_dropped),
             ("feeds_refused", self.feeds_refused),
             ("feeds_replaced", self.feeds_replaced),
+            ("feeds_held", self.feeds_held),
+            ("feeds_flowed", self.feeds_flowed),
             ("answers_withheld", self.answers_withheld),
         ]
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use protocols::authority::{ClusterKey, MacKey};
 use protocols::ids::{AcquisitionId, BootId, ChannelId, HostId, Revision};
+use protocols::p3_feed::FeedOrder;
 use protocols::p4_control::{
     Command, CommandOrder, Configure, Configured, DatagramError, Kind, Query, Report, ReportItem, Response,
     Sealed, seal,
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 use crate::configuration::{Configurations, Effect, MAX_CHANNELS};
 use crate::counters::Counters;
+use crate::holding::{Holding, Told};
 use crate::interest::{self, InterestTable};
 use crate::plan::{ChannelCounters, Plan, Target, TargetCounters};
 use crate::report::{ReportLog, Subject};
@@ -112,6 +114,15 @@ pub enum Output {
         /// The connection.
         feed: FeedId,
     },
+    /// Tell an accepted feed to hold, or to flow: before the plan that needs it.
+    TellFeed {
+        /// The channel.
+        channel: ChannelId,
+        /// The connection.
+        feed: FeedId,
+        /// [`FeedOrder::Hold`] or [`FeedOrder::Flow`].
+        order: FeedOrder,
+    },
     /// Say why, and close the connection.
     CloseFeed {
         /// The channel.
@@ -128,6 +139,8 @@ pub enum Output {
 pub enum Reason {
     /// Interest runs out, or is to be announced.
     Interest,
+    /// A feed has brought what nobody watches for long enough.
+    Holding,
 }
 
 /// Control of one push server host.
@@ -140,6 +153,7 @@ pub struct PushServer {
     last_order: CommandOrder,
     configurations: Configurations,
     interest: InterestTable,
+    holding: Holding,
     states: BTreeMap<ChannelId, State>,
     /// Channels whose plan must be made anew before `handle` returns.
     changed_plans: BTreeSet<ChannelId>,
@@ -177,6 +191,7 @@ impl PushServer {
             last_order: CommandOrder::default(),
             configurations: Configurations::default(),
             interest: InterestTable::new(config.key, boot_id),
+            holding: Holding::default(),
             states: BTreeMap::new(),
             changed_plans: BTreeSet::new(),
             report: ReportLog::default(),
@@ -190,20 +205,25 @@ impl PushServer {
         let mut effects = Vec::new();
         match input {
             Input::Datagram { from, bytes } => self.datagram(now, from, &bytes, &mut effects, out),
-            Input::FeedOpened { channel, feed, peer } => self.feed_opened(channel, feed, &peer, out),
+            Input::FeedOpened { channel, feed, peer } => self.feed_opened(now, channel, feed, &peer, out),
             Input::FeedClosed { channel, feed } => self.feed_closed(channel, feed),
             Input::Counters(counters) => self.counted(counters),
             Input::Tick => {}
         }
-        self.carry_out(effects, out);
+        self.carry_out(now, effects, out);
         let mut due = Vec::new();
         self.interest.advance(now, self.cluster_time(now), &mut self.counters, &mut due);
-        self.carry_out(due, out);
+        self.carry_out(now, due, out);
+        while let Some((channel, told)) = self.holding.next_due(now) {
+            self.tell_feed(channel, told, out);
+        }
     }
 
     /// When to wake it next, and what for.
     pub fn deadline(&self) -> Option<(Time, Reason)> {
-        self.interest.deadline().map(|at| (at, Reason::Interest))
+        let interest = self.interest.deadline().map(|at| (at, Reason::Interest));
+        let holding = self.holding.deadline().map(|at| (at, Reason::Holding));
+        [interest, holding].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// What was heard and dropped so far.
@@ -234,6 +254,11 @@ impl PushServer {
     /// Whether packets of `channel` arrive.
     pub fn fed(&self, channel: ChannelId) -> bool {
         self.states.get(&channel).is_some_and(State::fed)
+    }
+
+    /// Whether the feed of `channel` was told to hold.
+    pub fn held(&self, channel: ChannelId) -> bool {
+        self.holding.is_held(channel)
     }
 
     fn datagram(
@@ -425,6 +450,7 @@ impl PushServer {
             self.report.removed(Subject { channel, destination: Some(address) });
         }
         self.report.removed(Subject { channel, destination: None });
+        self.holding.forget(channel);
         if let Some(feed) = state.feed {
             out.push(Output::CloseFeed { channel, feed, refusal: Refusal::NotConfigured(channel) });
         }
@@ -432,7 +458,14 @@ impl PushServer {
         tracing::info!(%channel, "released");
     }
 
-    fn feed_opened(&mut self, channel: ChannelId, feed: FeedId, peer: &AcquisitionId, out: &mut Vec<Output>) {
+    fn feed_opened(
+        &mut self,
+        now: Time,
+        channel: ChannelId,
+        feed: FeedId,
+        peer: &AcquisitionId,
+        out: &mut Vec<Output>,
+    ) {
         let Some(state) = self.states.get_mut(&channel) else {
             self.counters.feeds_refused += 1;
             out.push(Output::CloseFeed { channel, feed, refusal: Refusal::NotConfigured(channel) });
@@ -446,6 +479,7 @@ impl PushServer {
             // Counters that overtook the end of the feed before say nothing of this one.
             None => state.flowing = false,
         }
+        self.holding.opened(now, channel, feed);
         out.push(Output::AcceptFeed { channel, feed });
         tracing::info!(%channel, %peer, "feed accepted");
     }
@@ -455,6 +489,7 @@ impl PushServer {
         if state.feed == Some(feed) {
             let was_fed = state.fed();
             (state.feed, state.flowing) = (None, false);
+            self.holding.closed(channel);
             if was_fed {
                 self.report.changed(Subject { channel, destination: None });
             }
@@ -479,8 +514,9 @@ impl PushServer {
         }
     }
 
-    /// Turns what the interest table wants into outputs: plans first, since announcements follow the packets.
-    fn carry_out(&mut self, effects: Vec<interest::Output>, out: &mut Vec<Output>) {
+    /// Turns what the interest table wants into outputs: plans first, since announcements follow the packets, and each
+    /// after what its feed must be told.
+    fn carry_out(&mut self, now: Time, effects: Vec<interest::Output>, out: &mut Vec<Output>) {
         let mut rest = Vec::new();
         for effect in effects {
             match effect {
@@ -497,9 +533,24 @@ impl PushServer {
             }
         }
         for channel in std::mem::take(&mut self.changed_plans) {
-            out.extend(self.plan(channel).map(|plan| Output::Plan { channel, plan: Arc::new(plan) }));
+            let Some(plan) = self.plan(channel) else { continue };
+            let watched = plan.targets.iter().any(|target| target.sending);
+            if let Some(told) = self.holding.watched(now, channel, watched) {
+                self.tell_feed(channel, told, out);
+            }
+            out.push(Output::Plan { channel, plan: Arc::new(plan) });
         }
         out.append(&mut rest);
+    }
+
+    fn tell_feed(&mut self, channel: ChannelId, told: Told, out: &mut Vec<Output>) {
+        let Told { feed, order } = told;
+        match order {
+            FeedOrder::Hold => self.counters.feeds_held += 1,
+            _ => self.counters.feeds_flowed += 1,
+        }
+        tracing::debug!(%channel, ?order, held = self.holding.held(), "feed told");
+        out.push(Output::TellFeed { channel, feed, order });
     }
 
     fn switched(&mut self, channel: ChannelId, destination: IpAddr, what: &str) {

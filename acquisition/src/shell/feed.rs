@@ -10,8 +10,8 @@ use protocols::codec;
 use protocols::handshake::FrameSeal;
 use protocols::ids::{ChannelId, HostId};
 use protocols::p3_feed::{FeedOrder, KEEPALIVE_INTERVAL, Open, Opened, length_prefix};
-use protocols::time::Time;
 use protocols::preamble::{MAX_OPENING_BYTES, Protocol, Refusal};
+use protocols::time::Time;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
@@ -124,7 +124,7 @@ async fn feed(
         };
         let ordered = tokio::select! {
             biased;
-            spoken = spoken(&mut reader) => spoken.map(|()| true)?,
+            heard = spoken(&mut reader) => heard.map(|()| true)?,
             // A feed that always has packets hears orders all the same.
             () = std::future::ready(()), if !batch.is_empty() => false,
             () = context.clock.reach(next_sample) => continue,
