@@ -49,10 +49,8 @@ pub struct Smoothness {
 
 /// Judges `arrivals`, in order, of a stream whose constant rate is `rate_bps`. `None` for less than two.
 pub fn smoothness(arrivals: &[Arrival], rate_bps: u64) -> Option<Smoothness> {
-    let mut gaps: Vec<f64> = arrivals
-        .windows(2)
-        .map(|pair| ms(pair[1].time_ns.saturating_sub(pair[0].time_ns)))
-        .collect();
+    let mut gaps: Vec<f64> =
+        arrivals.windows(2).map(|pair| ms(pair[1].time_ns.saturating_sub(pair[0].time_ns))).collect();
     if gaps.is_empty() {
         return None;
     }

@@ -65,7 +65,8 @@ fn watch(all: &[(Lease, MacKey)], socket: &UdpSocket, stop: &AtomicBool) {
         std::thread::sleep(Duration::from_millis(1));
     }
     let begun = Instant::now();
-    for (round, (number, one)) in (0_u32..).flat_map(|round| (0_u32..).zip(all).map(move |one| (round, one))) {
+    for (round, (number, one)) in (0_u32..).flat_map(|round| (0_u32..).zip(all).map(move |one| (round, one)))
+    {
         let count = u32::try_from(all.len()).expect("some thousands");
         let due = begun + INTEREST_EVERY * round + INTEREST_EVERY * number / count;
         while Instant::now() < due {

@@ -82,17 +82,22 @@ impl Plan {
 
     /// Where a source must send for all inputs.
     pub fn inputs(&self) -> Vec<SocketAddrV4> {
-        (0..self.channels).map(|index| SocketAddrV4::new(Ipv4Addr::LOCALHOST, FIRST_INPUT_PORT + index)).collect()
+        (0..self.channels)
+            .map(|index| SocketAddrV4::new(Ipv4Addr::LOCALHOST, FIRST_INPUT_PORT + index))
+            .collect()
     }
 
     /// `topology.toml`.
     pub fn text(&self) -> String {
-        let mut text = format!("[database_server]\naddress = \"{SERVERS}\"\n\n[[acquisition_server]]\nid = \"roof\"\n");
+        let mut text =
+            format!("[database_server]\naddress = \"{SERVERS}\"\n\n[[acquisition_server]]\nid = \"roof\"\n");
         let mut line = |arguments: std::fmt::Arguments<'_>| {
             text.write_fmt(arguments).expect("a String takes everything");
         };
         for (number, input) in (1..).zip(self.inputs()) {
-            line(format_args!("  [[acquisition_server.input]]\n  id = \"input-{number}\"\n  url = \"udp://{input}\"\n"));
+            line(format_args!(
+                "  [[acquisition_server.input]]\n  id = \"input-{number}\"\n  url = \"udp://{input}\"\n"
+            ));
         }
         for number in 1..=self.channels {
             line(format_args!(
@@ -150,10 +155,17 @@ impl House {
             process.wait_for_line("ready", READY);
             process
         };
-        let database =
-            start(Command::new("masthead-database-server").arg("--topology").arg(&topology).arg("--data").arg(&data));
-        let push_server = start(Command::line(&format!("masthead-push-server --id hall --database {SERVERS}")));
-        let acquisition = start(Command::line(&format!("masthead-acquisition --id roof --database {SERVERS}")));
+        let database = start(
+            Command::new("masthead-database-server")
+                .arg("--topology")
+                .arg(&topology)
+                .arg("--data")
+                .arg(&data),
+        );
+        let push_server =
+            start(Command::line(&format!("masthead-push-server --id hall --database {SERVERS}")));
+        let acquisition =
+            start(Command::line(&format!("masthead-acquisition --id roof --database {SERVERS}")));
         Self { acquisition, push_server, database, key, sender }
     }
 

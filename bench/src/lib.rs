@@ -20,8 +20,6 @@
 
 pub mod arrivals;
 pub mod cbr;
-pub mod arrivals;
-pub mod cbr;
 pub mod cpu;
 pub mod crowd;
 pub mod feeder;
@@ -32,15 +30,12 @@ pub mod machine;
 pub mod measures;
 pub mod options;
 pub mod peers;
-pub mod peers;
 pub mod plot;
-pub mod receiver;
 pub mod receiver;
 pub mod reference;
 pub mod report;
 pub mod rig;
 pub mod run;
-pub mod source;
 pub mod source;
 
 pub use figure::Figure;

@@ -70,12 +70,16 @@ impl Peer {
     pub fn obstacle(self) -> Option<String> {
         let package = match self {
             // It answers HTTP requests: another job, which the gateway's measure compares.
-            Self::Udpxy => return Some("udpxy: sends HTTP over TCP only; not the same job, and not in Debian".into()),
+            Self::Udpxy => {
+                return Some("udpxy: sends HTTP over TCP only; not the same job, and not in Debian".into());
+            }
             Self::Gstreamer => "gstreamer1.0-tools gstreamer1.0-plugins-good",
             Self::Vlc => "vlc-bin vlc-plugin-base",
             other => other.name(),
         };
-        find(self.program()).is_none().then(|| format!("{}: not installed; apt install {package}", self.name()))
+        find(self.program())
+            .is_none()
+            .then(|| format!("{}: not installed; apt install {package}", self.name()))
     }
 
     /// Whether it is sensible to ask it for this many destinations.
@@ -114,7 +118,9 @@ impl Peer {
         match self {
             Self::Gstreamer => {
                 let clients = joined(destinations, ",", |to| to.to_string());
-                let line = format!("gst-launch-1.0 -q udpsrc address={at} port={port} buffer-size=4000000 ! multiudpsink");
+                let line = format!(
+                    "gst-launch-1.0 -q udpsrc address={at} port={port} buffer-size=4000000 ! multiudpsink"
+                );
                 vec![Command::line(&line).args([&format!("clients={clients}"), "sync=false", "async=false"])]
             }
             Self::Multicat => each(destinations, |to| {
@@ -134,16 +140,26 @@ impl Peer {
             Self::Ffmpeg => {
                 let session = folder.join("ffmpeg.sdp");
                 write(&session, &session_description(input));
-                let inputs = Command::line("ffmpeg -nostdin -v error -protocol_whitelist file,udp,rtp -i").arg(session);
+                let inputs = Command::line("ffmpeg -nostdin -v error -protocol_whitelist file,udp,rtp -i")
+                    .arg(session);
                 let output = |to: &SocketAddrV4| {
-                    ["-map", "0", "-c", "copy", "-f", "rtp_mpegts"].map(String::from).into_iter().chain([format!("rtp://{to}")])
+                    ["-map", "0", "-c", "copy", "-f", "rtp_mpegts"]
+                        .map(String::from)
+                        .into_iter()
+                        .chain([format!("rtp://{to}")])
                 };
                 vec![inputs.args(destinations.iter().flat_map(output))]
             }
             Self::Vlc => {
-                let outputs = joined(destinations, ",", |to| format!("dst=std{{access=udp,mux=ts,dst={to}}}"));
+                let outputs =
+                    joined(destinations, ",", |to| format!("dst=std{{access=udp,mux=ts,dst={to}}}"));
                 let line = format!("cvlc -q --no-dbus rtp://@{input} --sout");
-                vec![Command::line(&line).arg(format!("#duplicate{{{outputs}}}")).env("HOME", folder).as_nobody()]
+                vec![
+                    Command::line(&line)
+                        .arg(format!("#duplicate{{{outputs}}}"))
+                        .env("HOME", folder)
+                        .as_nobody(),
+                ]
             }
             Self::Udpxy => Vec::new(),
         }

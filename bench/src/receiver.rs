@@ -39,7 +39,8 @@ impl Receiver {
     /// address `interface`.
     pub fn start(host: &Host, at: SocketAddrV4, interface: std::net::Ipv4Addr, rate_bps: u64) -> Self {
         let socket = host.enter(|| {
-            let socket = UdpSocket::bind(at).unwrap_or_else(|error| panic!("{at} on {}: {error}", host.name()));
+            let socket =
+                UdpSocket::bind(at).unwrap_or_else(|error| panic!("{at} on {}: {error}", host.name()));
             if at.ip().is_multicast() {
                 socket.join_multicast_v4(at.ip(), &interface).expect("a group of the laboratory");
             }
@@ -92,7 +93,8 @@ fn receive(socket: &UdpSocket, rate_bps: u64) -> Option<Arrival> {
     let (length, time) = {
         let mut parts = [IoSliceMut::new(&mut bytes)];
         let message =
-            recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()).ok()?;
+            recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty())
+                .ok()?;
         let stamp = message.cmsgs().ok()?.find_map(|message| match message {
             ControlMessageOwned::ScmTimestampns(time) => Some(time),
             _ => None,

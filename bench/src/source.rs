@@ -117,8 +117,7 @@ fn datagram(stream: &mut Cbr, number: u64, ticks: u64, carriage: Carriage) -> Ve
         let [_, _, _, _, time @ ..] = (ticks / TICKS_PER_90K).to_be_bytes();
         let sequence = Sequence(u16::from_be_bytes([high, low]));
         let timestamp_90k = u32::from_be_bytes(time);
-        let header =
-            RtpHeader { marker: false, payload_type: MP2T, sequence, timestamp_90k, ssrc: SSRC };
+        let header = RtpHeader { marker: false, payload_type: MP2T, sequence, timestamp_90k, ssrc: SSRC };
         bytes.extend(header.encode());
     }
     bytes.extend(stream.datagram());

@@ -17,7 +17,12 @@ use crate::{Bench, Ground, Row};
 pub const MEASURE: Measure = Measure {
     name: "client",
     about: "CPU of `masthead-client watch` at 5 and 40 Mb/s beside socat, multicat and ffmpeg receiving the same",
-    binaries: &["masthead-acquisition", "masthead-client", "masthead-database-server", "masthead-push-server"],
+    binaries: &[
+        "masthead-acquisition",
+        "masthead-client",
+        "masthead-database-server",
+        "masthead-push-server",
+    ],
     run,
 };
 
@@ -87,12 +92,17 @@ fn run(bench: &mut Bench) {
         let house = House::open(&ground, &plan);
         let interface = std::net::Ipv4Addr::LOCALHOST;
         let carriage = Carriage::Raw;
-        let _source = Source::start(ground.host(), source::Plan { to: plan.inputs(), interface, rate_bps, carriage });
+        let _source =
+            Source::start(ground.host(), source::Plan { to: plan.inputs(), interface, rate_bps, carriage });
         let _crowd = house.watch(&[(protocols::ids::ChannelId(1), GROUP.into())]);
         let mut results = vec![Vec::new(); programs.len()];
         for run in 1..=bench.options.runs() {
             for (program, results) in programs.iter().zip(&mut results) {
-                bench.progress(&format!("{point}, {}, run {run} of {}", program.name(), bench.options.runs()));
+                bench.progress(&format!(
+                    "{point}, {}, run {run} of {}",
+                    program.name(),
+                    bench.options.runs()
+                ));
                 results.push(receive(bench, &ground, &wire, *program, rate_bps));
             }
         }
@@ -137,7 +147,13 @@ fn end(mut process: Process) {
     process.kill9();
 }
 
-fn publish(bench: &mut Bench, point: &str, rate_bps: u64, programs: &[Program], results: &[Vec<Option<Outcome>>]) {
+fn publish(
+    bench: &mut Bench,
+    point: &str,
+    rate_bps: u64,
+    programs: &[Program],
+    results: &[Vec<Option<Outcome>>],
+) {
     let busy = |results: &[Option<Outcome>]| -> Vec<f64> {
         results.iter().flatten().map(|outcome| outcome.busy * 100.0).collect()
     };
@@ -145,7 +161,11 @@ fn publish(bench: &mut Bench, point: &str, rate_bps: u64, programs: &[Program], 
     for (program, results) in programs.iter().zip(results) {
         let whole: Vec<Outcome> = results.iter().flatten().copied().collect();
         if whole.len() < results.len() {
-            bench.fault(format!("{point}, {}: nothing was written in {} runs", program.name(), results.len() - whole.len()));
+            bench.fault(format!(
+                "{point}, {}: nothing was written in {} runs",
+                program.name(),
+                results.len() - whole.len()
+            ));
         }
         if whole.is_empty() {
             continue;
@@ -159,7 +179,11 @@ fn publish(bench: &mut Bench, point: &str, rate_bps: u64, programs: &[Program], 
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
         let at = Some(rate_bps as f64);
-        let share = Figure::new("written of what was sent", "%", whole.iter().map(|outcome| outcome.share * 100.0).collect());
+        let share = Figure::new(
+            "written of what was sent",
+            "%",
+            whole.iter().map(|outcome| outcome.share * 100.0).collect(),
+        );
         let figures = vec![figure, share];
         bench.row(Row { point: point.into(), at, sender: program.name().into(), figures, ..Row::default() });
     }

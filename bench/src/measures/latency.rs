@@ -71,7 +71,11 @@ fn run(bench: &mut Bench) {
         let streams = ((capacity * share) as u32).clamp(1, least);
         let mut outcomes = Vec::new();
         for run in 1..=bench.options.runs() {
-            bench.progress(&format!("{:.0} % load, {streams} streams, run {run} of {}", share * 100.0, bench.options.runs()));
+            bench.progress(&format!(
+                "{:.0} % load, {streams} streams, run {run} of {}",
+                share * 100.0,
+                bench.options.runs()
+            ));
             outcomes.extend(carry(bench, &ground, &wire, streams));
         }
         if outcomes.is_empty() {
@@ -100,7 +104,10 @@ fn carry(bench: &Bench, ground: &Ground, wire: &Wire, streams: u32) -> Option<Ou
     let receiver = Receiver::start(&wire.receiver, at, RECEIVER, RATE_BPS);
     let interface = Ipv4Addr::LOCALHOST;
     let source = |to| {
-        Source::start(ground.host(), source::Plan { to, interface, rate_bps: RATE_BPS, carriage: Carriage::Raw })
+        Source::start(
+            ground.host(),
+            source::Plan { to, interface, rate_bps: RATE_BPS, carriage: Carriage::Raw },
+        )
     };
     let inputs = plan.inputs();
     let _load = source(inputs[1..].to_vec());

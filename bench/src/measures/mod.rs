@@ -1,7 +1,10 @@
 //! What can be measured: a file per measure, and its line in [`ALL`].
 
+pub mod client;
 pub mod fan_out;
+pub mod latency;
 pub mod many_channels;
+pub mod smoothness;
 pub mod start_up;
 pub mod system_calls;
 pub mod trial;
@@ -22,5 +25,12 @@ pub struct Measure {
 }
 
 /// All measures, in the order in which they run.
-pub const ALL: &[Measure] =
-    &[fan_out::MEASURE, many_channels::MEASURE, system_calls::MEASURE, start_up::MEASURE];
+pub const ALL: &[Measure] = &[
+    fan_out::MEASURE,
+    many_channels::MEASURE,
+    system_calls::MEASURE,
+    start_up::MEASURE,
+    smoothness::MEASURE,
+    latency::MEASURE,
+    client::MEASURE,
+];

@@ -41,7 +41,9 @@ const FILE_SECONDS: u64 = 60;
 enum Sender {
     /// The source itself: the input.
     Input,
-    Masthead { window_ms: u8 },
+    Masthead {
+        window_ms: u8,
+    },
     Peer(Peer),
     /// ffmpeg reading a file at its native rate: an input of its own.
     FfmpegFile,
@@ -89,7 +91,8 @@ fn senders(bench: &mut Bench) -> Vec<Sender> {
     for reason in missing {
         bench.remark(format!("Missing: {reason}."));
     }
-    let mut senders = vec![Sender::Input, Sender::Masthead { window_ms: 10 }, Sender::Masthead { window_ms: 0 }];
+    let mut senders =
+        vec![Sender::Input, Sender::Masthead { window_ms: 10 }, Sender::Masthead { window_ms: 0 }];
     if !bench.options.quick {
         senders.push(Sender::Masthead { window_ms: 20 });
     }
@@ -132,8 +135,17 @@ fn listen(bench: &Bench, ground: &Ground, wire: &Wire, sender: Sender) -> Option
             }
             let command = Command::line("ffmpeg -nostdin -v error -re -i").arg(&file);
             let url = format!("rtp://{at}?localaddr={SERVERS}");
-            let _process =
-                ground.host().spawn(command.args(["-map", "0", "-c", "copy", "-muxrate", "5000000", "-f", "rtp_mpegts", &url]));
+            let _process = ground.host().spawn(command.args([
+                "-map",
+                "0",
+                "-c",
+                "copy",
+                "-muxrate",
+                "5000000",
+                "-f",
+                "rtp_mpegts",
+                &url,
+            ]));
             judge(bench, &receiver, SETTLE)
         }
     }
