@@ -13,6 +13,8 @@ pub mod intake;
 pub mod interface;
 pub mod key_file;
 pub mod logging;
+pub mod open_files;
+pub mod openings;
 pub mod random;
 pub mod session;
 pub mod shutdown;

@@ -40,6 +40,13 @@ impl Time {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// The last multiple of `grid` since the origin that is not after this; itself where `grid` is below 1 µs.
+    #[must_use]
+    pub fn floor(self, grid: Duration) -> Self {
+        let grid = u64::try_from(grid.as_micros()).unwrap_or(u64::MAX).max(1);
+        Self(self.0 - self.0 % grid)
+    }
 }
 
 impl Add<Duration> for Time {

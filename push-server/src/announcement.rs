@@ -1,8 +1,13 @@
 //! When held interest is announced: every [`ANNOUNCE_INTERVAL`], and at once when it was renewed late, so that the
 //! clients whose suppression timers run hear it before they speak up too; never closer than [`ANNOUNCE_SPACING`].
 
+use std::time::Duration;
+
 use protocols::p6_broadcast::{ANNOUNCE_INTERVAL, ANNOUNCE_SPACING};
 use protocols::time::{ClusterTime, Time};
+
+/// Announcements are due at multiples of this, so that those of many destinations are made together.
+pub const ANNOUNCE_GRID: Duration = Duration::from_millis(25);
 
 /// The announcements of one (channel, destination) while it is sent to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,7 +38,7 @@ impl AnnouncementSchedule {
     /// take others for replays, even where the database server's clock was set back.
     pub fn announce(&mut self, now: Time, clock: ClusterTime) -> ClusterTime {
         self.last = Some(now);
-        self.due = now + ANNOUNCE_INTERVAL;
+        self.due = (now + ANNOUNCE_INTERVAL).floor(ANNOUNCE_GRID);
         self.dated = clock.max(ClusterTime(self.dated.0.saturating_add(1)));
         self.dated
     }

@@ -1,5 +1,5 @@
-//! The byte stream of a feed, cut into packets where they lie: tells the reader how many bytes to read and where, so
-//! that each packet is read straight into its slot of the ring.
+//! The byte stream of a feed, cut into packets: tells the reader how many bytes belong where, so that each packet is laid
+//! straight into its slot of the ring, however the stream was cut on its way.
 //!
 //! ```text
 //! length (2 bytes) ──packet──► body (length bytes) ──► length …
@@ -25,9 +25,9 @@ struct Body {
 /// What the reader must do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Read the length: at most this many bytes, then [`Deframer::length_bytes`].
+    /// The length comes: at most this many bytes for [`Deframer::length_bytes`].
     Length(usize),
-    /// Read the packet: into the slot from `from` to `to`, and behind it the next length.
+    /// The packet comes: into the slot from `from` to `to`, then [`Deframer::body_bytes`].
     Body {
         /// First byte of the slot to write.
         from: usize,
@@ -49,7 +49,7 @@ impl Deframer {
         }
     }
 
-    /// `bytes` of the length were read, at most as many as [`Step::Length`] said, or as are behind a body.
+    /// `bytes` of the length were read, at most as many as [`Step::Length`] said.
     pub fn length_bytes(&mut self, bytes: &[u8]) -> Result<(), BadLength> {
         for byte in bytes {
             self.length[self.length_read] = *byte;
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_length_that_no_packet_has_ends_the_feed() {
-        assert_eq!(packets(&[0, 12, 1, 2, 3], 5), Err(BadLength(12)));
+        assert_eq!(packets(&[0, 13, 1, 2, 3], 5), Err(BadLength(13)));
         assert_eq!(packets(&[0xff, 0xff], 1), Err(BadLength(0xffff)));
     }
 }

@@ -23,18 +23,23 @@
 //! | [`server`] | the root machine |
 //! | [`configuration`] | what the database server ordered, put together from its parts |
 //! | [`interest`], [`announcement`] | who is watched, until when, and when that is announced |
+//! | [`holding`] | which feeds are held, since nobody watches |
 //! | [`report`] | what the database server has not heard yet |
 //! | [`plan`] | what control hands to the data plane |
 //! | [`path`], [`ring`], [`pacer`], [`deframer`] | the data plane of one channel |
+//! | [`placement`], [`overload`] | which thread carries which channel, and what it sheds when it cannot |
 //! | [`counters`] | why datagrams and packets were dropped |
 
 pub mod announcement;
 pub mod configuration;
 pub mod counters;
 pub mod deframer;
+pub mod holding;
 pub mod interest;
+pub mod overload;
 pub mod pacer;
 pub mod path;
+pub mod placement;
 pub mod plan;
 pub mod report;
 pub mod ring;

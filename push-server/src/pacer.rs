@@ -74,10 +74,13 @@ impl Pacer {
 
     /// Time between two packets of a backlog.
     pub fn spacing(&self) -> Duration {
-        let own = [self.marks.spacing(), self.arrivals.spacing].into_iter().flatten().min();
-        own.map_or(UNKNOWN_SPACING, |own| {
-            (own * OVERSPEED.1 / OVERSPEED.0).clamp(LEAST_SPACING, MOST_SPACING)
-        })
+        let backlog = |own: Duration| (own * OVERSPEED.1 / OVERSPEED.0).clamp(LEAST_SPACING, MOST_SPACING);
+        self.own_spacing().map_or(UNKNOWN_SPACING, backlog)
+    }
+
+    /// Time between two packets of the stream itself, once it is known.
+    pub fn own_spacing(&self) -> Option<Duration> {
+        [self.marks.spacing(), self.arrivals.spacing].into_iter().flatten().min()
     }
 }
 

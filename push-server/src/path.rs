@@ -4,25 +4,29 @@
 //! swapped in between two batches.
 //!
 //! ```text
-//! P3 ──► ring ──► pacer ──► every target that is sending
+//! P3 ──► ring ──► pacer ──► every target that is sending, in batches
 //!         └── newest packet at once, to a target that resumes
 //! ```
 //!
 //! A packet leaves at most once to each destination, in the order of arrival. Live is live: what could not leave within
 //! [`LONGEST_BACKLOG`] is passed over.
+//!
+//! Packets leave together that came within a target's window, [`MAX_BATCH`] at most: a batch costs hardly more than a
+//! packet (`docs/performance.md`). [`ChannelPath::pace`] says how often that wants looking after; a channel that nobody
+//! watches is only skimmed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocols::ids::ChannelId;
-use protocols::p3_feed::{MAX_PACKET_BYTES, STALL_TIMEOUT};
+use protocols::p3_feed::{HEADER_BYTES, MAX_PACKET_BYTES, SAMPLE_INTERVAL, STALL_TIMEOUT};
 use protocols::p4_control::DestinationFault;
 use protocols::time::Time;
 
-use crate::pacer::{Pacer, Stamp};
+use crate::pacer::{BURST_PACKETS, Pacer, Stamp};
 use crate::plan::{ChannelCounters, Plan, TargetCounters};
-use crate::ring::{PacketRing, SLOTS};
+use crate::ring::{PacketRing, Run, SLOTS};
 
 /// A packet that has waited this long to leave is passed over, with all others but the newest.
 pub const LONGEST_BACKLOG: Duration = Duration::from_secs(1);
@@ -30,17 +34,29 @@ pub const LONGEST_BACKLOG: Duration = Duration::from_secs(1);
 pub const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
 /// A target that resumes is given the newest packet only when that arrived less than this ago.
 pub const FRESH: Duration = Duration::from_secs(1);
+/// Packets that leave for one target back to back at most: 0.9 ms of a 100 Mb/s port.
+pub const MAX_BATCH: usize = BURST_PACKETS as usize;
+/// Packets of a stream that come in one window, as it is chosen for fast streams: below [`MAX_BATCH`], so that a turn
+/// that is late, or a stream that varies, still fits a batch.
+const BATCH_AIM: u32 = 7;
+/// A window is never cut shorter than this, a fraction of it that is a power of two.
+const LEAST_WINDOW: Duration = Duration::from_micros(500);
+/// How often a channel is looked after that nobody watches: its packets wait in the socket.
+pub const SKIM_INTERVAL: Duration = Duration::from_millis(100);
+/// Packets that may wait in the socket of a channel that nobody watches: half of what a socket holds by default.
+const SKIM_PACKETS: u32 = 48;
+/// A feed that brought nothing for so long is looked after when it brings something.
+const QUIET: Duration = Duration::from_millis(100);
 /// How far back a returning feed may begin and still be taken for a repetition, in sequence numbers.
 const REPEATED_WITHIN: u16 = 8_192;
-const HEADER_BYTES: usize = 12;
 
-/// What became of a packet handed to a socket.
+/// When a channel wants to be looked after: fed from its socket, and drained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// The operating system took it.
-    Sent,
-    /// It did not; the packet is gone for this destination.
-    Dropped,
+pub enum Pace {
+    /// As soon as its feed brings something, and at [`ChannelPath::deadline`].
+    Arrival,
+    /// Once in this time, whatever its feed brings.
+    Every(Duration),
 }
 
 /// Drops of one channel's data plane since its making.
@@ -69,7 +85,14 @@ pub struct ChannelPath {
     /// Position of the first packet that may not leave yet.
     released: u64,
     newest: Option<Header>,
+    /// Position of the first packet after what a held feed left out: nobody who resumes is given one before it.
+    begins: u64,
+    /// The feed has shown a header alone since the last whole packet.
+    held: bool,
     last_arrival: Option<Time>,
+    /// Since when packets have been wanted somewhere.
+    watched_since: Option<Time>,
+    shed: bool,
     packets: u64,
     drops: Drops,
     told: Told,
@@ -80,6 +103,9 @@ pub struct ChannelPath {
 struct Lane {
     address: IpAddr,
     sending: bool,
+    window: Duration,
+    /// When its last batch left.
+    served: Time,
     /// Position of the first packet that has not been given to it.
     next: u64,
     packets: u64,
@@ -124,7 +150,11 @@ impl ChannelPath {
             pacer: Pacer::default(),
             released: 0,
             newest: None,
+            begins: 0,
+            held: false,
             last_arrival: None,
+            watched_since: None,
+            shed: false,
             packets: 0,
             drops: Drops::default(),
             told: Told::default(),
@@ -134,6 +164,7 @@ impl ChannelPath {
     /// A feed begins, perhaps in place of another: its first packet is told to control at once.
     pub fn feed_opened(&mut self) {
         self.last_arrival = None;
+        self.held = false;
         self.told.flowing = false;
     }
 
@@ -153,9 +184,14 @@ impl ChannelPath {
         self.ring.slot()
     }
 
-    /// `len` bytes in [`Self::slot`] are a packet. Call [`Self::drain`] when there are no more at hand.
+    /// `len` bytes in [`Self::slot`] are a packet, or the header alone that a held feed shows. Call [`Self::drain`] when
+    /// there are no more at hand.
     pub fn commit(&mut self, now: Time, len: usize) {
         self.last_arrival = Some(now);
+        if len == HEADER_BYTES {
+            self.left_out();
+            return;
+        }
         let Some(header) = Header::of(self.ring.pending(len)) else {
             self.drops.not_rtp += 1;
             return;
@@ -169,11 +205,20 @@ impl ChannelPath {
             _ => {}
         }
         self.newest = Some(header);
+        self.held = false;
         self.packets += 1;
         self.pacer.arrived(now, header.stamp);
         let position = self.ring.commit(len);
         let at = slot_of(position);
         self.arrived[at] = now;
+    }
+
+    /// A held feed shows that packets come, without them: the next one continues nothing that is here.
+    fn left_out(&mut self) {
+        self.begins = self.ring.next();
+        self.held = true;
+        self.newest = None;
+        self.pacer.restart();
     }
 
     /// Whether `header` was here before: not after the newest by its number, and not later by its time either (which
@@ -198,8 +243,8 @@ impl ChannelPath {
     /// Puts `plan` in force. Call [`Self::drain`] then: a target that resumes is given the newest packet.
     pub fn apply(&mut self, now: Time, plan: Arc<Plan>) {
         let newest = self.released.saturating_sub(1);
-        let fresh = self.released > 0 && now.since(self.arrived[slot_of(newest)]) < FRESH;
-        let resume_at = if fresh { newest } else { self.released };
+        let fresh = self.released > self.begins && now.since(self.arrived[slot_of(newest)]) < FRESH;
+        let resume_at = if fresh { newest } else { self.released.max(self.begins) };
         let before = std::mem::take(&mut self.lanes);
         self.lanes = plan
             .targets
@@ -212,6 +257,8 @@ impl ChannelPath {
                 let mut lane = kept.unwrap_or(Lane {
                     address: target.address,
                     sending: false,
+                    window: target.window,
+                    served: Time::ZERO,
                     next: 0,
                     packets: 0,
                     fault: None,
@@ -220,30 +267,128 @@ impl ChannelPath {
                     lane.next = lane.next.max(resume_at);
                 }
                 lane.sending = target.sending;
+                lane.window = target.window;
                 lane
             })
             .collect();
         self.plan = plan;
+        let watched = self.lanes.iter().any(|lane| lane.sending);
+        self.watched_since = watched.then(|| self.watched_since.unwrap_or(now));
+        self.shed &= watched;
     }
 
-    /// Hands every packet that may leave now to every target that is sending: `send(index, packet)` with the target's
-    /// index in the plan, target by target, packets in order.
-    pub fn drain(&mut self, now: Time, send: &mut impl FnMut(usize, &[u8]) -> Fate) {
+    /// Hands every batch that may leave now to every target that is sending: `send(index, runs)` with the target's index
+    /// in the plan, target by target, packets in order, at most [`MAX_BATCH`] at a time. `send` answers how many of them,
+    /// from the first, the operating system took; the others are gone for this target.
+    pub fn drain(&mut self, now: Time, send: &mut impl FnMut(usize, &[Run<'_>]) -> usize) {
         self.pass_over(now);
+        self.release(now);
+        if self.shed {
+            return;
+        }
+        let shortest = self.shortest_window();
+        for (index, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.sending) {
+            lane.next = lane.next.max(self.ring.oldest());
+            let due = lane.window <= shortest || lane.due(now);
+            while lane.next < self.released && (due || lane.waiting(self.released) >= MAX_BATCH as u64) {
+                lane.served = now;
+                let to = self.released.min(lane.next + MAX_BATCH as u64);
+                let batch = Batch::gather(&self.ring, lane.next, to);
+                let taken = send(index, batch.runs()) as u64;
+                lane.packets += taken;
+                self.drops.refused += (to - lane.next).saturating_sub(taken);
+                lane.next = to;
+            }
+        }
+    }
+
+    /// Lets those packets go that the pacer allows; all, where nobody is sent to.
+    fn release(&mut self, now: Time) {
+        if self.watched_since.is_none() || self.shed {
+            self.released = self.ring.next();
+            return;
+        }
         while self.released < self.ring.next() && self.pacer.allowed_at() <= now {
             self.pacer.left(now);
             self.released += 1;
         }
-        for (index, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.sending) {
-            let from = lane.next.max(self.ring.oldest());
-            for packet in (from..self.released).filter_map(|at| self.ring.packet(at)) {
-                match send(index, packet) {
-                    Fate::Sent => lane.packets += 1,
-                    Fate::Dropped => self.drops.refused += 1,
-                }
-            }
-            lane.next = lane.next.max(self.released);
+    }
+
+    fn shortest_window(&self) -> Duration {
+        let windows = self.lanes.iter().filter(|lane| lane.sending).map(|lane| lane.window);
+        windows.min().unwrap_or(SKIM_INTERVAL)
+    }
+
+    /// When to look after it again.
+    pub fn pace(&self, now: Time) -> Pace {
+        if self.held {
+            // The first packet that somebody waits for leaves when it comes; samples are in no hurry.
+            let watched = self.watched_since.is_some();
+            return if watched { Pace::Arrival } else { Pace::Every(SAMPLE_INTERVAL) };
         }
+        let quiet = self.last_arrival.is_none_or(|at| now.since(at) >= QUIET);
+        let waiting = |lane: &Lane| lane.sending && lane.next < self.released;
+        let idle = self.watched_since.is_none() || self.shed;
+        if quiet && (idle || (self.released == self.ring.next() && !self.lanes.iter().any(waiting))) {
+            return Pace::Arrival;
+        }
+        let own = self.pacer.own_spacing();
+        if idle {
+            let room = own.map_or(SKIM_INTERVAL, |own| own * SKIM_PACKETS);
+            return Pace::Every(room.clamp(LEAST_WINDOW, SKIM_INTERVAL));
+        }
+        let mut window = self.shortest_window();
+        if window.is_zero() {
+            return Pace::Arrival;
+        }
+        let room = own.map_or(LEAST_WINDOW, |own| own * BATCH_AIM);
+        while window > room && window >= LEAST_WINDOW * 2 {
+            window /= 2;
+        }
+        Pace::Every(window)
+    }
+
+    /// How long the packet has waited that is next to leave; zero when none waits.
+    pub fn behind(&self, now: Time) -> Duration {
+        let waits = self.released < self.ring.next();
+        if waits { now.since(self.arrived[slot_of(self.released)]) } else { Duration::ZERO }
+    }
+
+    /// Its channel.
+    pub fn channel(&self) -> ChannelId {
+        self.channel
+    }
+
+    /// Since when packets have been wanted at some target; `None` when nobody watches.
+    pub fn watched_since(&self) -> Option<Time> {
+        self.watched_since
+    }
+
+    /// Packets a second that leave while nothing is shed, and twice those that come, which is what a channel costs
+    /// beside: a measure of its load.
+    pub fn load(&self) -> u64 {
+        let watched = if self.watched_since.is_some() {
+            self.lanes.iter().filter(|lane| lane.sending).count() as u64 + 2
+        } else {
+            0
+        };
+        let spacing_us = self.pacer.own_spacing().and_then(|own| u64::try_from(own.as_micros()).ok());
+        spacing_us.map_or(0, |spacing_us| 1_000_000 * watched / spacing_us.max(1))
+    }
+
+    /// Stops sending to all targets, or begins again; both with the fault that says so.
+    pub fn set_shed(&mut self, shed: bool) {
+        if std::mem::replace(&mut self.shed, shed) == shed {
+            return;
+        }
+        self.told.urgent = true;
+        // What it is spared is not made up for.
+        self.lanes.iter_mut().for_each(|lane| lane.next = lane.next.max(self.released));
+    }
+
+    /// Whether it is shed.
+    pub fn is_shed(&self) -> bool {
+        self.shed
     }
 
     /// Gives up a backlog that has become too old or has outgrown the ring: the newest packet is next.
@@ -270,8 +415,12 @@ impl ChannelPath {
             return None;
         }
         self.told = Told { at: now, flowing, urgent: false };
-        let line =
-            |lane: &Lane| TargetCounters { address: lane.address, packets: lane.packets, fault: lane.fault };
+        let shed = self.shed;
+        let line = |lane: &Lane| TargetCounters {
+            address: lane.address,
+            packets: lane.packets,
+            fault: (shed && lane.sending).then_some(DestinationFault::Overloaded).or(lane.fault),
+        };
         let targets = self.lanes.iter().map(line).collect();
         Some(ChannelCounters { channel: self.channel, packets: self.packets, flowing, targets })
     }
@@ -284,9 +433,13 @@ impl ChannelPath {
         }
     }
 
-    /// When to call [`Self::drain`] again although nothing arrives; `None` when nothing waits to leave.
+    /// When to call [`Self::drain`] again although nothing arrives, at the pace of arrival; `None` when nothing waits to
+    /// leave.
     pub fn deadline(&self) -> Option<Time> {
-        (self.released < self.ring.next()).then(|| self.pacer.allowed_at())
+        let paced = (self.released < self.ring.next()).then(|| self.pacer.allowed_at());
+        let waiting =
+            self.lanes.iter().filter(|lane| lane.sending && lane.next < self.released && !self.shed);
+        waiting.map(|lane| lane.served + lane.window).chain(paced).min()
     }
 
     /// Whether a packet has come within [`STALL_TIMEOUT`].
@@ -307,6 +460,40 @@ impl ChannelPath {
     /// RTP packets taken in so far.
     pub fn packets(&self) -> u64 {
         self.packets
+    }
+}
+
+impl Lane {
+    /// Whether its window is over, or nearly: turns are not punctual to the microsecond.
+    fn due(&self, now: Time) -> bool {
+        now + self.window / 8 >= self.served + self.window
+    }
+
+    fn waiting(&self, released: u64) -> u64 {
+        released.saturating_sub(self.next)
+    }
+}
+
+/// Up to [`MAX_BATCH`] packets, as few runs as they are.
+struct Batch<'ring> {
+    runs: [Run<'ring>; MAX_BATCH],
+    len: usize,
+}
+
+impl<'ring> Batch<'ring> {
+    fn gather(ring: &'ring PacketRing, from: u64, to: u64) -> Self {
+        let mut batch = Self { runs: [Run::default(); MAX_BATCH], len: 0 };
+        let mut at = from;
+        while let Some(run) = ring.run(at, to).filter(|_| batch.len < MAX_BATCH) {
+            at += run.len() as u64;
+            batch.runs[batch.len] = run;
+            batch.len += 1;
+        }
+        batch
+    }
+
+    fn runs(&self) -> &[Run<'ring>] {
+        &self.runs[..self.len]
     }
 }
 

@@ -1,10 +1,13 @@
-//! The recent packets of one channel: fixed slots in one block of memory, so that a packet is written once, where P3
-//! delivers it, and a run of packets is one buffer to whoever sends it.
+//! The recent packets of one channel: fixed slots in one block of memory, so that consecutive packets are one buffer to
+//! whoever sends them.
 //!
 //! ```text
 //! position   … 5   6   7   8   9 │ next
 //! slot           5   0   1   2   3 │ 4        position modulo SLOTS; the oldest is overwritten
+//! run                └─ 7, 8, 9: one buffer, and one system call for each destination
 //! ```
+
+use std::slice::Chunks;
 
 use protocols::p3_feed::MAX_PACKET_BYTES;
 
@@ -17,6 +20,35 @@ pub struct PacketRing {
     bytes: Box<[[u8; MAX_PACKET_BYTES]]>,
     lengths: Box<[u16]>,
     next: u64,
+}
+
+/// Consecutive packets, one behind another in memory: all of [`MAX_PACKET_BYTES`], but for the last, which may be
+/// shorter. That is what UDP segmentation offload takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Run<'ring> {
+    bytes: &'ring [u8],
+}
+
+impl<'ring> Run<'ring> {
+    /// All bytes of all packets.
+    pub fn bytes(&self) -> &'ring [u8] {
+        self.bytes
+    }
+
+    /// How many packets it has.
+    pub fn len(&self) -> usize {
+        self.bytes.len().div_ceil(MAX_PACKET_BYTES)
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Each packet.
+    pub fn packets(&self) -> Chunks<'ring, u8> {
+        self.bytes.chunks(MAX_PACKET_BYTES)
+    }
 }
 
 impl Default for PacketRing {
@@ -58,6 +90,20 @@ impl PacketRing {
         (self.oldest()..self.next)
             .contains(&position)
             .then(|| &self.bytes[index(position)][..usize::from(self.lengths[index(position)])])
+    }
+
+    /// The longest run that begins at `from` and has packets before `to` only; `None` when there is none at `from`.
+    pub fn run(&self, from: u64, to: u64) -> Option<Run<'_>> {
+        if !(self.oldest()..self.next.min(to)).contains(&from) {
+            return None;
+        }
+        let first = index(from);
+        let most = usize::try_from(self.next.min(to) - from).map_or(SLOTS, |most| most.min(SLOTS - first));
+        let lengths = &self.lengths[first..first + most];
+        let full = lengths.iter().take_while(|len| usize::from(**len) == MAX_PACKET_BYTES).count();
+        let last = lengths.get(full).map_or(0, |len| usize::from(*len));
+        let begin = first * MAX_PACKET_BYTES;
+        Some(Run { bytes: &self.bytes.as_flattened()[begin..begin + full * MAX_PACKET_BYTES + last] })
     }
 
     /// Position of the oldest packet that is whole, whatever is being written to [`Self::slot`].
@@ -108,5 +154,24 @@ mod tests {
         }
         ring.slot().fill(0xff);
         assert!((ring.oldest()..ring.next()).all(|at| ring.packet(at).unwrap()[0] != 0xff));
+    }
+
+    #[test]
+    fn a_run_ends_at_a_short_packet_at_the_end_of_the_block_and_where_it_is_told_to() {
+        let mut ring = PacketRing::default();
+        for (n, len) in [1_328, 1_328, 576, 1_328, 1_328].into_iter().enumerate() {
+            push(&mut ring, u8::try_from(n).unwrap(), len);
+        }
+        let lens = |run: Option<Run<'_>>| run.map(|run| run.packets().map(<[u8]>::len).collect::<Vec<_>>());
+        assert_eq!(lens(ring.run(0, 9)), Some(vec![1_328, 1_328, 576]));
+        assert_eq!(lens(ring.run(2, 9)), Some(vec![576]));
+        assert_eq!(lens(ring.run(3, 4)), Some(vec![1_328]));
+        assert_eq!((ring.run(5, 9), ring.run(0, 9).map(|run| run.len())), (None, Some(3)));
+        for _ in 5..SLOTS + 3 {
+            push(&mut ring, 7, 1_328);
+        }
+        assert_eq!(ring.run(SLOTS as u64 - 2, u64::MAX).map(|run| run.len()), Some(2));
+        assert_eq!(ring.run(SLOTS as u64, u64::MAX).map(|run| run.len()), Some(3));
+        assert_eq!(ring.run(1, u64::MAX), None);
     }
 }

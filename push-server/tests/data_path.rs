@@ -3,13 +3,17 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use protocols::ids::{ChannelId, Revision};
 use protocols::p4_control::DestinationFault;
 use protocols::time::Time;
-use push_server::path::{ChannelPath, Drops, Fate};
+use push_server::path::{ChannelPath, Drops, MAX_BATCH, Pace};
 use push_server::plan::{Plan, Target};
+use push_server::ring::Run;
+
+const WINDOW: Duration = Duration::from_millis(10);
 
 fn ms(ms: u64) -> Time {
     Time::from_ms(ms)
@@ -30,19 +34,23 @@ fn packet_of(ssrc: u32, n: u64) -> Vec<u8> {
 }
 
 fn plan(sending: &[bool]) -> Arc<Plan> {
-    let target = |(at, sending): (usize, &bool)| Target {
+    plan_of(&sending.iter().map(|sending| (*sending, WINDOW)).collect::<Vec<_>>())
+}
+
+fn plan_of(targets: &[(bool, Duration)]) -> Arc<Plan> {
+    let target = |(at, (sending, window)): (usize, &(bool, Duration))| Target {
         address: IpAddr::from([239, 192, 1, u8::try_from(at).unwrap()]),
         interface: None,
         ttl: 1,
         dscp: 0,
-        window: WINDOW,
+        window: *window,
         broadcast: false,
         sending: *sending,
     };
     Arc::new(Plan {
         revision: Revision(1),
         port: 7601,
-        targets: sending.iter().enumerate().map(target).collect(),
+        targets: targets.iter().enumerate().map(target).collect(),
     })
 }
 
@@ -55,14 +63,16 @@ fn path(now: Time, sending: &[bool]) -> ChannelPath {
 /// Number of each packet sent to each target.
 fn drained(path: &mut ChannelPath, now: Time) -> Vec<(usize, u64)> {
     let mut sent = Vec::new();
-    path.drain(now, &mut |index, bytes| {
-        let n = u64::from_be_bytes(*bytes[12..].first_chunk().unwrap());
-        assert!(
-            bytes == packet_of(u32::from_be_bytes(*bytes[8..].first_chunk().unwrap()), n),
-            "bytes changed"
-        );
-        sent.push((index, n));
-        Fate::Sent
+    path.drain(now, &mut |index, runs| {
+        let packets: Vec<&[u8]> = runs.iter().flat_map(Run::packets).collect();
+        assert!((1..=MAX_BATCH).contains(&packets.len()), "{}", packets.len());
+        for bytes in &packets {
+            let n = u64::from_be_bytes(*bytes[12..].first_chunk().unwrap());
+            let made = packet_of(u32::from_be_bytes(*bytes[8..].first_chunk().unwrap()), n);
+            assert!(**bytes == made, "bytes changed");
+            sent.push((index, n));
+        }
+        packets.len()
     });
     sent
 }
@@ -211,8 +221,121 @@ fn counters_are_told_at_the_first_packet_at_a_stall_at_a_fault_and_each_second()
 fn packets_that_a_socket_refuses_are_counted_and_not_sent_again() {
     let mut path = path(ms(0), &[true]);
     path.feed(ms(0), &packet(0));
-    path.drain(ms(0), &mut |_, _| Fate::Dropped);
+    path.drain(ms(0), &mut |_, _| 0);
     assert_eq!((path.drops().refused, drained(&mut path, ms(1))), (1, vec![]));
+}
+
+#[test]
+fn of_a_batch_taken_in_part_the_rest_is_counted_and_not_sent_again() {
+    let mut path = path(ms(0), &[true]);
+    for n in 0..5 {
+        path.feed(ms(0), &packet(n));
+    }
+    path.drain(ms(0), &mut |_, _| 2);
+    assert_eq!((path.drops().refused, drained(&mut path, ms(1))), (3, vec![]));
+}
+
+#[test]
+fn a_batch_is_as_few_runs_as_packets_of_unlike_length_allow() {
+    let mut path = path(ms(0), &[true]);
+    for n in 0..6 {
+        path.feed(ms(0), &packet(n)[..if n == 2 { 12 + 188 } else { 1_328 }]);
+    }
+    let mut lengths = Vec::new();
+    path.drain(ms(0), &mut |_, runs| {
+        lengths.extend(runs.iter().map(Run::len));
+        6
+    });
+    assert_eq!(lengths, [3, 3]);
+}
+
+#[test]
+fn each_target_has_its_own_window() {
+    let mut path = ChannelPath::new(ChannelId(1));
+    path.apply(ms(0), plan_of(&[(true, WINDOW), (true, WINDOW * 2)]));
+    let mut sent = Vec::new();
+    for turn in 1..=6 {
+        for n in 0..5 {
+            path.feed(ms(1_000 + turn * 10), &packet(turn * 5 + n));
+        }
+        let drained = drained(&mut path, ms(1_000 + turn * 10));
+        sent.push([0, 1].map(|target| drained.iter().filter(|(index, _)| *index == target).count()));
+    }
+    // The first turn finds both due; from then on the second is due every other time, or when a batch is full.
+    assert_eq!(sent[0], [5, 5]);
+    assert_eq!(sent[1..].iter().map(|sent| sent[0]).collect::<Vec<_>>(), [5; 5]);
+    assert_eq!(sent[1..].iter().map(|sent| sent[1]).collect::<Vec<_>>(), [0, 10, 0, 10, 0]);
+}
+
+/// The pace of a channel of `rate` packets a second with these targets, once its rate is known.
+fn pace(rate: u64, targets: &[(bool, Duration)]) -> Pace {
+    let mut path = ChannelPath::new(ChannelId(1));
+    path.apply(ms(0), plan_of(targets));
+    let mut now = ms(0);
+    for n in 0..400 {
+        now = Time::from_us(1_000_000 + n * 1_000_000 / rate);
+        let mut bytes = packet(n);
+        bytes[4..8].copy_from_slice(&u32::try_from(n * 90_000 / rate).unwrap().to_be_bytes());
+        path.feed(now, &bytes);
+        path.drain(now, &mut |_, runs| runs.iter().map(Run::len).sum());
+    }
+    path.pace(now)
+}
+
+#[test]
+fn a_channel_is_served_once_a_window_or_as_often_as_a_batch_of_eight_fills() {
+    let ms = Duration::from_millis;
+    assert_eq!(pace(475, &[(true, ms(10))]), Pace::Every(ms(10)));
+    assert_eq!(pace(475, &[(true, ms(40)), (true, ms(10)), (false, ms(1))]), Pace::Every(ms(10)));
+    assert_eq!(pace(950, &[(true, ms(10))]), Pace::Every(ms(5)));
+    assert_eq!(pace(3_800, &[(true, ms(10))]), Pace::Every(Duration::from_micros(1_250)));
+    assert_eq!(pace(475, &[(true, ms(0)), (true, ms(10))]), Pace::Arrival);
+}
+
+#[test]
+fn a_channel_that_nobody_watches_is_skimmed_and_a_silent_one_is_left_alone() {
+    assert_eq!(pace(475, &[(false, WINDOW)]), Pace::Every(Duration::from_millis(100)));
+    let Pace::Every(fast) = pace(4_000, &[(false, WINDOW)]) else { panic!("a fast channel's socket fills") };
+    assert!((10_000..=13_000).contains(&fast.as_micros()), "{fast:?}");
+    assert_eq!(ChannelPath::new(ChannelId(1)).pace(ms(5)), Pace::Arrival);
+    let mut path = path(ms(0), &[true]);
+    path.feed(ms(10), &packet(0));
+    drained(&mut path, ms(10));
+    assert!(matches!(path.pace(ms(10)), Pace::Every(_)));
+    assert_eq!(path.pace(ms(110)), Pace::Arrival);
+}
+
+#[test]
+fn what_came_while_nobody_watched_holds_nobody_up() {
+    let mut path = path(ms(0), &[false]);
+    for n in 0..48 {
+        path.feed(ms(100), &packet(n));
+    }
+    assert_eq!(drained(&mut path, ms(100)), []);
+    path.apply(ms(101), plan(&[true]));
+    assert_eq!(drained(&mut path, ms(101)), [(0, 47)]);
+    assert_eq!(path.drops(), Drops::default());
+}
+
+#[test]
+fn a_channel_that_is_shed_sends_nothing_says_so_and_goes_on_with_what_comes_then() {
+    let mut path = path(ms(0), &[true, false]);
+    path.feed(ms(1), &packet(0));
+    assert_eq!(drained(&mut path, ms(1)).len(), 1);
+    let _ = path.counters_due(ms(1));
+    path.set_shed(true);
+    path.feed(ms(2), &packet(1));
+    assert_eq!(drained(&mut path, ms(2)), []);
+    let faults = |path: &mut ChannelPath, now| {
+        path.counters_due(now).unwrap().targets.iter().map(|target| target.fault).collect::<Vec<_>>()
+    };
+    assert_eq!(faults(&mut path, ms(2)), [Some(DestinationFault::Overloaded), None]);
+    path.set_shed(false);
+    path.feed(ms(3), &packet(2));
+    assert_eq!((drained(&mut path, ms(3)), faults(&mut path, ms(3))), (vec![(0, 2)], vec![None, None]));
+    path.set_shed(true);
+    path.apply(ms(4), plan(&[false, false]));
+    assert!(!path.is_shed());
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! The driver of the control machine: waits for a datagram, news or the deadline, calls the machine once, and does what
 //! it wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,15 +11,17 @@ use link::shutdown::Shutdown;
 use protocols::codec;
 use protocols::handshake::FrameSeal;
 use protocols::ids::ChannelId;
-use protocols::p3_feed::Opened;
+use protocols::p3_feed::{FeedOrder, Opened};
 use protocols::p4_control::MAX_DATAGRAM_BYTES;
 use protocols::preamble::{self, Refusal};
+use serde::Serialize;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 
 use super::Error;
 use super::data::{DataThread, Order};
 use super::openings::Opening;
+use crate::placement::{Move, Placement};
 use crate::plan::ChannelCounters;
 use crate::server::{FeedId, Input, Output, PushServer};
 
@@ -37,8 +39,10 @@ pub(super) enum News {
     Opening(Box<Opening>),
     /// A feed has ended.
     FeedClosed { channel: ChannelId, feed: FeedId },
-    /// A channel's counters.
-    Counters(ChannelCounters),
+    /// A channel's counters, and its load as [`ChannelPath::load`](crate::path::ChannelPath::load) counts it.
+    Counters { counters: ChannelCounters, load: u64 },
+    /// A data thread has taken over a channel.
+    Adopted { channel: ChannelId },
 }
 
 /// The driver task.
@@ -48,6 +52,11 @@ pub(super) struct Driver {
     clock: Clock,
     control: UdpSocket,
     threads: Vec<DataThread>,
+    placement: Placement,
+    /// Channels on their way from one thread to another, with the orders that wait for their arrival.
+    moving: BTreeMap<ChannelId, Vec<Order>>,
+    /// Threads that have orders to look at.
+    to_wake: BTreeSet<usize>,
     feeds: BTreeMap<FeedId, Feed>,
     feeds_opened: u64,
     outputs: Vec<Output>,
@@ -62,9 +71,9 @@ struct Feed {
 }
 
 impl Feed {
-    fn frame(&mut self, answer: &Opened) -> Vec<u8> {
+    fn frame(&mut self, message: &impl Serialize) -> Vec<u8> {
         let mut frame = Vec::new();
-        preamble::write_frame(&mut frame, &self.seal.seal(codec::encode(answer)));
+        preamble::write_frame(&mut frame, &self.seal.seal(codec::encode(message)));
         frame
     }
 }
@@ -76,8 +85,18 @@ impl Driver {
         control: UdpSocket,
         threads: Vec<DataThread>,
     ) -> Self {
-        let (feeds, outputs) = (BTreeMap::new(), Vec::new());
-        Self { machine, clock, control, threads, feeds, feeds_opened: 0, outputs }
+        Self {
+            machine,
+            clock,
+            control,
+            placement: Placement::new(threads.len()),
+            threads,
+            moving: BTreeMap::new(),
+            to_wake: BTreeSet::new(),
+            feeds: BTreeMap::new(),
+            feeds_opened: 0,
+            outputs: Vec::new(),
+        }
     }
 
     /// Drives until `shutdown` is requested or a data thread fails.
@@ -95,7 +114,7 @@ impl Driver {
                 Some(news) = heard.recv() => self.news(news),
                 () = self.clock.reach(deadline) => self.handle(Input::Tick),
                 _ = log.tick() => {
-                    tracing::debug!(counters = ?self.machine.counters().named(), "counters");
+                    self.log_counters("counters");
                     Ok(())
                 }
             };
@@ -103,9 +122,14 @@ impl Driver {
                 break Err(error);
             }
         };
-        tracing::info!(counters = ?self.machine.counters().named(), "ending");
+        self.log_counters("ending");
         self.threads.into_iter().for_each(DataThread::stop);
         ended
+    }
+
+    fn log_counters(&self, occasion: &'static str) {
+        let threads: Vec<_> = self.threads.iter().map(|thread| thread.tally().counts()).collect();
+        tracing::info!(counters = ?self.machine.counters().named(), ?threads, occasion);
     }
 
     async fn datagrams(&mut self, readable: io::Result<()>) -> Result<(), Error> {
@@ -142,7 +166,16 @@ impl Driver {
                 self.feeds.remove(&feed);
                 self.handle(Input::FeedClosed { channel, feed })
             }
-            News::Counters(counters) => self.handle(Input::Counters(counters)),
+            News::Counters { counters, load } => {
+                self.placement.loaded(counters.channel, load);
+                self.handle(Input::Counters(counters))?;
+                self.rebalance()
+            }
+            News::Adopted { channel } => {
+                let waited = self.moving.remove(&channel).unwrap_or_default();
+                waited.into_iter().try_for_each(|order| self.order(channel, order))?;
+                self.wake()
+            }
         }
     }
 
@@ -167,7 +200,29 @@ impl Driver {
             self.carry_out(output)?;
         }
         self.outputs = outputs;
+        self.wake()
+    }
+
+    /// Has the threads look at the orders that they were given, once for all of them.
+    fn wake(&mut self) -> Result<(), Error> {
+        while let Some(number) = self.to_wake.pop_first() {
+            if !self.threads[number].mailbox.wake() {
+                return Err(Error::DataThread(number));
+            }
+        }
         Ok(())
+    }
+
+    /// Moves a channel where that makes the threads more alike.
+    fn rebalance(&mut self) -> Result<(), Error> {
+        let Some(Move { channel, from, to }) = self.placement.rebalance(self.clock.now()) else {
+            return Ok(());
+        };
+        tracing::info!(%channel, from, to, "channel goes to another data thread");
+        self.moving.entry(channel).or_default();
+        let mailbox = self.threads[to].mailbox.clone();
+        self.put(from, Order::HandOver { channel, to: mailbox })?;
+        self.wake()
     }
 
     fn carry_out(&mut self, output: Output) -> Result<(), Error> {
@@ -185,13 +240,27 @@ impl Driver {
                 self.order(channel, Order::Announce { channel, destination, bytes })
             }
             Output::AcceptFeed { channel, feed } => self.accept(channel, feed),
+            Output::TellFeed { channel, feed, order } => self.tell_feed(channel, feed, &order),
             Output::CloseFeed { channel, feed, refusal } => self.close(channel, feed, refusal),
         }
     }
 
-    fn order(&self, channel: ChannelId, order: Order) -> Result<(), Error> {
-        let number = channel.0 as usize % self.threads.len();
-        if self.threads[number].order(order) { Ok(()) } else { Err(Error::DataThread(number)) }
+    /// Gives the channel's thread an order, which it sees at the next [`Self::wake`].
+    fn order(&mut self, channel: ChannelId, order: Order) -> Result<(), Error> {
+        if let Some(waiting) = self.moving.get_mut(&channel) {
+            waiting.push(order);
+            return Ok(());
+        }
+        let number = self.placement.thread(channel);
+        if matches!(order, Order::Release { .. }) {
+            self.placement.release(channel);
+        }
+        self.put(number, order)
+    }
+
+    fn put(&mut self, number: usize, order: Order) -> Result<(), Error> {
+        self.to_wake.insert(number);
+        self.threads[number].mailbox.put(order).map_err(|_| Error::DataThread(number))
     }
 
     fn accept(&mut self, channel: ChannelId, id: FeedId) -> Result<(), Error> {
@@ -202,6 +271,12 @@ impl Driver {
         }
         self.feeds.remove(&id);
         self.handle(Input::FeedClosed { channel, feed: id })
+    }
+
+    fn tell_feed(&mut self, channel: ChannelId, id: FeedId, order: &FeedOrder) -> Result<(), Error> {
+        let Some(feed) = self.feeds.get_mut(&id) else { return Ok(()) };
+        let frame = feed.frame(order);
+        self.order(channel, Order::TellFeed { channel, feed: id, frame })
     }
 
     fn close(&mut self, channel: ChannelId, id: FeedId, refusal: Refusal) -> Result<(), Error> {

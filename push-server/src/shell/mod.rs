@@ -11,17 +11,21 @@
 //! |---|---|
 //! | driver (`driver.rs`) | the [`crate::PushServer`], the P4 socket, feeds that wait for its decision |
 //! | one per opening P3 connection (`openings.rs`) | the connection until its `Open` is read |
-//! | data threads (`data.rs`) | [`crate::path::ChannelPath`]s with their feeds and outlets |
+//! | data threads (`plane.rs`, `channel.rs`) | [`crate::path::ChannelPath`]s with their feeds and outlets |
 #![expect(
     clippy::disallowed_methods,
     reason = "the shell owns the sockets, threads and clocks of this crate"
 )]
 
+mod channel;
 mod data;
 mod driver;
 mod openings;
 mod outlet;
+mod plane;
+mod queue;
 mod reader;
+pub mod tally;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

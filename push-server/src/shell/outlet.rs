@@ -1,17 +1,24 @@
 //! One destination's socket: opened when it is needed, given up when it fails, tried again each second. One log line
 //! per change of state, none per packet.
+//!
+//! A run of packets is one system call where the socket segments ("UDP GSO"), which is found out by trying: when the
+//! socket is opened, and again with each send, since it is the device that may refuse. Otherwise, and where packets
+//! differ in length, `sendmmsg` takes the batch.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use link::udp::{self, Aim, SocketError};
+use link::volley::Volley;
+use nix::errno::Errno;
 use protocols::ids::ChannelId;
+use protocols::p3_feed::MAX_PACKET_BYTES;
 use protocols::p4_control::DestinationFault;
 use protocols::time::Time;
 
-use crate::path::Fate;
 use crate::plan::{Plan, Target};
+use crate::ring::Run;
 
 /// A destination that fails is tried again after this.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
@@ -22,13 +29,22 @@ pub(super) struct Outlet {
     channel: ChannelId,
     aim: Aim,
     socket: Option<UdpSocket>,
+    /// Whether the socket cuts what it is given into packets.
+    segments: bool,
     fault: Option<DestinationFault>,
     retry_at: Time,
 }
 
 impl Outlet {
     pub(super) fn new(channel: ChannelId, plan: &Plan, target: &Target) -> Self {
-        Self { channel, aim: aim(plan, target), socket: None, fault: None, retry_at: Time::ZERO }
+        Self {
+            channel,
+            aim: aim(plan, target),
+            socket: None,
+            segments: true,
+            fault: None,
+            retry_at: Time::ZERO,
+        }
     }
 
     /// Whether this outlet serves `target` of `plan` as it is.
@@ -53,6 +69,7 @@ impl Outlet {
     pub(super) fn open(&mut self, now: Time, sending: bool) {
         match udp::send(&self.aim) {
             Ok(socket) => {
+                self.segments = self.segments && udp::segment(&socket, MAX_PACKET_BYTES).is_ok();
                 self.socket = Some(socket);
                 if !sending || self.fault == Some(DestinationFault::NoInterface) {
                     self.recovered();
@@ -68,32 +85,75 @@ impl Outlet {
         }
     }
 
-    /// Hands one datagram to the operating system, which may refuse it.
-    pub(super) fn send(&mut self, now: Time, datagram: &[u8]) -> Fate {
+    /// Hands packets to the operating system; answers how many of them, from the first, it took.
+    pub(super) fn send(&mut self, now: Time, runs: &[Run<'_>], volley: &mut Volley) -> usize {
+        let taken = self.attempt(now, |outlet, socket| outlet.hand_over(socket, runs, volley));
+        if taken.is_none() && !self.segments && self.socket.is_some() {
+            // The device does not segment; that is known now.
+            return self.attempt(now, |outlet, socket| outlet.hand_over(socket, runs, volley)).unwrap_or(0);
+        }
+        taken.unwrap_or(0)
+    }
+
+    /// Hands one datagram of no more than a packet's length to the operating system.
+    pub(super) fn send_one(&mut self, now: Time, datagram: &[u8]) {
+        self.attempt(now, |_, socket| socket.send(datagram));
+    }
+
+    fn hand_over(&mut self, socket: &UdpSocket, runs: &[Run<'_>], volley: &mut Volley) -> io::Result<usize> {
+        if let [run] = runs
+            && (self.segments || run.len() == 1)
+        {
+            return match socket.send(run.bytes()) {
+                Err(error) if run.len() > 1 && no_segmentation(&error) => {
+                    self.segments = false;
+                    tracing::info!(
+                        channel = %self.channel, destination = %self.aim.to, %error,
+                        "the device does not segment; packets are sent one by one"
+                    );
+                    udp::segment(socket, 0)?;
+                    Err(io::ErrorKind::Interrupted.into())
+                }
+                sent => sent.map(|_| run.len()),
+            };
+        }
+        volley.send(socket, runs.iter().flat_map(Run::packets))
+    }
+
+    /// One attempt to send; `None` when the operating system refuses.
+    fn attempt(
+        &mut self,
+        now: Time,
+        mut send: impl FnMut(&mut Self, &UdpSocket) -> io::Result<usize>,
+    ) -> Option<usize> {
         if self.wants_open(now) {
             self.open(now, true);
         }
-        let Some(socket) = &self.socket else { return Fate::Dropped };
+        let socket = self.socket.take()?;
+        let mut result = send(self, &socket);
         // A refused connection is what the *previous* datagram met, at a host where nobody listens; this one is not
         // sent by the call that tells of it.
-        let mut result = socket.send(datagram);
         if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-            result = socket.send(datagram);
+            result = send(self, &socket);
         }
         match result {
-            Ok(_) => {
+            Ok(taken) => {
+                self.socket = Some(socket);
                 if self.fault.is_some() {
                     self.recovered();
                 }
-                Fate::Sent
+                Some(taken)
             }
-            Err(error) if passing(&error) => Fate::Dropped,
+            Err(error) if passing(&error) => {
+                self.socket = Some(socket);
+                None
+            }
             Err(error) => {
                 let by = self.aim.interface.as_deref().unwrap_or("the routing table's interface");
                 let what = format!("sending to {} by {by}", self.aim.to);
                 let fault = classify(&error);
                 self.failed(now, fault, &SocketError::new(what, error));
-                Fate::Dropped
+                None
             }
         }
     }
@@ -121,6 +181,12 @@ fn passing(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused
     ) || error.raw_os_error() == Some(ENOBUFS)
+}
+
+/// What a device without segmentation offload, or with too small an MTU for it, answers.
+fn no_segmentation(error: &io::Error) -> bool {
+    let refusals = [Errno::EIO, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EMSGSIZE];
+    error.raw_os_error().is_some_and(|number| refusals.contains(&Errno::from_raw(number)))
 }
 
 fn classify(error: &io::Error) -> DestinationFault {

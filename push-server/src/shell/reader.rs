@@ -1,17 +1,21 @@
-//! One feed's TCP socket: reads packets straight into the ring.
+//! One feed's TCP socket: takes what has come by one system call, and lays the packets into the ring.
+//!
+//! The bytes pass through a buffer that the thread's channels share and that stays in the processor's cache. To have the
+//! kernel scatter them into the slots, by a vector of two pieces a packet, costs as much as that copy does
+//! (`docs/performance.md`), and cannot know the lengths beforehand.
 
-use std::io::{self, IoSliceMut, Read, Write};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 
-use mio::net::TcpStream;
-use protocols::p3_feed::LENGTH_BYTES;
+use protocols::p3_feed::{LENGTH_BYTES, MAX_PACKET_BYTES};
 use protocols::time::Time;
 
-use crate::deframer::{Deframer, Step};
+use crate::deframer::{BadLength, Deframer, Step};
 use crate::path::ChannelPath;
 use crate::server::FeedId;
 
-/// Packets read from one feed before the others have their turn.
-pub(super) const PACKETS_PER_TURN: usize = 64;
+/// What one system call takes at most: 64 packets, after which other feeds have their turn.
+pub(super) const READ_BYTES: usize = 64 * (LENGTH_BYTES + MAX_PACKET_BYTES);
 
 /// A feed that was accepted.
 #[derive(Debug)]
@@ -39,42 +43,51 @@ impl FeedReader {
         Self { feed, stream, heard: now, deframer: Deframer::default() }
     }
 
-    /// Reads what is there into `path`, at most [`PACKETS_PER_TURN`] packets.
-    pub(super) fn read(&mut self, now: Time, path: &mut ChannelPath) -> Turn {
-        for _ in 0..PACKETS_PER_TURN {
-            match self.read_once(now, path) {
-                Ok(0) => return Turn::Ended("closed by the acquisition server".to_owned()),
-                Ok(_) => self.heard = now,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Dry,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Turn::Ended(error.to_string()),
+    /// Takes what is there into `path`, by way of `buffer`.
+    pub(super) fn read(&mut self, now: Time, path: &mut ChannelPath, buffer: &mut [u8]) -> Turn {
+        match self.stream.read(buffer) {
+            Ok(0) => Turn::Ended("closed by the acquisition server".to_owned()),
+            Ok(len) => {
+                self.heard = now;
+                match self.lay(now, path, &buffer[..len]) {
+                    Err(BadLength(len)) => {
+                        Turn::Ended(format!("no packet has the length {len} that it gave"))
+                    }
+                    Ok(()) if len == buffer.len() => Turn::More,
+                    Ok(()) => Turn::Dry,
+                }
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Turn::Dry,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Turn::More,
+            Err(error) => Turn::Ended(error.to_string()),
         }
-        Turn::More
     }
 
-    /// One system call: the rest of a packet and the length of the next.
-    fn read_once(&mut self, now: Time, path: &mut ChannelPath) -> io::Result<usize> {
-        let mut length = [0; LENGTH_BYTES];
-        let (count, of_body) = match self.deframer.step() {
-            Step::Length(most) => (self.stream.read(&mut length[..most])?, 0),
-            Step::Body { from, to } => {
-                let body = &mut path.slot()[from..to];
-                let mut places = [IoSliceMut::new(body), IoSliceMut::new(&mut length)];
-                let count = self.stream.read_vectored(&mut places)?;
-                (count, count.min(to - from))
+    /// Lays the packets in `bytes` into the ring.
+    fn lay(&mut self, now: Time, path: &mut ChannelPath, mut bytes: &[u8]) -> Result<(), BadLength> {
+        while !bytes.is_empty() {
+            match self.deframer.step() {
+                Step::Length(most) => {
+                    let (length, rest) = bytes.split_at(most.min(bytes.len()));
+                    self.deframer.length_bytes(length)?;
+                    bytes = rest;
+                }
+                Step::Body { from, to } => {
+                    let (body, rest) = bytes.split_at((to - from).min(bytes.len()));
+                    path.slot()[from..from + body.len()].copy_from_slice(body);
+                    if let Some(len) = self.deframer.body_bytes(body.len()) {
+                        path.commit(now, len);
+                    }
+                    bytes = rest;
+                }
             }
-        };
-        if let Some(len) = self.deframer.body_bytes(of_body).filter(|_| of_body > 0) {
-            path.commit(now, len);
         }
-        self.deframer.length_bytes(&length[..count - of_body]).map_err(|bad| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("no packet has the length {} that it gave", bad.0),
-            )
-        })?;
-        Ok(count)
+        Ok(())
+    }
+
+    /// Says a frame; false when the socket does not take it whole: frames are few and small, so nobody reads there.
+    pub(super) fn tell(&mut self, frame: &[u8]) -> bool {
+        self.stream.write(frame).is_ok_and(|len| len == frame.len())
     }
 
     /// Says the last frame, if the socket takes it; whoever is not read to the end does not learn why.

@@ -1,0 +1,62 @@
+//! What a data thread has done, for statistics and for the tests that count system calls.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts of one data thread since its start. The thread writes each once a turn, anybody reads.
+#[derive(Debug, Default)]
+pub struct Tally {
+    turns: AtomicU64,
+    reads: AtomicU64,
+    sends: AtomicU64,
+    packets_in: AtomicU64,
+    packets_out: AtomicU64,
+    channels_shed: AtomicU64,
+    channels_taken_over: AtomicU64,
+}
+
+/// The counts of one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Turns: the thread waited, and served what was due. One system call at least.
+    pub turns: u64,
+    /// System calls that read feeds.
+    pub reads: u64,
+    /// System calls that sent packets.
+    pub sends: u64,
+    /// Packets that came by P3.
+    pub packets_in: u64,
+    /// Packets that the operating system took, over all destinations.
+    pub packets_out: u64,
+    /// Channels shed under overload.
+    pub channels_shed: u64,
+    /// Channels taken over from another data thread.
+    pub channels_taken_over: u64,
+}
+
+impl Tally {
+    /// The counts now.
+    pub fn counts(&self) -> Counts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            turns: read(&self.turns),
+            reads: read(&self.reads),
+            sends: read(&self.sends),
+            packets_in: read(&self.packets_in),
+            packets_out: read(&self.packets_out),
+            channels_shed: read(&self.channels_shed),
+            channels_taken_over: read(&self.channels_taken_over),
+        }
+    }
+
+    pub(super) fn show(&self, counts: &Counts) {
+        let Counts { turns, reads, sends, packets_in, packets_out, channels_shed, channels_taken_over } =
+            *counts;
+        self.turns.store(turns, Ordering::Relaxed);
+        self.reads.store(reads, Ordering::Relaxed);
+        self.sends.store(sends, Ordering::Relaxed);
+        self.packets_in.store(packets_in, Ordering::Relaxed);
+        self.packets_out.store(packets_out, Ordering::Relaxed);
+        self.channels_shed.store(channels_shed, Ordering::Relaxed);
+        self.channels_taken_over.store(channels_taken_over, Ordering::Relaxed);
+    }
+}
