@@ -10,51 +10,94 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use protocols::p3_feed::{LENGTH_BYTES, MAX_PACKET_BYTES, length_prefix};
+use protocols::p3_feed::{HEADER_BYTES, LENGTH_BYTES, MAX_PACKET_BYTES, SAMPLE_INTERVAL, length_prefix};
 
 /// Rate of a channel unless a measure says otherwise.
 pub const RATE_BPS: u64 = 5_000_000;
 /// Bits of transport stream in a packet.
 const PAYLOAD_BITS: u64 = 7 * 188 * 8;
+/// A packet behind its RFC 4571 length.
+pub type Frame = [u8; LENGTH_BYTES + MAX_PACKET_BYTES];
 /// Longest that a packet may wait for a socket that takes nothing before it is given up and counted.
 const STUCK_LIMIT: Duration = Duration::from_secs(2);
+
+/// One channel's connection to a sender.
+#[derive(Debug)]
+pub struct Feed {
+    stream: TcpStream,
+    /// The sender asked for nothing but samples (P3's `Hold`).
+    held: Arc<AtomicBool>,
+    sampled: Option<Instant>,
+}
+
+impl Feed {
+    /// A feed by `stream` that is held while `held` says so.
+    pub fn new(stream: TcpStream, held: Arc<AtomicBool>) -> Self {
+        Self { stream, held, sampled: None }
+    }
+
+    /// A feed that is never held.
+    pub fn flowing(stream: TcpStream) -> Self {
+        Self::new(stream, Arc::default())
+    }
+
+    /// Sends `frame`, or its header alone now and then while the feed is held.
+    fn send(&mut self, frame: &Frame) {
+        if !self.held.load(Ordering::Relaxed) {
+            self.sampled = None;
+            write_whole(&mut self.stream, frame);
+        } else if self.sampled.is_none_or(|last| last.elapsed() >= SAMPLE_INTERVAL) {
+            self.sampled = Some(Instant::now());
+            let header = &frame[LENGTH_BYTES..][..HEADER_BYTES];
+            write_whole(&mut self.stream, &[&length_prefix(header)[..], header].concat());
+        }
+    }
+}
 
 /// Channels that are being fed. Stops when this goes.
 #[derive(Debug)]
 pub struct Feeder {
-    fed: Arc<AtomicU64>,
-    late_us: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Vec<TcpStream>>>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Vec<Feed>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Packets of each channel.
+    rounds: AtomicU64,
+    late_us: AtomicU64,
+    stop: AtomicBool,
 }
 
 impl Feeder {
-    /// Begins to feed one channel of `rate_bps` into each of `streams`, now.
-    pub fn start(streams: Vec<TcpStream>, rate_bps: u64) -> Self {
-        let (fed, late_us, stop): (Arc<AtomicU64>, Arc<AtomicU64>, Arc<AtomicBool>) = Default::default();
-        let shared = Shared { fed: fed.clone(), late_us: late_us.clone(), stop: stop.clone() };
-        let thread = std::thread::spawn(move || feed(streams, rate_bps, &shared));
-        Self { fed, late_us, stop, thread: Some(thread) }
+    /// Begins to feed one channel of `rate_bps` into each of `feeds`, now.
+    pub fn start(feeds: Vec<Feed>, rate_bps: u64) -> Self {
+        let shared = Arc::new(Shared::default());
+        let thread = std::thread::spawn({
+            let shared = shared.clone();
+            move || feed(feeds, rate_bps, &shared)
+        });
+        Self { shared, thread: Some(thread) }
     }
 
-    /// Packets of all channels together until now.
+    /// Packets of each channel until now.
     pub fn fed(&self) -> u64 {
-        self.fed.load(Ordering::Acquire)
+        self.shared.rounds.load(Ordering::Acquire)
     }
 
     /// The most that a packet was late by: much above a millisecond the machine is too busy to measure on.
     pub fn worst_lateness(&self) -> Duration {
-        Duration::from_micros(self.late_us.load(Ordering::Relaxed))
+        Duration::from_micros(self.shared.late_us.load(Ordering::Relaxed))
     }
 
-    /// Stops after a whole round of all channels; gives the packets fed in all, and the connections.
-    pub fn stop(mut self) -> (u64, Vec<TcpStream>) {
-        let streams = self.end();
-        (self.fed(), streams)
+    /// Stops after a whole round of all channels; gives the packets of each channel in all, and the feeds.
+    pub fn stop(mut self) -> (u64, Vec<Feed>) {
+        let feeds = self.end();
+        (self.fed(), feeds)
     }
 
-    fn end(&mut self) -> Vec<TcpStream> {
-        self.stop.store(true, Ordering::Relaxed);
+    fn end(&mut self) -> Vec<Feed> {
+        self.shared.stop.store(true, Ordering::Relaxed);
         self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
     }
 }
@@ -65,29 +108,21 @@ impl Drop for Feeder {
     }
 }
 
-struct Shared {
-    fed: Arc<AtomicU64>,
-    late_us: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-}
-
-fn feed(mut streams: Vec<TcpStream>, rate_bps: u64, shared: &Shared) -> Vec<TcpStream> {
-    let channels = u64::try_from(streams.len()).expect("a few channels");
+fn feed(mut feeds: Vec<Feed>, rate_bps: u64, shared: &Shared) -> Vec<Feed> {
+    let channels = u64::try_from(feeds.len()).expect("a few channels");
     let begun = Instant::now();
     for number in 0.. {
         if shared.stop.load(Ordering::Relaxed) {
             break;
         }
-        for (index, stream) in (0_u64..).zip(&mut streams) {
+        for (index, feed) in (0_u64..).zip(&mut feeds) {
             let due_ns = (number * channels + index) * PAYLOAD_BITS * 1_000_000_000 / (rate_bps * channels);
             wait_until(begun + Duration::from_nanos(due_ns), shared);
-            let frame = frame(number, rate_bps, u32::try_from(index).unwrap_or(0));
-            if write_whole(stream, &frame) {
-                shared.fed.fetch_add(1, Ordering::Release);
-            }
+            feed.send(&frame(number, rate_bps, u32::try_from(index).unwrap_or(0)));
         }
+        shared.rounds.fetch_add(1, Ordering::Release);
     }
-    streams
+    feeds
 }
 
 fn wait_until(due: Instant, shared: &Shared) {
@@ -100,25 +135,24 @@ fn wait_until(due: Instant, shared: &Shared) {
     }
 }
 
-/// Whether all of it went; waits while the receiver does not read.
-fn write_whole(stream: &mut TcpStream, mut bytes: &[u8]) -> bool {
+/// Waits while the receiver does not read. What a closed connection does not take is missed at the far end.
+fn write_whole(stream: &mut TcpStream, mut bytes: &[u8]) {
     let begun = Instant::now();
     while !bytes.is_empty() {
         match stream.write(bytes) {
-            Ok(0) => return false,
+            Ok(0) => return,
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == ErrorKind::WouldBlock && begun.elapsed() < STUCK_LIMIT => {
                 std::thread::sleep(Duration::from_micros(200));
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return false,
+            Err(_) => return,
         }
     }
-    true
 }
 
 /// RTP packet `number` of a channel, framed: seven null packets of transport stream.
-pub fn frame(number: u64, rate_bps: u64, ssrc: u32) -> [u8; LENGTH_BYTES + MAX_PACKET_BYTES] {
+pub fn frame(number: u64, rate_bps: u64, ssrc: u32) -> Frame {
     let mut bytes = [0xff; LENGTH_BYTES + MAX_PACKET_BYTES];
     let (prefix, packet) = bytes.split_at_mut(LENGTH_BYTES);
     prefix.copy_from_slice(&length_prefix(packet));

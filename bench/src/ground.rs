@@ -98,11 +98,16 @@ impl Traffic {
         Self { buffers: self.buffers - before.buffers, bytes: self.bytes - before.bytes }
     }
 
+    /// Bytes without headers.
+    pub fn payload_bytes(self) -> u64 {
+        self.bytes.saturating_sub(self.buffers * HEADER_BYTES)
+    }
+
     /// How many packets of `packet_bytes` are missing of the `expected`, when besides them only datagrams of `other_bytes`
     /// (announcements) at most `others_limit` many have gone in; negative: more than were expected. What does not add up
     /// counts as missing.
     pub fn missing(self, expected: u64, packet_bytes: u64, other_bytes: u64, others_limit: u64) -> i64 {
-        let payload = self.bytes.saturating_sub(self.buffers * HEADER_BYTES);
+        let payload = self.payload_bytes();
         let lost = (0..=expected).find(|lost| {
             let rest = payload.checked_sub((expected - lost) * packet_bytes);
             rest.is_some_and(|rest| rest.is_multiple_of(other_bytes) && (rest / other_bytes <= others_limit))

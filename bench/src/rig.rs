@@ -2,18 +2,19 @@
 //! acquisition server (P3 feeds) and viewers (P4 interest). None of their work is counted as the push server's.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lab::{Command, Process};
-use link::session::{self, Call};
+use link::session::{self, Call, Session};
+use link::shutdown::Shutdown;
 use protocols::authority::{ClusterKey, Lease};
 use protocols::codec;
 use protocols::ids::{BootId, ChannelId, HostId, Revision};
-use protocols::p3_feed::{Open, Opened};
+use protocols::p3_feed::{FeedOrder, Open, Opened};
 use protocols::p4_control::{
     Command as Order, CommandOrder, Configure, Configured, DESTINATIONS_PER_PART, DestinationOrder, Interest,
     Kind, QUERY_INTERVAL, Query, Report, ReportItem, Response, Sealed, seal,
@@ -24,7 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cpu::CpuClocks;
-use crate::feeder::{Feeder, RATE_BPS};
+use crate::feeder::{Feed, Feeder, RATE_BPS};
 use crate::ground::{self, Ground};
 
 const HOST: &str = "bench";
@@ -86,7 +87,8 @@ pub struct Rig {
     pub process: Process,
     database: Database,
     viewers: Viewers,
-    streams: Vec<TcpStream>,
+    feeds: Vec<Feed>,
+    _ears: Ears,
 }
 
 impl Rig {
@@ -108,20 +110,20 @@ impl Rig {
         process.wait_for_line("ready", PATIENCE);
         let mut database = Database::new(host.enter(loopback_socket), key);
         database.configure_all(&load);
-        let streams = host.enter(|| connect_feeds(load.channels));
+        let (feeds, ears) = host.enter(|| connect_feeds(load.channels));
         let viewers = Viewers::start(&load, host.enter(loopback_socket));
         database.wait_until_sending(&load);
-        Self { load, process, database, viewers, streams }
+        Self { load, process, database, viewers, feeds, _ears: ears }
     }
 
     /// Feeds all channels from now on.
     pub fn feed(&mut self) -> Feeder {
-        Feeder::start(std::mem::take(&mut self.streams), self.load.rate_bps)
+        Feeder::start(std::mem::take(&mut self.feeds), self.load.rate_bps)
     }
 
     /// Takes back the connections of a feeder that was stopped.
-    pub fn put_back(&mut self, streams: Vec<TcpStream>) {
-        self.streams = streams;
+    pub fn put_back(&mut self, feeds: Vec<Feed>) {
+        self.feeds = feeds;
     }
 
     /// Its CPU clock.
@@ -315,22 +317,65 @@ fn order(load: &Load, channel: u32, index: u32) -> DestinationOrder {
     }
 }
 
-/// Opens P3 for each channel. The handshake is `link`'s; what follows needs no runtime.
-fn connect_feeds(channels: u32) -> Vec<TcpStream> {
+/// A thread that hears what the push server orders on its feeds.
+#[derive(Debug)]
+struct Ears {
+    stop: Shutdown,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Ears {
+    fn drop(&mut self) {
+        self.stop.request();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Opens P3 for each channel, and listens to what is ordered there.
+fn connect_feeds(channels: u32) -> (Vec<Feed>, Ears) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("the operating system gives an event queue");
-    runtime.block_on(async {
-        let mut streams = Vec::new();
-        for index in 0..channels {
-            streams.push(connect_feed(index).await);
+    let (mut feeds, mut heard) = (Vec::new(), Vec::new());
+    for index in 0..channels {
+        let (stream, session) = runtime.block_on(connect_feed(index));
+        let held = Arc::new(AtomicBool::new(false));
+        let writer = stream.into_std().expect("a plain socket");
+        heard.push((writer.try_clone().expect("there are descriptors"), session, held.clone()));
+        feeds.push(Feed::new(writer, held));
+    }
+    let stop = Shutdown::new();
+    let thread = std::thread::spawn({
+        let stop = stop.clone();
+        move || {
+            runtime.block_on(async {
+                for (stream, session, held) in heard {
+                    tokio::spawn(hear(stream, session, held));
+                }
+                stop.requested().await;
+            });
         }
-        streams
-    })
+    });
+    (feeds, Ears { stop, thread: Some(thread) })
 }
 
-async fn connect_feed(index: u32) -> TcpStream {
+/// Until the connection closes.
+async fn hear(stream: std::net::TcpStream, mut session: Session, held: Arc<AtomicBool>) {
+    let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) else { return };
+    while let Ok(Some(body)) = session::read_sealed(&mut stream, &mut session.opener, MAX_OPENING_BYTES).await
+    {
+        match codec::decode::<FeedOrder, MAX_OPENING_BYTES>(&body) {
+            Ok(FeedOrder::Flow) => held.store(false, Ordering::Relaxed),
+            Ok(FeedOrder::Hold) => held.store(true, Ordering::Relaxed),
+            Ok(FeedOrder::Close(_)) | Err(_) => return,
+        }
+    }
+}
+
+async fn connect_feed(index: u32) -> (tokio::net::TcpStream, Session) {
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, FEED_PORT));
     let mut stream = tokio::net::TcpStream::connect(at).await.expect("the push server takes feeds");
     let call = Call {
@@ -347,9 +392,8 @@ async fn connect_feed(index: u32) -> TcpStream {
     let answer = answer.expect("the connection stands").expect("an answer before the end");
     let opened = codec::decode::<Opened, MAX_OPENING_BYTES>(&answer).expect("P3's own words");
     assert!(matches!(opened, Opened::Accepted), "{opened:?}");
-    let stream = stream.into_std().expect("a plain socket");
     stream.set_nodelay(true).expect("TCP has it");
-    stream
+    (stream, session)
 }
 
 /// Plays the viewers of all watched destinations.

@@ -29,8 +29,7 @@ fn run(bench: &mut Bench) {
         for (name, window_ms) in
             [("reference, 20 ms window", LONG_WINDOW_MS), ("reference, each packet as it comes", 0)]
         {
-            let load = Load { window_ms, ..load };
-            entries.push(Entry { name: name.into(), contender: Contender::Reference(How::Gso), load });
+            entries.push(Entry::new(Contender::Reference(How::Gso), Load { window_ms, ..load }).named(name));
         }
         trial::compare(
             bench,

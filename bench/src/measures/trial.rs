@@ -1,6 +1,6 @@
 //! One trial: a sender carries a load for a moment, and what that cost and what became of the packets.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::time::{Duration, Instant};
 
 use lab::{Command, Process, timeline};
@@ -8,7 +8,7 @@ use protocols::p3_feed::MAX_PACKET_BYTES;
 use protocols::p6_broadcast::{ANNOUNCE_SPACING, ANNOUNCEMENT_BYTES};
 
 use crate::cpu::CpuClocks;
-use crate::feeder::Feeder;
+use crate::feeder::{Feed, Feeder};
 use crate::figure::Figure;
 use crate::ground::Traffic;
 use crate::peers::{self, Peer};
@@ -21,6 +21,8 @@ use crate::{Bench, Ground, Row, ground};
 const SETTLE: Duration = Duration::from_millis(400);
 /// Within this after the last packet was fed, everything has left.
 const DRAIN: Duration = Duration::from_millis(300);
+/// A peer that makes a stream of its own sends at least this much of what came in (null packets may go).
+const LEAST_CARRIED_PERCENT: f64 = 80.0;
 /// A feeder that was ever later than this shows a machine too busy for figures.
 const BUSY: Duration = Duration::from_millis(20);
 
@@ -54,7 +56,7 @@ impl Contender {
 pub struct Outcome {
     /// CPU time used in the measured period.
     pub cpu: Duration,
-    /// Packets that came in, in the measured period.
+    /// Packets of each channel that came in, in the measured period.
     pub fed: u64,
     /// How long was measured.
     pub period: Duration,
@@ -63,6 +65,8 @@ pub struct Outcome {
     /// Packets missing at the device over the whole trial, of all that were to leave; `None` where the sender makes a
     /// stream of its own.
     pub missing: Option<i64>,
+    /// Bytes of transport stream that left, of those that should have, in percent; tells a peer that does nothing.
+    pub carried_percent: f64,
     /// The worst lateness of the load itself.
     pub late: Duration,
 }
@@ -76,7 +80,7 @@ impl Outcome {
     /// CPU time in ns per packet that left.
     pub fn cpu_ns_per_packet(&self, load: &Load) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "packets of seconds")]
-        let left = self.fed as f64 * f64::from(load.streams()) / f64::from(load.channels);
+        let left = self.fed as f64 * f64::from(load.streams());
         self.cpu.as_secs_f64() * 1e9 / left.max(1.0)
     }
 }
@@ -90,38 +94,47 @@ pub struct Entry {
     pub contender: Contender,
     /// What.
     pub load: Load,
+    /// How long it settles before it is measured.
+    pub settle: Duration,
 }
 
 impl Entry {
+    /// The same under another name.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     /// `contender` with `load`, under its own name.
     pub fn new(contender: Contender, load: Load) -> Self {
-        Self { name: contender.name().to_owned(), contender, load }
+        Self { name: contender.name().to_owned(), contender, load, settle: SETTLE }
     }
 }
 
 /// A load that is being carried, before and while it is measured.
 struct Trial<'a> {
     ground: &'a Ground,
+    settle: Duration,
     period: Duration,
     before: Traffic,
 }
 
-/// Carries `load` by `contender` for the period that the options ask for.
-pub fn carry(bench: &Bench, ground: &Ground, load: &Load, contender: Contender) -> Outcome {
-    let period = bench.options.period();
-    match contender {
+/// Has `entry` carry for the period that the options ask for.
+pub fn carry(bench: &Bench, ground: &Ground, entry: &Entry) -> Outcome {
+    let (load, settle, period) = (&entry.load, entry.settle, bench.options.period());
+    match entry.contender {
         Contender::Masthead => {
             let mut rig = Rig::start(ground, *load);
             let clocks = rig.cpu();
-            let trial = Trial { ground, period, before: ground.traffic() };
+            let trial = Trial { ground, settle, period, before: ground.traffic() };
             let feeder = rig.feed();
             trial.measure(load, &clocks, feeder)
         }
         Contender::Reference(how) => {
-            let (process, streams) = start_reference(ground, load, how);
+            let (process, feeds) = start_reference(ground, load, how);
             let clocks = CpuClocks::of([process.pid()]);
-            let trial = Trial { ground, period, before: ground.traffic() };
-            let feeder = Feeder::start(streams, load.rate_bps);
+            let trial = Trial { ground, settle, period, before: ground.traffic() };
+            let feeder = Feeder::start(feeds, load.rate_bps);
             trial.measure(load, &clocks, feeder)
         }
         Contender::Peer(peer) => {
@@ -133,28 +146,36 @@ pub fn carry(bench: &Bench, ground: &Ground, load: &Load, contender: Contender) 
             let before = ground.traffic();
             let processes = peer.start(ground.host(), &destinations, &ground.lab().path(""));
             let clocks = CpuClocks::of(processes.iter().map(Process::pid));
-            Trial { ground, period, before }.measure_peer(load, &clocks, peer)
+            Trial { ground, settle, period, before }.measure_peer(load, &clocks, peer)
         }
     }
 }
 
 impl Trial<'_> {
     fn measure(&self, load: &Load, clocks: &CpuClocks, feeder: Feeder) -> Outcome {
-        timeline::lasts(SETTLE);
+        timeline::lasts(self.settle);
         let (begun, cpu, fed) = (Instant::now(), clocks.read(), feeder.fed());
         let traffic = self.ground.traffic();
         timeline::lasts(self.period);
         let (cpu, period) = (clocks.read().saturating_sub(cpu), begun.elapsed());
-        let (fed, buffers) = (feeder.fed() - fed, self.ground.traffic().since(traffic).buffers);
+        let (fed, traffic) = (feeder.fed() - fed, self.ground.traffic().since(traffic));
         let late = feeder.worst_lateness();
-        let (all, streams) = feeder.stop();
-        let expected = all / u64::from(load.channels) * u64::from(load.streams());
-        let lasted = begun.elapsed() + SETTLE + DRAIN * 4;
+        let (all, feeds) = feeder.stop();
+        let expected = all * u64::from(load.streams());
+        let lasted = begun.elapsed() + self.settle + DRAIN * 4;
         let announcements =
             u64::try_from(lasted.as_millis() / ANNOUNCE_SPACING.as_millis()).unwrap_or(u64::MAX);
         let missing = self.missing(expected, announcements * u64::from(load.streams()));
-        drop(streams);
-        Outcome { cpu, fed, period, buffers, missing: Some(missing), late }
+        drop(feeds);
+        Outcome {
+            cpu,
+            fed,
+            period,
+            buffers: traffic.buffers,
+            missing: Some(missing),
+            carried_percent: carried(traffic, load, period),
+            late,
+        }
     }
 
     fn measure_peer(&self, load: &Load, clocks: &CpuClocks, peer: Peer) -> Outcome {
@@ -166,17 +187,25 @@ impl Trial<'_> {
             carriage,
         };
         let source = Source::start(self.ground.host(), plan);
-        timeline::lasts(peer.warm_up().max(SETTLE));
+        timeline::lasts(peer.warm_up().max(self.settle));
         let (begun, cpu, traffic) = (Instant::now(), clocks.read(), self.ground.traffic());
         timeline::lasts(self.period);
         let (cpu, period) = (clocks.read().saturating_sub(cpu), begun.elapsed());
-        let buffers = self.ground.traffic().since(traffic).buffers;
+        let traffic = self.ground.traffic().since(traffic);
         let sent = u64::try_from(source.stop().len()).expect("seconds of packets");
         let missing = peer.passes_packets_on().then(|| self.missing(sent * u64::from(load.streams()), 0));
         // Its packets of the period are known by their rate only.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of packets")]
         let fed = (load.packets_per_second() * period.as_secs_f64()) as u64;
-        Outcome { cpu, fed, period, buffers, missing, late: Duration::ZERO }
+        Outcome {
+            cpu,
+            fed,
+            period,
+            buffers: traffic.buffers,
+            missing,
+            carried_percent: carried(traffic, load, period),
+            late: Duration::ZERO,
+        }
     }
 
     /// Packets missing of the `expected` once everything must have left, when besides them at most `announcements` have.
@@ -194,8 +223,17 @@ impl Trial<'_> {
     }
 }
 
+/// Bytes that went down, in percent of what `load` makes in `period`.
+fn carried(traffic: Traffic, load: &Load, period: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "bytes of seconds")]
+    let bits = traffic.payload_bytes() as f64 * 8.0;
+    #[expect(clippy::cast_precision_loss, reason = "a rate below 2^52 b/s")]
+    let rate = load.rate_bps as f64 * f64::from(load.streams());
+    100.0 * bits / (rate * period.as_secs_f64())
+}
+
 /// The reference sender as a process on the ground, connected. It carries the watched channels.
-fn start_reference(ground: &Ground, load: &Load, how: How) -> (Process, Vec<TcpStream>) {
+fn start_reference(ground: &Ground, load: &Load, how: How) -> (Process, Vec<Feed>) {
     let host = ground.host();
     let listener = host.enter(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports"));
     let feed = listener.local_addr().expect("it is bound");
@@ -204,15 +242,15 @@ fn start_reference(ground: &Ground, load: &Load, how: How) -> (Process, Vec<TcpS
         "masthead bench-reference --feed {feed} --channels {} --destinations {} --window-ms {} --how {how}",
         load.channels, load.destinations, load.window_ms
     )));
-    let streams = (0..load.channels)
+    let feeds = (0..load.channels)
         .map(|_| {
             let (stream, _) = listener.accept().expect("the reference sender connects");
             stream.set_nodelay(true).expect("TCP has it");
-            stream
+            Feed::flowing(stream)
         })
         .collect();
     process.wait_for_line("ready", Duration::from_secs(10));
-    (process, streams)
+    (process, feeds)
 }
 
 /// Has all `entries` carry in turn, as often as the options ask for, and adds a row for each, compared with the first.
@@ -228,7 +266,7 @@ pub fn compare(
     for run in 1..=bench.options.runs() {
         for (entry, outcomes) in entries.iter().zip(&mut outcomes) {
             bench.progress(&format!("{point}, {}, run {run} of {}", entry.name, bench.options.runs()));
-            let outcome = carry(bench, ground, &entry.load, entry.contender);
+            let outcome = carry(bench, ground, entry);
             check(bench, point, entry, &outcome);
             outcomes.push(outcome);
         }
@@ -263,6 +301,10 @@ fn costs(load: &Load, outcomes: &[Outcome]) -> Vec<f64> {
 fn check(bench: &mut Bench, point: &str, entry: &Entry, outcome: &Outcome) {
     let name = &entry.name;
     match (outcome.missing, entry.contender) {
+        (None, _) if outcome.carried_percent < LEAST_CARRIED_PERCENT => bench.remark(format!(
+            "{point}, {name}: sent only {:.0} % of the stream; its figures are not those of the whole job.",
+            outcome.carried_percent
+        )),
         (None | Some(0), _) => {}
         (Some(missing), Contender::Peer(_)) => {
             bench.remark(format!("{point}, {name}: lost {missing} packets."));
