@@ -66,6 +66,8 @@ counters! {
     watches_refused,
     /// Lists served.
     lists_served,
+    /// Lists made anew because something on them had changed; all others were copies.
+    lists_prepared,
     /// Tunings handed out, those in lists included.
     tunings_served,
     /// Changes of a list that were told together with a later one.

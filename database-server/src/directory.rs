@@ -12,10 +12,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease, LeaseKey};
+use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease, LeaseKey, MacKey};
 use protocols::ids::{ChannelId, Generation};
 use protocols::p2_directory::{
-    ChannelEntry, ChannelList, MAX_WATCHES_PER_CONNECTION, SILENCE_TIMEOUT, ToClient, ToDatabase, Tuning,
+    ChannelEntry, ChannelList, ChannelStatus, MAX_WATCHES_PER_CONNECTION, SILENCE_TIMEOUT, ToClient,
+    ToDatabase, Tuning,
 };
 use protocols::preamble::Refusal;
 use protocols::time::{ClusterTime, Time, earliest};
@@ -46,6 +47,10 @@ pub struct Directory {
     lease_key: LeaseKey,
     clients: BTreeMap<ConnectionId, Client>,
     per_address: BTreeMap<IpAddr, u32>,
+    /// Made once for each channel; deriving one costs as much as all the rest of an answer.
+    announce_keys: BTreeMap<ChannelId, MacKey>,
+    /// What a network's list is made of, from the first question until it changes.
+    prepared: BTreeMap<NetworkId, Vec<Row>>,
     watchers: BTreeMap<Place, BTreeSet<ConnectionId>>,
     listeners: BTreeMap<NetworkId, BTreeSet<ConnectionId>>,
     silence: Timers<ConnectionId>,
@@ -70,6 +75,15 @@ struct Client {
     last_heard: Time,
 }
 
+/// All of a list's entry that does not depend on who asks and when.
+#[derive(Debug)]
+struct Row {
+    id: ChannelId,
+    name: String,
+    status: ChannelStatus,
+    target: Option<Target>,
+}
+
 /// What the directory speaks from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
@@ -88,6 +102,8 @@ impl Directory {
         Self {
             lease_key: key.lease_key(),
             key,
+            announce_keys: BTreeMap::new(),
+            prepared: BTreeMap::new(),
             clients: BTreeMap::new(),
             per_address: BTreeMap::new(),
             watchers: BTreeMap::new(),
@@ -221,6 +237,7 @@ impl Directory {
 
     /// The list of `network` has changed: whoever has asked for it is told by `wake`.
     pub(crate) fn list_changed(&mut self, now: Time, network: &NetworkId, counters: &mut Counters) {
+        self.prepared.remove(network);
         if !self.listeners.contains_key(network) {
             return;
         }
@@ -234,6 +251,9 @@ impl Directory {
 
     /// A new topology: clients whose address is on another network now are told everything anew.
     pub(crate) fn take_up(&mut self, view: View<'_>, counters: &mut Counters, out: &mut Vec<Output>) {
+        self.prepared.clear();
+        let key_of = |channel: &ChannelId| (*channel, self.key.announce_key(*channel));
+        self.announce_keys = view.topology.channels.keys().map(key_of).collect();
         let mut moved = Vec::new();
         for (connection, client) in &mut self.clients {
             let network = view.topology.network_of(client.address);
@@ -371,32 +391,34 @@ impl Directory {
     }
 
     fn list(
-        &self,
+        &mut self,
         connection: ConnectionId,
         tunings: bool,
         view: View<'_>,
         counters: &mut Counters,
     ) -> ChannelList {
         counters.lists_served += 1;
-        let client = self.clients.get(&connection);
-        let network = client.and_then(|client| client.network.as_ref());
-        let channels = client.zip(network).map(|(client, network)| {
-            let listed = view.topology.channels_of(network).iter();
-            let entry = |channel: &ChannelId| {
-                let row = view.receptions.get(&(*channel, network.clone()))?;
-                let target = if tunings { row.offer.target() } else { None };
-                Some(ChannelEntry {
-                    id: *channel,
-                    name: view.topology.channels.get(channel)?.name.clone(),
+        let network = self.clients.get(&connection).and_then(|client| client.network.clone());
+        if let Some(network) = network.as_ref().filter(|network| !self.prepared.contains_key(*network)) {
+            counters.lists_prepared += 1;
+            self.prepared.insert(network.clone(), prepare(network, view));
+        }
+        let rows = network.as_ref().and_then(|network| self.prepared.get(network));
+        let channels = self.clients.get(&connection).zip(rows).map(|(client, rows)| {
+            let entry = |row: &Row| {
+                let target = if tunings { row.target.as_ref() } else { None };
+                ChannelEntry {
+                    id: row.id,
+                    name: row.name.clone(),
                     status: row.status.clone(),
-                    tuning: target.map(|to| Box::new(self.tuning(client, *channel, to, view.time, counters))),
-                })
+                    tuning: target.map(|to| Box::new(self.tuning(client, row.id, to, view.time, counters))),
+                }
             };
-            listed.filter_map(entry).collect()
+            rows.iter().map(entry).collect()
         });
         ChannelList {
             generation: view.generation,
-            network: network.map(ToString::to_string),
+            network: network.map(|network| network.to_string()),
             offline: view.offline,
             time: view.time,
             channels: channels.unwrap_or_default(),
@@ -428,10 +450,27 @@ impl Directory {
             revision: target.revision,
             secret: self.lease_key.secret(&lease),
             lease,
-            announce_key: self.key.announce_key(channel),
+            announce_key: match self.announce_keys.get(&channel) {
+                Some(key) => key.clone(),
+                None => self.key.announce_key(channel),
+            },
             time,
         }
     }
+}
+
+/// The rows of `network`'s list.
+fn prepare(network: &NetworkId, view: View<'_>) -> Vec<Row> {
+    let row = |channel: &ChannelId| {
+        let reception = view.receptions.get(&(*channel, network.clone()))?;
+        Some(Row {
+            id: *channel,
+            name: view.topology.channels.get(channel)?.name.clone(),
+            status: reception.status.clone(),
+            target: reception.offer.target().cloned(),
+        })
+    };
+    view.topology.channels_of(network).iter().filter_map(row).collect()
 }
 
 fn send(out: &mut Vec<Output>, connection: ConnectionId, message: ToClient) {

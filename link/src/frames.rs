@@ -30,6 +30,9 @@ pub enum LinkError {
     /// The peer is too slow.
     #[error("the peer did not {0} in time")]
     Slow(&'static str),
+    /// Newer connections waited for its place.
+    #[error("it made room for a newer connection")]
+    Crowded,
     /// The peer's preamble is wrong.
     #[error(transparent)]
     Preamble(#[from] PreambleError),

@@ -199,13 +199,17 @@ fn a_large_site_is_served() {
     assert_eq!(site.clients_told as u64, CLIENTS, "each is tuned at once");
     let message = FromClient::Watch { channel: ChannelId(3) };
     println!("watch: {} µs", site.give(Input::ClientMessage { connection: ConnectionId(1_000), message }));
-    let message = FromClient::List { tunings: false };
-    println!("list: {} µs", site.give(Input::ClientMessage { connection: ConnectionId(1_000), message }));
-    let message = FromClient::List { tunings: true };
-    println!(
-        "list with tunings: {} µs",
-        site.give(Input::ClientMessage { connection: ConnectionId(1_001), message })
-    );
+    for (what, tunings) in [("list", false), ("list again", false), ("list with tunings", true)] {
+        let message = FromClient::List { tunings };
+        let input = Input::ClientMessage { connection: ConnectionId(1_000), message };
+        println!("{what}: {} µs", site.give(input));
+    }
+    for n in 0..1_000.min(CLIENTS) {
+        let message = FromClient::List { tunings: false };
+        site.give(Input::ClientMessage { connection: ConnectionId(1_000 + n), message });
+    }
+    let prepared = site.server.counters().lists_prepared;
+    assert_eq!(prepared, u64::from(NETWORKS), "a list is made once for all clients of its network");
     site.clients_told = 0;
     site.silent = Some(0);
     println!("a host dies, dearest input: {} µs", site.run(1_400));

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use link::frames::LinkError;
+use link::openings::Opening;
 use link::session::{self, Session};
 use protocols::authority::{ClusterKey, MacKey};
 use protocols::codec::{CodecError, decode_message};
@@ -15,7 +16,7 @@ use protocols::topology::Topology;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::Events;
@@ -38,15 +39,14 @@ pub(super) struct Acquisitions {
 }
 
 impl Service for Acquisitions {
-    async fn connection(self, mut stream: TcpStream, peer: SocketAddr, opening: OwnedSemaphorePermit) {
+    async fn connection(self, mut stream: TcpStream, peer: SocketAddr, opening: Opening) {
         let handshake =
-            session::accept(&mut stream, Protocol::Registration, self.boot_id, |hello| self.key_of(hello))
-                .await;
-        drop(opening);
+            session::accept(&mut stream, Protocol::Registration, self.boot_id, |hello| self.key_of(hello));
+        let handshake = opening.run(handshake).await;
         let (hello, session) = match handshake {
             Ok(done) => done,
             Err(error) => {
-                self.tally.openings_failed.add();
+                self.tally.opening_failed(&error);
                 match error {
                     LinkError::Unauthenticated => warn!(
                         %peer, "an acquisition server does not hold this site's cluster key: copy `cluster.key` to it"

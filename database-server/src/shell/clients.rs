@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use link::frames::{self, LinkError};
+use link::openings::Opening;
 use protocols::codec::{self, CodecError, decode_message};
 use protocols::p2_directory::{ToClient, ToDatabase};
 use protocols::preamble::{MAX_P2_REQUEST_BYTES, Protocol, Refusal};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::{Notify, mpsc};
 use tracing::debug;
 
 use super::Events;
@@ -25,6 +27,8 @@ pub(super) const QUEUE: usize = 256;
 pub(super) const UNSENT_BEFORE_PAUSE: usize = 256 << 10;
 /// Bytes that may wait for all clients together; a client for whom more would have to wait is disconnected.
 pub(super) const MAX_UNSENT_TOTAL: usize = 512 << 20;
+/// Read at once: several requests, each a few bytes, with one system call.
+const READ_BYTES: usize = 64;
 /// What one channel of a list with its tuning takes at most, roughly: name and cause of 264 bytes, keys and addresses.
 const BYTES_PER_CHANNEL: usize = 512;
 
@@ -39,9 +43,12 @@ pub(super) struct Clients {
 /// The driver's end of one client's connection.
 #[derive(Debug)]
 pub(super) struct ClientQueue {
-    messages: mpsc::Sender<(ToClient, usize)>,
+    messages: mpsc::Sender<Waiting>,
     unsent: Arc<Unsent>,
 }
+
+/// A message on its way. In a box: a queue makes room for 32 of them as soon as it is made, and 10,000 clients have one.
+type Waiting = Box<ToClient>;
 
 /// Bytes on their way to one client.
 #[derive(Debug, Default)]
@@ -59,7 +66,12 @@ impl Clients {
         Arc::clone(&self.unsent_total)
     }
 
-    async fn read(&self, connection: ConnectionId, reader: &mut OwnedReadHalf, unsent: &Unsent) -> LinkError {
+    async fn read(
+        &self,
+        connection: ConnectionId,
+        reader: &mut BufReader<ReadHalf<'_>>,
+        unsent: &Unsent,
+    ) -> LinkError {
         loop {
             unsent.wait().await;
             let body = match frames::read_frame(reader, MAX_P2_REQUEST_BYTES).await {
@@ -82,12 +94,15 @@ impl Clients {
     /// Writes what is queued; ends when the driver lets go of the queue.
     async fn write(
         &self,
-        inbox: &mut mpsc::Receiver<(ToClient, usize)>,
-        writer: &mut OwnedWriteHalf,
+        inbox: &mut mpsc::Receiver<Waiting>,
+        writer: &mut WriteHalf<'_>,
         unsent: &Unsent,
     ) -> LinkError {
-        while let Some((message, weight)) = inbox.recv().await {
-            let written = frames::write_frame(writer, &codec::encode(&message)).await;
+        while let Some(message) = inbox.recv().await {
+            let weight = weight(&message);
+            let bytes = codec::encode(&message);
+            drop(message);
+            let written = frames::write_frame(writer, &bytes).await;
             unsent.sent(weight, &self.unsent_total);
             if let Err(error) = written {
                 if matches!(error, LinkError::Slow(_)) {
@@ -101,13 +116,11 @@ impl Clients {
 }
 
 impl Service for Clients {
-    async fn connection(self, mut stream: TcpStream, peer: SocketAddr, opening: OwnedSemaphorePermit) {
-        let opened = frames::answer(&mut stream, Protocol::Directory).await;
-        drop(opening);
-        if let Err(error) = opened {
-            self.tally.openings_failed.add();
+    async fn connection(self, mut stream: TcpStream, peer: SocketAddr, opening: Opening) {
+        if let Err(error) = opening.run(frames::answer(&mut stream, Protocol::Directory)).await {
+            self.tally.opening_failed(&error);
             debug!(%peer, %error, "P2 connection did not open");
-            return listener::close(stream).await;
+            return Box::pin(listener::close(stream)).await;
         }
         let connection = ConnectionId::next();
         let (messages, mut inbox) = mpsc::channel(QUEUE);
@@ -117,7 +130,8 @@ impl Service for Clients {
         if self.events.send(connected).await.is_err() {
             return;
         }
-        let (mut reader, mut writer) = stream.into_split();
+        let (reader, mut writer) = stream.split();
+        let mut reader = BufReader::with_capacity(READ_BYTES, reader);
         let ended = tokio::select! {
             error = self.read(connection, &mut reader, &unsent) => error,
             error = self.write(&mut inbox, &mut writer, &unsent) => error,
@@ -130,13 +144,11 @@ impl Service for Clients {
             let _ = frames::write_frame(&mut writer, &codec::encode(&refusal)).await;
         }
         inbox.close();
-        while let Ok((_, weight)) = inbox.try_recv() {
-            unsent.sent(weight, &self.unsent_total);
+        while let Ok(message) = inbox.try_recv() {
+            unsent.sent(weight(&message), &self.unsent_total);
         }
         let _ = self.events.send(Event::ClientClosed { connection }).await;
-        if let Ok(stream) = reader.reunite(writer) {
-            listener::close(stream).await;
-        }
+        Box::pin(listener::close(stream)).await;
     }
 }
 
@@ -149,7 +161,7 @@ impl ClientQueue {
         }
         total.fetch_add(weight, Ordering::Relaxed);
         self.unsent.bytes.fetch_add(weight, Ordering::Relaxed);
-        let queued = self.messages.try_send((message, weight)).is_ok();
+        let queued = self.messages.try_send(Box::new(message)).is_ok();
         if !queued {
             self.unsent.sent(weight, total);
         }
@@ -192,8 +204,8 @@ mod tests {
         let taken = (0..QUEUE + 5).filter(|_| queue.put(ToClient::Pong, &total)).count();
         assert_eq!(taken, QUEUE);
         assert_eq!(total.load(Ordering::Relaxed), QUEUE * BYTES_PER_CHANNEL);
-        while let Ok((_, weight)) = inbox.try_recv() {
-            queue.unsent.sent(weight, &total);
+        while let Ok(message) = inbox.try_recv() {
+            queue.unsent.sent(weight(&message), &total);
         }
         assert_eq!(total.load(Ordering::Relaxed), 0);
     }

@@ -5,25 +5,26 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::openings::{Opening, Openings};
 use link::udp::{self, SocketError};
 use protocols::p4_control::MAX_DATAGRAM_BYTES;
 use protocols::preamble::Protocol;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::driver::Event;
 use super::tally::Tally;
 use super::{Error, Events};
 
-/// Connections of one port that may be between their call and the end of their handshake; one more is closed at once.
+/// Connections of one port that may be between their call and the end of their handshake; one more waits until one is
+/// through or gives way.
 pub(super) const MAX_OPENING: usize = 1_024;
-/// Connections that the kernel holds for us before they are taken.
-const BACKLOG: i32 = 1_024;
+/// Connections that the kernel holds for us before they are taken; it may hold fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4_096;
 /// After a failure to take connections, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A closed connection is read for this long, so that the last message is not lost to a reset.
@@ -33,27 +34,13 @@ pub(super) const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSP
 
 /// What becomes of a connection once it is taken.
 pub(super) trait Service: Clone + Send + Sync + 'static {
-    /// Serves one connection to its end. `opening` is to be dropped when the handshake is over.
+    /// Serves one connection to its end; the handshake is run by `opening`.
     fn connection(
         self,
         stream: TcpStream,
         peer: SocketAddr,
-        opening: OwnedSemaphorePermit,
+        opening: Opening,
     ) -> impl Future<Output = ()> + Send;
-}
-
-/// Admits connections to one port.
-#[derive(Debug)]
-pub(super) struct Gate {
-    protocol: Protocol,
-    opening: Arc<Semaphore>,
-    tally: Arc<Tally>,
-}
-
-impl Gate {
-    pub(super) fn new(protocol: Protocol, tally: &Arc<Tally>) -> Self {
-        Self { protocol, opening: Arc::new(Semaphore::new(MAX_OPENING)), tally: Arc::clone(tally) }
-    }
 }
 
 /// Opens a TCP port; on all addresses of both families unless `listen` names one.
@@ -105,8 +92,9 @@ pub(super) fn local(listener: &TcpListener) -> SocketAddr {
 }
 
 /// Takes connections for ever; dropping the future ends all of them.
-pub(super) async fn serve(listener: TcpListener, gate: Gate, service: impl Service) {
+pub(super) async fn serve(listener: TcpListener, protocol: Protocol, service: impl Service) {
     let mut connections = JoinSet::new();
+    let mut openings = Openings::new(MAX_OPENING);
     loop {
         let taken = tokio::select! {
             taken = listener.accept() => taken,
@@ -114,18 +102,14 @@ pub(super) async fn serve(listener: TcpListener, gate: Gate, service: impl Servi
         };
         match taken {
             Ok((stream, peer)) => {
-                let Ok(permit) = Arc::clone(&gate.opening).try_acquire_owned() else {
-                    gate.tally.openings_over_limit.add();
-                    debug!(%peer, "too many connections are opening");
-                    continue;
-                };
                 // Small messages must not wait for each other; without the option they are only later.
                 let _ = stream.set_nodelay(true);
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                connections.spawn(service.clone().connection(stream, peer, permit));
+                let opening = openings.begin().await;
+                connections.spawn(service.clone().connection(stream, peer, opening));
             }
             Err(error) => {
-                warn!(protocol = gate.protocol.number(), %error, "connections cannot be taken for now; raise the limit of open files?");
+                warn!(protocol = protocol.number(), %error, "connections cannot be taken for now; raise the limit of open files?");
                 sleep(ACCEPT_PAUSE).await;
             }
         }

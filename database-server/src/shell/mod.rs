@@ -25,9 +25,9 @@ use std::sync::Arc;
 
 use link::clock::Clock;
 use link::key_file::{self, KeyError};
-use link::random;
 use link::shutdown::Shutdown;
 use link::udp::SocketError;
+use link::{open_files, random};
 use protocols::preamble::Protocol;
 use protocols::time::ClusterTime;
 use protocols::topology::{Faults, Topology};
@@ -37,8 +37,8 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use self::driver::{Driver, Event, Tools};
-use self::listener::Gate;
 use self::tally::Tally;
+use crate::directory::MAX_CLIENTS;
 use crate::store::{self, StoreError};
 use crate::{Config, DatabaseServer};
 
@@ -139,6 +139,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         }
         Source::Parsed(topology) => Arc::clone(topology),
     };
+    raise_descriptor_limit();
     let hangups = if let Source::File(_) = options.topology { reload::hangups() } else { None };
     let declared = topology.database_server.clone();
     let (p1, p2) = match options.ports {
@@ -187,10 +188,10 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         events: control_events.clone(),
         tally: Arc::clone(&tally),
     };
-    tasks.spawn(listener::serve(registration, Gate::new(Protocol::Registration, &tally), acquisitions));
+    tasks.spawn(listener::serve(registration, Protocol::Registration, acquisitions));
     let clients = clients::Clients::new(client_events, Arc::clone(&tally));
     let unsent = clients.unsent_total();
-    tasks.spawn(listener::serve(directory, Gate::new(Protocol::Directory, &tally), clients));
+    tasks.spawn(listener::serve(directory, Protocol::Directory, clients));
     tasks.spawn(listener::receive(Arc::clone(&control), control_events.clone(), Arc::clone(&tally)));
     if let (Source::File(path), Some(hangups)) = (options.topology, hangups) {
         tasks.spawn(reload::on_hangup(hangups, path, declared, control_events));
@@ -207,6 +208,18 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     driver.close().await;
     info!("ended");
     Ok(())
+}
+
+/// Each client has a descriptor.
+fn raise_descriptor_limit() {
+    let limit = open_files::raise_limit();
+    if limit < MAX_CLIENTS as u64 {
+        info!(
+            limit,
+            wanted = MAX_CLIENTS,
+            "so many files may be open, and no more clients can be connected; raise it by `ulimit -n` or LimitNOFILE="
+        );
+    }
 }
 
 /// Used by the parts of the shell to speak to the driver.

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use link::frames::LinkError;
+
 /// A number that any task may raise.
 #[derive(Debug, Default)]
 pub(super) struct Count(AtomicU64);
@@ -34,8 +36,8 @@ macro_rules! tally {
 }
 
 tally! {
-    /// Connections that came while too many had not opened yet; closed at once.
-    openings_over_limit,
+    /// Connections closed because they had not opened yet and newer ones waited for their place.
+    openings_crowded_out,
     /// Connections whose preamble or handshake was wrong, too slow or unauthenticated.
     openings_failed,
     /// Frames that were too long, altered or no message; their connections are closed.
@@ -50,4 +52,16 @@ tally! {
     datagrams_unsent,
     /// Reloads refused because the file was unreadable or had faults.
     reloads_refused,
+}
+
+impl Tally {
+    /// Counts a connection that did not open.
+    pub(super) fn opening_failed(&self, error: &LinkError) {
+        let count = if matches!(error, LinkError::Crowded) {
+            &self.openings_crowded_out
+        } else {
+            &self.openings_failed
+        };
+        count.add();
+    }
 }

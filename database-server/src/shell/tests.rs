@@ -249,6 +249,28 @@ async fn a_server_without_the_key_is_refused_and_one_that_is_unknown_by_name() {
     site.end().await;
 }
 
+/// Goal: whoever opens as many connections as have a place, and says nothing, delays others and does not keep them out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_silent_connections_keeps_nobody_out_of_either_port() {
+    let site = Site::start(1).await;
+    let mut crowd = Vec::new();
+    for address in [site.bound.registration, site.bound.directory] {
+        for _ in 0..listener::MAX_OPENING + 50 {
+            crowd.push(timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().unwrap());
+        }
+    }
+    // Sooner than the first of the crowd is cut off for its silence.
+    let in_time = link::openings::OPENING_LIMIT / 2;
+    let (list, registered) =
+        timeout(in_time, async { tokio::join!(async { site.client().await.list().await }, register(&site)) })
+            .await
+            .expect("nobody is kept out");
+    assert_eq!(list.channels.len(), 1);
+    assert_eq!(registered.2.channels.len(), 1);
+    drop(crowd);
+    site.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_version_is_told_both_versions_on_either_port() {
     let site = Site::start(1).await;

@@ -1,10 +1,8 @@
-//! P3 connections until they have said which channel they feed: handshake and `Open`, each within its time, so many at
+//! P3 connections until they have said which channel they feed: handshake and `Open`, within their time, so many at
 //! a time.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
 use link::frames::LinkError;
+use link::openings::Openings;
 use link::session::{self, Session};
 use protocols::authority::MacKey;
 use protocols::codec;
@@ -13,19 +11,13 @@ use protocols::ids::{AcquisitionId, BootId, HostId};
 use protocols::p3_feed::Open;
 use protocols::preamble::{MAX_OPENING_BYTES, Protocol, Refusal};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::AbortHandle;
-use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, sleep};
 
 use super::driver::News;
 
-/// Connections that are in their opening at a time; one more waits until one is through, or takes the place of the
-/// oldest when that has had its [`FAIR_SHARE`], so that a crowd of silent connections keeps nobody out for long.
+/// Connections that are in their opening at a time; one more waits until one is through or gives way.
 pub(super) const MAX_OPENINGS: usize = 64;
-/// An opening that takes longer in all is cut off.
-pub(super) const OPENING_LIMIT: Duration = Duration::from_secs(5);
-/// What an opening is given while others wait for its place: several round trips.
-const FAIR_SHARE: Duration = Duration::from_millis(500);
 /// After the operating system refused to accept (out of descriptors), the next attempt waits for this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -48,8 +40,7 @@ pub(super) struct Opening {
 
 /// Accepts connections for ever.
 pub(super) async fn admit(listener: TcpListener, admit: Admit, news: mpsc::Sender<News>) {
-    let places = Arc::new(Semaphore::new(MAX_OPENINGS));
-    let mut openings = VecDeque::with_capacity(MAX_OPENINGS);
+    let mut openings = Openings::new(MAX_OPENINGS);
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -59,37 +50,15 @@ pub(super) async fn admit(listener: TcpListener, admit: Admit, news: mpsc::Sende
                 continue;
             }
         };
-        let place = free_place(&places, &mut openings).await;
+        let place = openings.begin().await;
         let (admit, news) = (admit.clone(), news.clone());
-        let task = tokio::spawn(async move {
-            let opened = timeout(OPENING_LIMIT, opening(stream, &admit)).await;
-            match opened.unwrap_or(Err(LinkError::Slow("open"))) {
+        tokio::spawn(async move {
+            match place.run(opening(stream, &admit)).await {
                 // Without the driver the whole host is ending.
                 Ok(opening) => drop(news.send(News::Opening(Box::new(opening))).await),
                 Err(error) => tracing::info!(%from, %error, "a feed was not admitted"),
             }
-            drop(place);
         });
-        openings.push_back((Instant::now(), task.abort_handle()));
-    }
-}
-
-/// A place for one more opening: a free one, or that of the oldest once it has had its share.
-async fn free_place(
-    places: &Arc<Semaphore>,
-    openings: &mut VecDeque<(Instant, AbortHandle)>,
-) -> Option<OwnedSemaphorePermit> {
-    openings.retain(|(_, opening)| !opening.is_finished());
-    loop {
-        let free = Arc::clone(places).acquire_owned();
-        let Some((begun, _)) = openings.front() else { return free.await.ok() };
-        if let Ok(place) = timeout_at(*begun + FAIR_SHARE, free).await {
-            return place.ok();
-        }
-        if let Some((_, oldest)) = openings.pop_front() {
-            oldest.abort();
-            tracing::debug!(limit = MAX_OPENINGS, "an opening made room for a newer one");
-        }
     }
 }
 
