@@ -41,17 +41,26 @@ impl Feed {
         Self::new(stream, Arc::default())
     }
 
-    /// Sends `frame`, or its header alone now and then while the feed is held.
-    fn send(&mut self, frame: &Frame) {
+    /// Sends `frames`, or the header of the first alone now and then while the feed is held.
+    fn send(&mut self, frames: &[u8]) {
         if !self.held.load(Ordering::Relaxed) {
             self.sampled = None;
-            write_whole(&mut self.stream, frame);
+            write_whole(&mut self.stream, frames);
         } else if self.sampled.is_none_or(|last| last.elapsed() >= SAMPLE_INTERVAL) {
             self.sampled = Some(Instant::now());
-            let header = &frame[LENGTH_BYTES..][..HEADER_BYTES];
+            let header = &frames[LENGTH_BYTES..][..HEADER_BYTES];
             write_whole(&mut self.stream, &[&length_prefix(header)[..], header].concat());
         }
     }
+}
+
+/// How packets of a channel come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Of the transport stream.
+    pub rate_bps: u64,
+    /// Packets that come together, at least 1.
+    pub burst: u32,
 }
 
 /// Channels that are being fed. Stops when this goes.
@@ -64,25 +73,25 @@ pub struct Feeder {
 #[derive(Debug, Default)]
 struct Shared {
     /// Packets of each channel.
-    rounds: AtomicU64,
+    packets: AtomicU64,
     late_us: AtomicU64,
     stop: AtomicBool,
 }
 
 impl Feeder {
-    /// Begins to feed one channel of `rate_bps` into each of `feeds`, now.
-    pub fn start(feeds: Vec<Feed>, rate_bps: u64) -> Self {
+    /// Begins to feed one channel of `pace` into each of `feeds`, now.
+    pub fn start(feeds: Vec<Feed>, pace: Pace) -> Self {
         let shared = Arc::new(Shared::default());
         let thread = std::thread::spawn({
             let shared = shared.clone();
-            move || feed(feeds, rate_bps, &shared)
+            move || feed(feeds, pace, &shared)
         });
         Self { shared, thread: Some(thread) }
     }
 
     /// Packets of each channel until now.
     pub fn fed(&self) -> u64 {
-        self.shared.rounds.load(Ordering::Acquire)
+        self.shared.packets.load(Ordering::Acquire)
     }
 
     /// The most that a packet was late by: much above a millisecond the machine is too busy to measure on.
@@ -108,19 +117,26 @@ impl Drop for Feeder {
     }
 }
 
-fn feed(mut feeds: Vec<Feed>, rate_bps: u64, shared: &Shared) -> Vec<Feed> {
+fn feed(mut feeds: Vec<Feed>, pace: Pace, shared: &Shared) -> Vec<Feed> {
     let channels = u64::try_from(feeds.len()).expect("a few channels");
+    let burst = u64::from(pace.burst);
     let begun = Instant::now();
-    for number in 0.. {
+    let mut frames = Vec::new();
+    for round in 0.. {
         if shared.stop.load(Ordering::Relaxed) {
             break;
         }
         for (index, feed) in (0_u64..).zip(&mut feeds) {
-            let due_ns = (number * channels + index) * PAYLOAD_BITS * 1_000_000_000 / (rate_bps * channels);
+            let due_ns = (round * channels + index) * burst * PAYLOAD_BITS * 1_000_000_000
+                / (pace.rate_bps * channels);
             wait_until(begun + Duration::from_nanos(due_ns), shared);
-            feed.send(&frame(number, rate_bps, u32::try_from(index).unwrap_or(0)));
+            frames.clear();
+            for number in round * burst..(round + 1) * burst {
+                frames.extend_from_slice(&frame(number, pace.rate_bps, u32::try_from(index).unwrap_or(0)));
+            }
+            feed.send(&frames);
         }
-        shared.rounds.fetch_add(1, Ordering::Release);
+        shared.packets.fetch_add(burst, Ordering::Release);
     }
     feeds
 }

@@ -1,7 +1,7 @@
 //! A push server process and all that it talks to, played by the bench: database server (P4 configure and query),
 //! acquisition server (P3 feeds) and viewers (P4 interest). None of their work is counted as the push server's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cpu::CpuClocks;
-use crate::feeder::{Feed, Feeder, RATE_BPS};
+use crate::feeder::{Feed, Feeder, Pace, RATE_BPS};
 use crate::ground::{self, Ground};
 
 const HOST: &str = "bench";
@@ -51,8 +51,8 @@ pub struct Load {
     pub destinations: u32,
     /// Channels, from the first on, that are watched at all of their destinations.
     pub watched: u32,
-    /// Rate of each channel.
-    pub rate_bps: u64,
+    /// Rate of each channel, and how its packets come.
+    pub pace: Pace,
     /// Window of each destination.
     pub window_ms: u8,
     /// Data threads of the push server.
@@ -63,13 +63,20 @@ impl Load {
     /// `channels` of 5 Mb/s at `destinations` each, all watched, a 10 ms window, one data thread.
     pub fn new(channels: u32, destinations: u32) -> Self {
         let window_ms = protocols::p4_control::DEFAULT_WINDOW_MS;
-        Self { channels, destinations, watched: channels, rate_bps: RATE_BPS, window_ms, data_threads: 1 }
+        Self {
+            channels,
+            destinations,
+            watched: channels,
+            pace: Pace { rate_bps: RATE_BPS, burst: 1 },
+            window_ms,
+            data_threads: 1,
+        }
     }
 
     /// Packets of one channel in a second.
     pub fn packets_per_second(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a rate below 2^52 b/s")]
-        let rate = self.rate_bps as f64;
+        let rate = self.pace.rate_bps as f64;
         rate / f64::from(7 * 188 * 8)
     }
 
@@ -118,7 +125,7 @@ impl Rig {
 
     /// Feeds all channels from now on.
     pub fn feed(&mut self) -> Feeder {
-        Feeder::start(std::mem::take(&mut self.feeds), self.load.rate_bps)
+        Feeder::start(std::mem::take(&mut self.feeds), self.load.pace)
     }
 
     /// Takes back the connections of a feeder that was stopped.
@@ -146,8 +153,8 @@ impl Rig {
 /// What the push server tells the database server about its destinations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reported {
-    /// Packets sent, all destinations together.
-    pub sent: u64,
+    /// Packets sent to each destination of each channel, by address.
+    pub packets: BTreeMap<ChannelId, Vec<u64>>,
     /// Destinations that are being sent to.
     pub sending: usize,
     /// Channels with a destination in fault `Overloaded`.
@@ -275,7 +282,7 @@ impl Database {
 
     /// Everything, from the beginning.
     fn reported(&mut self) -> Reported {
-        let mut destinations = std::collections::BTreeMap::new();
+        let mut destinations = BTreeMap::new();
         let mut since = 0;
         loop {
             let report = self.query(since).body;
@@ -291,7 +298,7 @@ impl Database {
         }
         let mut sum = Reported::default();
         for ((channel, _), (sending, packets, fault)) in destinations {
-            sum.sent += packets;
+            sum.packets.entry(channel).or_default().push(packets);
             sum.sending += usize::from(sending);
             match fault {
                 Some(protocols::p4_control::DestinationFault::Overloaded) => {

@@ -4,9 +4,11 @@ pub mod client;
 pub mod fan_out;
 pub mod latency;
 pub mod many_channels;
+pub mod saturation;
 pub mod smoothness;
 pub mod start_up;
 pub mod system_calls;
+pub mod threads;
 pub mod trial;
 
 use crate::Bench;
@@ -29,6 +31,8 @@ pub const ALL: &[Measure] = &[
     fan_out::MEASURE,
     many_channels::MEASURE,
     system_calls::MEASURE,
+    threads::MEASURE,
+    saturation::MEASURE,
     start_up::MEASURE,
     smoothness::MEASURE,
     latency::MEASURE,

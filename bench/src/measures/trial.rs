@@ -134,7 +134,7 @@ pub fn carry(bench: &Bench, ground: &Ground, entry: &Entry) -> Outcome {
             let (process, feeds) = start_reference(ground, load, how);
             let clocks = CpuClocks::of([process.pid()]);
             let trial = Trial { ground, settle, period, before: ground.traffic() };
-            let feeder = Feeder::start(feeds, load.rate_bps);
+            let feeder = Feeder::start(feeds, load.pace);
             trial.measure(load, &clocks, feeder)
         }
         Contender::Peer(peer) => {
@@ -183,7 +183,7 @@ impl Trial<'_> {
         let plan = Plan {
             to: vec![peer.input()],
             interface: Ipv4Addr::LOCALHOST,
-            rate_bps: load.rate_bps,
+            rate_bps: load.pace.rate_bps,
             carriage,
         };
         let source = Source::start(self.ground.host(), plan);
@@ -228,7 +228,7 @@ fn carried(traffic: Traffic, load: &Load, period: Duration) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "bytes of seconds")]
     let bits = traffic.payload_bytes() as f64 * 8.0;
     #[expect(clippy::cast_precision_loss, reason = "a rate below 2^52 b/s")]
-    let rate = load.rate_bps as f64 * f64::from(load.streams());
+    let rate = load.pace.rate_bps as f64 * f64::from(load.streams());
     100.0 * bits / (rate * period.as_secs_f64())
 }
 
