@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use protocols::ids::{BootId, ChannelId};
+use protocols::p3_feed::FeedOrder;
 use protocols::time::Time;
 use protocols::{p1_registration as p1, p2_directory as p2};
 
@@ -74,8 +75,10 @@ pub enum Message {
     Ask(p2::ToDatabase),
     /// P2, from the database server.
     Tell(p2::ToClient),
-    /// P3: one RTP packet; empty: the keepalive.
+    /// P3: one RTP packet; its header alone from a held feed; empty: the keepalive.
     Packet(Rc<[u8]>),
+    /// P3, from the push server: what it wants of the feed.
+    Order(FeedOrder),
 }
 
 /// What a connection is for.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use acquisition::feed_queues::FRESH;
 use acquisition::{Acquisition, ChannelCounters, Config, Input, Output};
 use protocols::ids::{ChannelId, HostId};
 use protocols::p1_registration::{InputState, ToAcquisition};
+use protocols::p3_feed::{FeedOrder, HEADER_BYTES, SAMPLE_INTERVAL};
 use protocols::time::Time;
 
 use super::Link;
@@ -41,6 +43,17 @@ pub struct AcquisitionNode {
 struct Feed {
     link: Link,
     dropped: u64,
+    held: Option<Held>,
+}
+
+/// What a feed that was told to hold has not sent.
+#[derive(Debug)]
+struct Held {
+    /// When the next header, or keepalive, is due.
+    sample_due: Time,
+    /// A packet came since the last sample.
+    unseen: bool,
+    newest: Option<(Time, Rc<[u8]>)>,
 }
 
 #[derive(Debug)]
@@ -210,6 +223,12 @@ impl AcquisitionNode {
     fn feed(&mut self, fabric: &mut Fabric, channel: ChannelId, bytes: &Rc<[u8]>) {
         for (_, feed) in self.feeds.range_mut((channel, 0)..=(channel, usize::MAX)) {
             let Some(stream) = feed.link.stream else { continue };
+            if let Some(held) = &mut feed.held {
+                if let Some(sample) = held.sample(fabric.now, bytes) {
+                    fabric.tell(stream, End::Callee, Message::Packet(sample));
+                }
+                continue;
+            }
             if fabric.streams.backlog(stream, End::Callee) >= FEED_BACKLOG {
                 feed.dropped += 1;
                 continue;
@@ -230,7 +249,28 @@ impl AcquisitionNode {
                 }
                 self.handle(fabric, Input::DatabaseMessage(message));
             }
+            Message::Order(order) => self.ordered(fabric, stream, &order),
             _ => {}
+        }
+    }
+
+    fn ordered(&mut self, fabric: &mut Fabric, stream: StreamId, order: &FeedOrder) {
+        let Some(feed) = self.feeds.values_mut().find(|feed| feed.link.is(stream)) else { return };
+        match order {
+            FeedOrder::Hold => {
+                feed.held.get_or_insert(Held { sample_due: fabric.now, unseen: false, newest: None });
+            }
+            FeedOrder::Flow => {
+                let newest = feed.held.take().and_then(|held| held.newest);
+                if let Some((at, bytes)) = newest
+                    && fabric.now.since(at) < FRESH
+                {
+                    for part in [header(&bytes), bytes] {
+                        fabric.tell(stream, End::Callee, Message::Packet(part));
+                    }
+                }
+            }
+            FeedOrder::Close(_) => {}
         }
     }
 
@@ -250,6 +290,7 @@ impl AcquisitionNode {
             {
                 if let Some(feed) = self.feeds.get_mut(&(channel, number)) {
                     feed.link = Link { attempt: None, stream: Some(stream) };
+                    feed.held = None;
                 }
                 let host = fabric.site.hosts[number].clone();
                 self.handle(fabric, Input::FeedConnected { channel, host });
@@ -319,6 +360,25 @@ impl AcquisitionNode {
     pub fn number(&self) -> usize {
         self.number
     }
+}
+
+impl Held {
+    /// `bytes` come: what is sent instead of them.
+    fn sample(&mut self, now: Time, bytes: &Rc<[u8]>) -> Option<Rc<[u8]>> {
+        if !bytes.is_empty() {
+            (self.unseen, self.newest) = (true, Some((now, Rc::clone(bytes))));
+        }
+        if now < self.sample_due {
+            return None;
+        }
+        self.sample_due = now + SAMPLE_INTERVAL;
+        let unseen = std::mem::take(&mut self.unseen);
+        self.newest.as_ref().filter(|_| unseen).map_or(Some(Rc::new([])), |(_, bytes)| Some(header(bytes)))
+    }
+}
+
+fn header(packet: &[u8]) -> Rc<[u8]> {
+    packet[..HEADER_BYTES].into()
 }
 
 fn drop_link(fabric: &mut Fabric, link: &mut Link) {

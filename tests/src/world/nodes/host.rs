@@ -11,8 +11,9 @@ use protocols::p3_feed::SILENCE_TIMEOUT;
 use protocols::p4_control::{Interest, Kind, Sealed};
 use protocols::time::Time;
 use protocols::topology::DEFAULT_CONTROL_PORT;
-use push_server::path::{ChannelPath, Fate};
+use push_server::path::ChannelPath;
 use push_server::plan::Plan;
+use push_server::ring::Run;
 use push_server::{Config, FeedId, Input, Output, PushServer};
 
 use crate::world::fabric::{Event, Knock, Message, Service};
@@ -284,6 +285,9 @@ impl HostNode {
                     data.feed_opened();
                 }
             }
+            Output::TellFeed { feed, order, .. } => {
+                fabric.tell(stream(feed), End::Caller, Message::Order(order));
+            }
             Output::CloseFeed { feed, refusal, .. } => {
                 let stream = stream(feed);
                 let Some(feed) = self.feeds.remove(&stream) else { return };
@@ -302,16 +306,19 @@ impl HostNode {
         let Some(data) = &mut path.data else { return };
         let targets = Arc::clone(data.plan());
         let (node, number, broken) = (self.node, self.number, self.broken);
-        data.drain(local, &mut |index, packet| {
-            let Some(target) = targets.targets.get(index) else { return Fate::Dropped };
-            if broken == Broken::AltersPackets {
-                let mut altered = packet.to_vec();
-                *altered.last_mut().expect("a packet has bytes") ^= 1;
-                fabric.broadcast(node, channel, target.address, &altered);
-                return Fate::Sent;
+        data.drain(local, &mut |index, runs| {
+            let Some(target) = targets.targets.get(index) else { return 0 };
+            let packets = || runs.iter().flat_map(Run::packets);
+            for packet in packets() {
+                if broken == Broken::AltersPackets {
+                    let mut altered = packet.to_vec();
+                    *altered.last_mut().expect("a packet has bytes") ^= 1;
+                    fabric.broadcast(node, channel, target.address, &altered);
+                } else {
+                    send(fabric, (node, number), channel, target.address, packet);
+                }
             }
-            send(fabric, (node, number), channel, target.address, packet);
-            Fate::Sent
+            packets().count()
         });
         let standing = fabric.standings[self.node.index()];
         if let Some(at) = data.deadline().map(|at| (at - standing.offset).max(fabric.now))
