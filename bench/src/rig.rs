@@ -117,9 +117,10 @@ impl Rig {
         process.wait_for_line("ready", PATIENCE);
         let mut database = Database::new(host.enter(loopback_socket), key);
         database.configure_all(&load);
-        let (feeds, ears) = host.enter(|| connect_feeds(load.channels));
         let viewers = Viewers::start(&load, host.enter(loopback_socket));
         database.wait_until_sending(&load);
+        // Last, since a feed that says nothing is not waited for.
+        let (feeds, ears) = host.enter(|| connect_feeds(load.channels));
         Self { load, process, database, viewers, feeds, _ears: ears }
     }
 
