@@ -1,13 +1,20 @@
-//! A transport stream of constant rate, endless and real: the test card's pictures and sound, stuffed up to the rate.
+//! A transport stream of constant rate, endless and real: the test card's pictures and sound, or a film's, stuffed up to the
+//! rate.
 //!
 //! Every packet has a number. A null packet carries its own, so that whoever finds one later, wherever it has been carried,
-//! knows when it was made. PCRs are those of the packets' own places: at a receiver without jitter they are exact.
+//! knows when it was made. PCRs are those of the packets' own places: at a receiver without jitter they are exact. There are
+//! more of them than the test card has, in packets of their own (§2.4.3.5), at a distance that shares no factor with anybody's
+//! window.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use media::Packet;
 use media::looper::Looper;
-use media::packet::{NULL_PACKET, NULL_PID, PACKET_BYTES, PacketBytes, payload_mut, set_pcr};
+use media::packet::{
+    NULL_PACKET, NULL_PID, PACKET_BYTES, PacketBytes, payload_mut, set_continuity_counter, set_pcr,
+    strip_payload,
+};
 use media::pcr::PcrClock;
 use media::time::{PCR_MODULUS, TICKS_PER_SECOND};
 
@@ -17,17 +24,25 @@ pub const PACKETS: usize = 7;
 pub const DATAGRAM_BYTES: usize = PACKETS * PACKET_BYTES;
 
 const CLIP: &[u8] = include_bytes!("../../acquisition/testcard/clip.ts");
+/// From one PCR of our own to the next, at 5 Mb/s 17.7 ms; TR 101 290 §5.2.2 wants 40 ms at most.
+const PCR_EVERY: u64 = 59;
+/// Place of the adaptation field's flags (§2.4.3.4), and these saying that there is a PCR and nothing else.
+const FLAGS: usize = 5;
+const PCR_ALONE: u8 = 0x10;
 const PACKET_BITS: u64 = PACKET_BYTES as u64 * 8;
 
 /// The stream, from its first packet on.
 #[derive(Debug)]
 pub struct Cbr {
     rate_bps: u64,
-    clip: Looper<&'static [u8]>,
+    clip: Looper<Cow<'static, [u8]>>,
     clock: PcrClock,
     /// Packets of the clip that wait for their place, with their times in ticks of 27 MHz since the clip's first.
     waiting: VecDeque<(u64, PacketBytes)>,
     first: Option<Base>,
+    /// A packet with nothing but a PCR, once the clip has shown one.
+    bare: Option<PacketBytes>,
+    pcr_due: u64,
     number: u64,
 }
 
@@ -41,11 +56,27 @@ struct Base {
 }
 
 impl Cbr {
-    /// A stream of `rate_bps`, at least the clip's own 0.9 Mb/s or it falls behind.
+    /// The test card at `rate_bps`, at least its own 0.9 Mb/s or it falls behind.
     pub fn new(rate_bps: u64) -> Self {
-        let clip = Looper::new(CLIP).expect("the test card is a sound clip");
-        let (clock, waiting) = (PcrClock::automatic(), VecDeque::new());
-        Self { rate_bps, clip, clock, waiting, first: None, number: 0 }
+        Self::playing(Cow::Borrowed(CLIP), rate_bps)
+    }
+
+    /// Another `clip` of one programme, at least at its own rate.
+    ///
+    /// # Panics
+    /// When it is no transport stream that can be looped.
+    pub fn playing(clip: Cow<'static, [u8]>, rate_bps: u64) -> Self {
+        let clip = Looper::new(clip).expect("a clip with pictures and PCRs");
+        Self {
+            rate_bps,
+            clip,
+            clock: PcrClock::automatic(),
+            waiting: VecDeque::new(),
+            first: None,
+            bare: None,
+            pcr_due: PCR_EVERY,
+            number: 0,
+        }
     }
 
     /// The next seven packets.
@@ -68,23 +99,44 @@ impl Cbr {
         }
         let (number, here) = (self.number, self.ticks_of(self.number));
         self.number += 1;
-        match self.waiting.front() {
-            Some((due, _)) if *due <= here => {
-                let (_, mut packet) = self.waiting.pop_front().expect("it was just seen");
-                let start = self.first.map_or(0, |base| base.pcr);
-                set_pcr(&mut packet, (start + here) % PCR_MODULUS);
-                packet
+        let pcr = (self.first.map_or(0, |base| base.pcr) + here) % PCR_MODULUS;
+        if self.waiting.front().is_some_and(|(due, _)| *due <= here) {
+            let (_, mut packet) = self.waiting.pop_front().expect("it was just seen");
+            if set_pcr(&mut packet, pcr) {
+                self.bare = Some(packet);
             }
-            _ => null_packet(number),
+            self.keep_count(&packet);
+            packet
+        } else if let Some(mut packet) = self.bare.filter(|_| number >= self.pcr_due) {
+            self.pcr_due = number + PCR_EVERY;
+            strip_payload(&mut packet);
+            packet[FLAGS] = PCR_ALONE;
+            set_pcr(&mut packet, pcr);
+            packet
+        } else {
+            null_packet(number)
+        }
+    }
+
+    /// A packet without payload has the continuity counter of the one before it on its PID (§2.4.3.3).
+    fn keep_count(&mut self, packet: &PacketBytes) {
+        let Ok(packet) = Packet::parse(packet) else { return };
+        if self.clock.pid() == Some(packet.pid())
+            && let Some(bare) = &mut self.bare
+        {
+            set_continuity_counter(bare, packet.continuity_counter());
         }
     }
 
     fn take_from_clip(&mut self) {
         let packet = self.clip.next_packet();
         let Ok(view) = Packet::parse(&packet) else { return };
-        // Before the first PCR there is no time: tables, which come again.
+        // Stuffing is made anew. Before the first PCR there is no time: tables, which come again.
         let Some(stamp) = self.clock.stamp(view) else { return };
         let ticks = stamp.time.ticks();
+        if view.pid() == NULL_PID {
+            return;
+        }
         let base = *self.first.get_or_insert(Base { ticks, pcr: view.pcr().unwrap_or(0) });
         self.waiting.push_back((ticks - base.ticks, packet));
     }
@@ -132,7 +184,7 @@ mod tests {
             assert_eq!((pcr + PCR_MODULUS - base) % PCR_MODULUS, ticks - from);
             found += 1;
         }
-        assert!(found > 200, "{found} PCRs in 16 s");
+        assert!(found > 800, "{found} PCRs in 16 s");
     }
 
     #[test]

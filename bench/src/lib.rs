@@ -19,11 +19,14 @@
 )]
 
 pub mod arrivals;
+pub mod audience;
 pub mod cbr;
 pub mod cpu;
 pub mod crowd;
+pub mod directory_site;
 pub mod feeder;
 pub mod figure;
+pub mod film;
 pub mod ground;
 pub mod house;
 pub mod machine;
@@ -37,6 +40,7 @@ pub mod report;
 pub mod rig;
 pub mod run;
 pub mod source;
+pub mod stand_ins;
 
 pub use figure::Figure;
 pub use ground::Ground;

@@ -1,5 +1,6 @@
 //! A source of one 5 Mb/s stream or any other constant rate: each datagram at its own time, by an absolute schedule.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,13 +51,27 @@ pub struct Source {
 }
 
 impl Source {
-    /// Begins to send on `host`.
+    /// Begins to send the test card on `host`.
     pub fn start(host: &Host, plan: Plan) -> Self {
+        let stream = Cbr::new(plan.rate_bps);
+        Self::start_stream(host, plan, stream)
+    }
+
+    /// Begins to send `film` on `host`, or the test card where there is none.
+    pub fn start_film(host: &Host, plan: Plan, film: Option<&[u8]>) -> Self {
+        let stream = film.map_or_else(
+            || Cbr::new(plan.rate_bps),
+            |film| Cbr::playing(Cow::Owned(film.to_vec()), plan.rate_bps),
+        );
+        Self::start_stream(host, plan, stream)
+    }
+
+    fn start_stream(host: &Host, plan: Plan, stream: Cbr) -> Self {
         let socket = host.enter(|| open(&plan));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
             let stop = stop.clone();
-            move || send(&socket, &plan, &stop)
+            move || send(&socket, &plan, stream, &stop)
         });
         Self { stop, thread: Some(thread) }
     }
@@ -86,11 +101,10 @@ fn open(plan: &Plan) -> socket2::Socket {
     socket
 }
 
-fn send(socket: &socket2::Socket, plan: &Plan, stop: &AtomicBool) -> Vec<u64> {
+fn send(socket: &socket2::Socket, plan: &Plan, mut stream: Cbr, stop: &AtomicBool) -> Vec<u64> {
     // Refused at worst: then the input is rougher, which the input's own row shows.
     let _ = nix::sys::prctl::set_timerslack(TIMER_SLACK_NS);
     let to: Vec<socket2::SockAddr> = plan.to.iter().map(|address| (*address).into()).collect();
-    let mut stream = Cbr::new(plan.rate_bps);
     let mut sent = Vec::new();
     let begun = Instant::now();
     for number in 0_u64.. {

@@ -11,7 +11,7 @@ use crate::figure::Figure;
 use crate::house::{GROUP, House, PORT, Plan, RECEIVER, SERVERS, Wire};
 use crate::measures::Measure;
 use crate::source::{self, Carriage, Source};
-use crate::{Bench, Ground, Row};
+use crate::{Bench, Ground, Row, film};
 
 /// This measure.
 pub const MEASURE: Measure = Measure {
@@ -92,8 +92,9 @@ fn run(bench: &mut Bench) {
         let house = House::open(&ground, &plan);
         let interface = std::net::Ipv4Addr::LOCALHOST;
         let carriage = Carriage::Raw;
-        let _source =
-            Source::start(ground.host(), source::Plan { to: plan.inputs(), interface, rate_bps, carriage });
+        let input = source::Plan { to: plan.inputs(), interface, rate_bps, carriage };
+        let film = film::encoded(rate_bps, ground.lab().folder());
+        let _source = Source::start_film(ground.host(), input, film.as_deref());
         let _crowd = house.watch(&[(protocols::ids::ChannelId(1), GROUP.into())]);
         let mut results = vec![Vec::new(); programs.len()];
         for run in 1..=bench.options.runs() {

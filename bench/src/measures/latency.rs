@@ -11,7 +11,7 @@ use lab::timeline;
 use protocols::ids::ChannelId;
 
 use crate::arrivals::{Arrival, lost};
-use crate::cbr::PACKETS;
+use crate::cbr::{DATAGRAM_BYTES, PACKETS};
 use crate::figure::{Figure, quantile};
 use crate::house::{House, MAX_LOAD_DESTINATIONS, PORT, Plan, RECEIVER, Wire};
 use crate::measures::Measure;
@@ -34,6 +34,8 @@ const TRIED_STREAMS: u32 = 600;
 const SHARES: [f64; 3] = [0.01, 0.5, 0.8];
 /// A percentile of 99.9 needs some thousands of packets.
 const LEAST_PERIOD: Duration = Duration::from_secs(5);
+/// Of the packets that must arrive for a run to count; what is missing shows as lost, or as a stream that stopped.
+const LEAST_SHARE: f64 = 0.9;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// From the first packet until everybody's interest is in and the threads have settled.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -76,10 +78,12 @@ fn run(bench: &mut Bench) {
                 share * 100.0,
                 bench.options.runs()
             ));
-            outcomes.extend(carry(bench, &ground, &wire, streams));
+            match carry(bench, &ground, &wire, streams) {
+                Some(outcome) => outcomes.push(outcome),
+                None => bench.fault(format!("{:.0} % load, run {run}: the stream stopped", share * 100.0)),
+            }
         }
         if outcomes.is_empty() {
-            bench.fault(format!("{:.0} % load: no packet arrived", share * 100.0));
             continue;
         }
         let lost: u64 = outcomes.iter().map(|outcome| outcome.lost).sum();
@@ -130,8 +134,15 @@ fn carry(bench: &Bench, ground: &Ground, wire: &Wire, streams: u32) -> Option<Ou
     receiver.take();
     let (begun, cpu) = (Instant::now(), house.cpu().read());
     timeline::lasts(bench.options.period().max(LEAST_PERIOD));
+    let expected = begun.elapsed().as_secs_f64() * packets_per_second();
     let busy = (house.cpu().read() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
     let arrivals = receiver.take();
+    #[expect(clippy::cast_precision_loss, reason = "packets of seconds")]
+    if (arrivals.len() as f64) < LEAST_SHARE * expected {
+        let words = house.push_server.last_words();
+        bench.progress(&format!("{} of {expected:.0} packets arrived\n{words}", arrivals.len()));
+        return None;
+    }
     let mut delays = delays_ms(&arrivals, &measured.stop());
     Some(Outcome {
         p50_ms: quantile(&mut delays, 0.5),
@@ -142,6 +153,11 @@ fn carry(bench: &Bench, ground: &Ground, wire: &Wire, streams: u32) -> Option<Ou
         packets: delays.len(),
         lost: lost(&arrivals),
     })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate")]
+fn packets_per_second() -> f64 {
+    RATE_BPS as f64 / 8.0 / DATAGRAM_BYTES as f64
 }
 
 /// For each datagram whose packets are known: from the sending of the input datagram with the last of them to its arrival.
