@@ -16,7 +16,7 @@ use protocols::ids::{BootId, ChannelId, Generation};
 use protocols::p1_registration::{
     ChannelPlan, ChannelReport, FeedPlan, FeedState, FeedTarget, InputState, Poll, ToAcquisition, ToDatabase,
 };
-use protocols::p3_feed::{Open, Opened, packet_len};
+use protocols::p3_feed::{FeedOrder, HEADER_BYTES, Open, Opened, packet_len};
 use protocols::preamble::{Protocol, Refusal};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -137,17 +137,24 @@ fn plan(url: &str, feeds: Vec<FeedTarget>) -> ToAcquisition {
     ToAcquisition::Plan(FeedPlan { generation: Generation(1), channels: vec![channel] })
 }
 
+/// The next frame of P3: a packet, a header alone, or nothing.
+async fn frame(push: &mut Peer) -> Vec<u8> {
+    let mut prefix = [0; 2];
+    soon(push.stream.read_exact(&mut prefix)).await.expect("an open connection");
+    let mut frame = vec![0; packet_len(prefix).expect("a length that P3 has")];
+    soon(push.stream.read_exact(&mut frame)).await.expect("an open connection");
+    frame
+}
+
+fn sequence(frame: &[u8]) -> u16 {
+    u16::from_be_bytes([frame[2], frame[3]])
+}
+
 /// The next `count` RTP packets that `push` is fed, without keepalives.
 async fn packets(push: &mut Peer, count: usize) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     while packets.len() < count {
-        let mut prefix = [0; 2];
-        soon(push.stream.read_exact(&mut prefix)).await.expect("an open connection");
-        let mut packet = vec![0; packet_len(prefix).expect("a length that P3 has")];
-        soon(push.stream.read_exact(&mut packet)).await.expect("an open connection");
-        if !packet.is_empty() {
-            packets.push(packet);
-        }
+        packets.extend(Some(frame(push).await).filter(|packet| packet.len() > HEADER_BYTES));
     }
     packets
 }
@@ -227,6 +234,39 @@ async fn a_push_server_that_refuses_is_asked_again_and_its_reason_reported() {
     let _ = packets(&mut push, 3).await;
     push.write(&Opened::Refused(Refusal::Replaced)).await;
     database.poll_until(refused("a newer connection of the same server took this one's place")).await;
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_feed_shows_headers_alone_and_flows_again_from_the_newest_packet() {
+    let site = Site::start().await;
+    let mut database = site.registered().await;
+    database.write(&plan("testcard:", vec![target("hall", address(&site.push))])).await;
+    let mut push = site.fed().await;
+    let mut last = sequence(&packets(&mut push, 5).await[4]);
+    push.write(&FeedOrder::Hold).await;
+    let mut headers = 0;
+    while headers < 5 {
+        let frame = frame(&mut push).await;
+        if frame.is_empty() {
+            continue; // the input brought nothing since
+        }
+        let alone = frame.len() == HEADER_BYTES;
+        // Packets that were on their way may come before the first header, none after it.
+        assert!(alone || headers == 0, "a packet came though the feed was told to hold");
+        headers += usize::from(alone);
+        assert!((1..1_000).contains(&sequence(&frame).wrapping_sub(last)), "{frame:?} after {last}");
+        last = sequence(&frame);
+    }
+    push.write(&FeedOrder::Flow).await;
+    let all = packets(&mut push, 20).await;
+    assert!(sequence(&all[0]).wrapping_sub(last) < 1_000, "it goes on from there");
+    assert!(position(&stream_of(&all)).is_some(), "what flows has no gap");
+    let delivering = |channel: &ChannelReport| {
+        channel.input == InputState::Delivering && channel.feeds[0].state == FeedState::Connected
+    };
+    let poll = database.poll_until(delivering).await;
+    assert_eq!(poll.channels[0].feeds[0].dropped_packets, 0, "what is held is not dropped");
     site.end().await;
 }
 

@@ -13,7 +13,7 @@ use link::udp::{self, Listen};
 use protocols::authority::{ClusterKey, Lease};
 use protocols::codec;
 use protocols::ids::{BootId, ChannelId, HostId, Revision};
-use protocols::p3_feed::{Open, Opened, length_prefix};
+use protocols::p3_feed::{FeedOrder, HEADER_BYTES, Open, Opened, length_prefix};
 use protocols::p4_control::{
     Command, CommandOrder, Configure, Configured, DestinationFault, DestinationOrder, Interest, Kind, Query,
     Report, ReportItem, Response, Sealed, seal,
@@ -24,7 +24,7 @@ use protocols::time::ClusterTime;
 use push_server::shell::{Error, Host, Options};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -168,6 +168,17 @@ async fn answer(stream: &mut TcpStream, session: &mut Session) -> Opened {
     codec::decode::<Opened, MAX_OPENING_BYTES>(&body).unwrap()
 }
 
+async fn feed_order(stream: &mut (impl AsyncRead + Unpin), session: &mut Session) -> FeedOrder {
+    let body = session::read_sealed(stream, &mut session.opener, MAX_OPENING_BYTES).await.unwrap().unwrap();
+    codec::decode::<FeedOrder, MAX_OPENING_BYTES>(&body).unwrap()
+}
+
+/// Packet `n` as a held feed shows it.
+async fn show(stream: &mut TcpStream, n: u16) {
+    let header = &packet(n)[..HEADER_BYTES];
+    stream.write_all(&[&length_prefix(header)[..], header].concat()).await.unwrap();
+}
+
 fn packet(n: u16) -> Vec<u8> {
     let mut bytes = vec![0x80, 33];
     bytes.extend(n.to_be_bytes());
@@ -177,7 +188,7 @@ fn packet(n: u16) -> Vec<u8> {
     bytes
 }
 
-async fn send(stream: &mut TcpStream, packets: std::ops::Range<u16>) {
+async fn send(stream: &mut (impl AsyncWrite + Unpin), packets: std::ops::Range<u16>) {
     for n in packets {
         let packet = packet(n);
         stream.write_all(&[&length_prefix(&packet)[..], &packet].concat()).await.unwrap();
@@ -395,6 +406,43 @@ async fn a_feed_that_falls_silent_or_breaks_the_framing_is_closed_and_reported()
         session::read_sealed(&mut broken, &mut session.opener, MAX_OPENING_BYTES).await.unwrap(),
         None
     );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_nobody_needs_is_held_and_flows_for_the_first_viewer_without_a_gap() {
+    let mut running = Running::start();
+    let socket = receiver("239.255.78.7", 0);
+    let port = socket.local_addr().unwrap().port();
+    running.configure(port, vec![order("239.255.78.7", "lo")]);
+    let (mut stream, mut session, _) = running.feed(cluster(), CHANNEL).await.unwrap();
+    let mut n = 0;
+    {
+        let (mut reader, mut writer) = stream.split();
+        let ordered = feed_order(&mut reader, &mut session);
+        tokio::pin!(ordered);
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        let order = loop {
+            tokio::select! {
+                order = &mut ordered => break order,
+                _ = pace.tick() => {
+                    send(&mut writer, n..n + 1).await;
+                    n += 1;
+                    assert!(n < 2_000, "not held");
+                }
+            }
+        };
+        assert_eq!(order, FeedOrder::Hold);
+    }
+    show(&mut stream, n + 9).await;
+    running.until_reported(|item| matches!(item, ReportItem::Server { fed: true, .. }).then_some(()));
+    running.watch("239.255.78.7");
+    assert_eq!(feed_order(&mut stream, &mut session).await, FeedOrder::Flow);
+    // What was on its way when it was told; then the newest, as each stretch of holding ends.
+    show(&mut stream, n + 20).await;
+    show(&mut stream, n + 21).await;
+    send(&mut stream, n + 21..n + 31).await;
+    (n + 21..n + 31).for_each(|n| expect_packet(&socket, n));
     running.stop().await;
 }
 
