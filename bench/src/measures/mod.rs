@@ -1,6 +1,7 @@
 //! What can be measured: a file per measure, and its line in [`ALL`].
 
 pub mod client;
+pub mod directory;
 pub mod fan_out;
 pub mod latency;
 pub mod many_channels;
@@ -37,4 +38,5 @@ pub const ALL: &[Measure] = &[
     smoothness::MEASURE,
     latency::MEASURE,
     client::MEASURE,
+    directory::MEASURE,
 ];
