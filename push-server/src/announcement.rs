@@ -7,7 +7,7 @@ use protocols::p6_broadcast::{ANNOUNCE_INTERVAL, ANNOUNCE_SPACING};
 use protocols::time::{ClusterTime, Time};
 
 /// Announcements are due at multiples of this, so that those of many destinations are made together.
-pub const ANNOUNCE_GRID: Duration = Duration::from_millis(25);
+pub const ANNOUNCE_GRID: Duration = Duration::from_millis(125);
 
 /// The announcements of one (channel, destination) while it is sent to.
 #[derive(Debug, Clone, Copy, Default)]

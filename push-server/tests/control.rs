@@ -71,8 +71,8 @@ fn held_interest_is_announced_every_250_ms_and_at_once_when_it_is_renewed_late()
     assert_eq!(renewed.held_for.as_millis(), 5_000);
     // 4.9 s are left: no hurry.
     assert_eq!(site.interest(ms(2_200), 1), []);
-    // 250 ms later, but for the 25 ms at whose multiples all are announced.
-    assert_eq!(site.run_until(ms(2_400))[0].0, ms(2_350));
+    // 250 ms later, but for the 125 ms at whose multiples all are announced.
+    assert_eq!(site.run_until(ms(2_400))[0].0, ms(2_250));
 }
 
 #[test]

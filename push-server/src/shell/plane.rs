@@ -319,7 +319,8 @@ impl DataPlane {
 
     /// Looks after what no packet brings about.
     fn sweep(&mut self, now: Time) {
-        self.next_sweep = now + SWEEP_INTERVAL;
+        // At a multiple, when windows begin too: no turn of its own.
+        self.next_sweep = (now + SWEEP_INTERVAL).floor(SWEEP_INTERVAL);
         let mut openings = OPENINGS_PER_SWEEP;
         let (first, places) = (self.sweep_from, self.channels.len());
         // Begins where the last sweep's budget ended, so that every destination has its turn.
