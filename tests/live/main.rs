@@ -5,6 +5,7 @@ mod acquisition_away;
 mod bad_input;
 mod bytes;
 mod database_away;
+mod holding;
 mod judges;
 mod laboratory;
 mod newcomer;

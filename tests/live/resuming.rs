@@ -19,17 +19,17 @@ use protocols::time::ClusterTime;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What the first packet may take.
-const RESUMED_WITHIN: Duration = Duration::from_millis(5);
-const CHANNELS: u32 = 10;
+pub(crate) const RESUMED_WITHIN: Duration = Duration::from_millis(5);
+pub(crate) const CHANNELS: u32 = 10;
 const DESTINATIONS: u8 = 20;
 /// Between two first interests: interest holds for five seconds, so some thirty streams of 5 Mb/s are on their way.
 const INTEREST_EVERY: Duration = Duration::from_millis(150);
 /// Two wake-ups that take less than this, p99, say that the machine has time for us.
-const QUIET: Duration = Duration::from_millis(1);
+pub(crate) const QUIET: Duration = Duration::from_millis(1);
 /// How far the capture may be behind.
-const CAPTURED_WITHIN: Duration = Duration::from_millis(1500);
+pub(crate) const CAPTURED_WITHIN: Duration = Duration::from_millis(1500);
 /// Ethernet, IPv4, UDP, and the interest as far as its destination.
-const KEPT_BYTES: u32 = 96;
+pub(crate) const KEPT_BYTES: u32 = 96;
 
 /// The first viewer's address is in the network of the first group.
 const BEFORE_FIRST_VIEWER: u8 = 99;
@@ -39,15 +39,15 @@ fn group(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(239, 192, 3, n)
 }
 
-/// Ten channels, each to twenty groups in the room; only one push server.
-fn plan(clip: &Clip) -> Plan {
+/// Ten channels, each to so many groups in the room; only one push server.
+pub(crate) fn plan(clip: &Clip, destinations: u8) -> Plan {
     let url = format!("file:{}", clip.path.display());
     let mut plan = Plan::of(&url);
     for id in 2..=CHANNELS {
         plan = plan.with_channel(id, &format!("Channel {id}"), &url);
     }
     plan.push_servers.truncate(1);
-    plan.push_servers[0].destinations = (1..=DESTINATIONS)
+    plan.push_servers[0].destinations = (1..=destinations)
         .map(|n| PlannedDestination {
             address: group(n).to_string(),
             serves: vec![format!("10.77.1.{}/32", BEFORE_FIRST_VIEWER + n)],
@@ -65,7 +65,7 @@ fn plan(clip: &Clip) -> Plan {
 fn first_packet_leaves_within_five_milliseconds_of_the_first_interest() {
     const NAME: &str = "first_packet_leaves_within_five_milliseconds_of_the_first_interest";
     let Some(lab) = Lab::open(NAME, &["ffmpeg", "tcpdump"]) else { return };
-    let site = Site::build(&lab, &plan(&Clip::five_megabits(40)));
+    let site = Site::build(&lab, &plan(&Clip::five_megabits(40), DESTINATIONS));
     let viewer = site.viewer("anna", &site.room);
     let _servers = [Daemon::Database, Daemon::Acquisition, Daemon::Hall].map(|daemon| {
         let mut process = site.start(daemon);
@@ -79,7 +79,7 @@ fn first_packet_leaves_within_five_milliseconds_of_the_first_interest() {
     let filter = "udp dst port 7404 or udp dst portrange 7601-7610";
     let capture = Capture::of_first_bytes(&site.hall, &site.room, filter, KEPT_BYTES);
     let control = Control::start();
-    send_interests(&site, &viewer, || control.say());
+    send_interests(&site, &viewer, DESTINATIONS, || control.say());
     // The capture is a second behind.
     timeline::lasts(CAPTURED_WITHIN);
     let (mut times, control) = (resume_times(&capture.stop()), control.finish());
@@ -98,11 +98,11 @@ fn first_packet_leaves_within_five_milliseconds_of_the_first_interest() {
 }
 
 /// One interest for each pair, each of the channels in turn; `each` is called at the same moments.
-fn send_interests(site: &Site, viewer: &Host, each: impl Fn()) {
+pub(crate) fn send_interests(site: &Site, viewer: &Host, destinations: u8, each: impl Fn()) {
     let key = ClusterKey::from_file_text(&std::fs::read_to_string(&site.key).unwrap()).unwrap();
     let socket = viewer.enter(|| UdpSocket::bind((viewer.address(), 0)).unwrap());
     let to = (site.hall.address_on(&site.room), 7404);
-    for destination in 1..=DESTINATIONS {
+    for destination in 1..=destinations {
         for channel in 1..=CHANNELS {
             let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
             let time = ClusterTime(u64::try_from(since_1970.as_millis()).unwrap());
@@ -122,13 +122,13 @@ fn send_interests(site: &Site, viewer: &Host, each: impl Fn()) {
 
 /// Two threads that hand a word on and note how late it is, as the push server's two do: woken by the socket, the first
 /// wakes the second. Nothing of ours, so what it takes is what the machine takes.
-struct Control {
+pub(crate) struct Control {
     first: Sender<Instant>,
     second: JoinHandle<Vec<Duration>>,
 }
 
 impl Control {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (first, heard) = channel::<Instant>();
         let (hand_on, handed) = channel::<Instant>();
         std::thread::spawn(move || heard.into_iter().try_for_each(|said| hand_on.send(said)));
@@ -136,12 +136,12 @@ impl Control {
         Self { first, second }
     }
 
-    fn say(&self) {
+    pub(crate) fn say(&self) {
         self.first.send(Instant::now()).unwrap();
     }
 
     /// Sorted.
-    fn finish(self) -> Vec<Duration> {
+    pub(crate) fn finish(self) -> Vec<Duration> {
         drop(self.first);
         let mut times = self.second.join().unwrap();
         times.sort();
@@ -150,7 +150,7 @@ impl Control {
 }
 
 /// From the first interest of each (channel, destination) to its first RTP packet.
-fn resume_times(pcap: &Pcap) -> Vec<Duration> {
+pub(crate) fn resume_times(pcap: &Pcap) -> Vec<Duration> {
     let mut asked: BTreeMap<(u32, IpAddr), Duration> = BTreeMap::new();
     let mut times = Vec::new();
     for datagram in &pcap.datagrams {
@@ -173,11 +173,11 @@ fn resume_times(pcap: &Pcap) -> Vec<Duration> {
 }
 
 /// Of `sorted`, which has one at least.
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
-fn distribution(sorted: &[Duration]) -> String {
+pub(crate) fn distribution(sorted: &[Duration]) -> String {
     let [p50, p90, p99, max] =
         [50, 90, 99, 100].map(|percent| percentile(sorted, percent).as_secs_f64() * 1e3);
     format!("p50 {p50:.3} ms, p90 {p90:.3} ms, p99 {p99:.3} ms, max {max:.3} ms of {}", sorted.len())
