@@ -79,12 +79,12 @@ struct Shared {
 }
 
 impl Feeder {
-    /// Begins to feed one channel of `pace` into each of `feeds`, now.
-    pub fn start(feeds: Vec<Feed>, pace: Pace) -> Self {
+    /// Begins to feed one channel of `pace` into each of `feeds`, now, from the packet of number `first` on.
+    pub fn start(feeds: Vec<Feed>, pace: Pace, first: u64) -> Self {
         let shared = Arc::new(Shared::default());
         let thread = std::thread::spawn({
             let shared = shared.clone();
-            move || feed(feeds, pace, &shared)
+            move || feed(feeds, pace, first, &shared)
         });
         Self { shared, thread: Some(thread) }
     }
@@ -117,7 +117,7 @@ impl Drop for Feeder {
     }
 }
 
-fn feed(mut feeds: Vec<Feed>, pace: Pace, shared: &Shared) -> Vec<Feed> {
+fn feed(mut feeds: Vec<Feed>, pace: Pace, first: u64, shared: &Shared) -> Vec<Feed> {
     let channels = u64::try_from(feeds.len()).expect("a few channels");
     let burst = u64::from(pace.burst);
     let begun = Instant::now();
@@ -132,7 +132,11 @@ fn feed(mut feeds: Vec<Feed>, pace: Pace, shared: &Shared) -> Vec<Feed> {
             wait_until(begun + Duration::from_nanos(due_ns), shared);
             frames.clear();
             for number in round * burst..(round + 1) * burst {
-                frames.extend_from_slice(&frame(number, pace.rate_bps, u32::try_from(index).unwrap_or(0)));
+                frames.extend_from_slice(&frame(
+                    first + number,
+                    pace.rate_bps,
+                    u32::try_from(index).unwrap_or(0),
+                ));
             }
             feed.send(&frames);
         }

@@ -1,5 +1,6 @@
 //! What `masthead bench` is told.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ pub struct Options {
     /// One short run of fewer points: shows that everything works, no figures to rely on.
     #[arg(long)]
     pub quick: bool,
+    /// Measure only at these points, such as `50,200` destinations, where a measure has several.
+    #[arg(long, value_delimiter = ',')]
+    pub points: Vec<String>,
     /// Peers to measure beside: names such as `gstreamer,multicat`, `all` that are installed, or `none`.
     #[arg(long, value_delimiter = ',', default_value = "all")]
     pub peers: Vec<String>,
@@ -58,9 +62,11 @@ impl Options {
         Duration::from_secs_f64(if self.quick { self.seconds.min(0.5) } else { self.seconds })
     }
 
-    /// The whole list, or its first `few` in a quick run.
-    pub fn points<T: Copy>(&self, all: &[T], few: usize) -> Vec<T> {
-        all.iter().copied().take(if self.quick { few } else { all.len() }).collect()
+    /// The points of `all` that were asked for: everything, unless some were named; the first `few` in a quick run.
+    pub fn points<T: Copy + Display>(&self, all: &[T], few: usize) -> Vec<T> {
+        let wanted = |point: &T| self.points.is_empty() || self.points.contains(&point.to_string());
+        let asked = all.iter().copied().filter(wanted);
+        asked.take(if self.quick { few } else { all.len() }).collect()
     }
 
     /// Whether the peer `name` is wanted.

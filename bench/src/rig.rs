@@ -37,6 +37,10 @@ pub const PORT: u16 = 7_601;
 const INTEREST_EVERY: Duration = Duration::from_millis(3_500);
 /// Longest that the push server may take for anything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest that a rig is fed in advance: all sockets are open by then.
+const WARM_UP_LIMIT: Duration = Duration::from_secs(5);
+/// After this nothing of what was fed is under way.
+const STILL: Duration = Duration::from_millis(250);
 /// An answer that has not come after this is asked for again.
 const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 /// No lease ends while a bench runs.
@@ -95,13 +99,30 @@ pub struct Rig {
     database: Database,
     viewers: Viewers,
     feeds: Vec<Feed>,
+    /// Number of the next packet of every channel.
+    next: u64,
     _ears: Ears,
 }
 
 impl Rig {
-    /// Starts the push server, configures it, connects its feeds and shows interest. When this returns every watched
-    /// destination is being sent to as soon as there are packets.
+    /// As [`Self::prepare`]; then feeds it for a moment, until every watched destination has been sent to, and waits until
+    /// all is still. What is fed from now on leaves for each of them, packet by packet.
     pub fn start(ground: &Ground, load: Load) -> Self {
+        let mut rig = Self::prepare(ground, load);
+        let feeder = rig.feed();
+        let begun = Instant::now();
+        let watched = usize::try_from(load.streams()).expect("fits");
+        while rig.reported().served() < watched && begun.elapsed() < WARM_UP_LIMIT {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        rig.put_back(feeder);
+        std::thread::sleep(STILL);
+        rig
+    }
+
+    /// Starts the push server, configures it, shows interest and connects the feeds. When this returns every watched
+    /// destination is to be sent to as soon as there are packets, which must be within P3's silence timeout.
+    pub fn prepare(ground: &Ground, load: Load) -> Self {
         let key = cluster();
         let path = ground.lab().path("cluster.key");
         write_key(&path, &key);
@@ -121,16 +142,18 @@ impl Rig {
         database.wait_until_sending(&load);
         // Last, since a feed that says nothing is not waited for.
         let (feeds, ears) = host.enter(|| connect_feeds(load.channels));
-        Self { load, process, database, viewers, feeds, _ears: ears }
+        Self { load, process, database, viewers, feeds, next: 0, _ears: ears }
     }
 
     /// Feeds all channels from now on.
     pub fn feed(&mut self) -> Feeder {
-        Feeder::start(std::mem::take(&mut self.feeds), self.load.pace)
+        Feeder::start(std::mem::take(&mut self.feeds), self.load.pace, self.next)
     }
 
-    /// Takes back the connections of a feeder that was stopped.
-    pub fn put_back(&mut self, feeds: Vec<Feed>) {
+    /// Stops `feeder`, and takes back its connections to feed on later.
+    pub fn put_back(&mut self, feeder: Feeder) {
+        let (fed, feeds) = feeder.stop();
+        self.next += fed;
         self.feeds = feeds;
     }
 
@@ -162,6 +185,13 @@ pub struct Reported {
     pub overloaded: BTreeSet<ChannelId>,
     /// Destinations with another fault.
     pub faults: usize,
+}
+
+impl Reported {
+    /// Destinations that have been sent a packet.
+    pub fn served(&self) -> usize {
+        self.packets.values().flatten().filter(|packets| **packets > 0).count()
+    }
 }
 
 fn cluster() -> ClusterKey {

@@ -30,8 +30,8 @@ const RATES_BPS: [u64; 2] = [5_000_000, 40_000_000];
 const PATIENCE: Duration = Duration::from_secs(20);
 /// From the first byte in the file: ffmpeg has probed, buffers have grown.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Less of the stream than this share in the file: not the same job.
-const LEAST_SHARE: f64 = 0.9;
+/// Less of the stream than this share in the file: not the same job. ffmpeg drops stuffing, 16 %.
+const LEAST_SHARE: f64 = 0.8;
 
 /// Who receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

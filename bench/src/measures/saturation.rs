@@ -22,8 +22,8 @@ pub const MEASURE: Measure = Measure {
     run,
 };
 
-/// Offered, in parts of the limit.
-const STEPS: [f64; 9] = [0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0];
+/// Offered, in percent of the limit.
+const STEPS: [u32; 9] = [25, 50, 75, 90, 100, 110, 125, 150, 200];
 /// Up to this part of the limit (as it was estimated) a loss is a fault.
 const SAFE: f64 = 0.75;
 /// One data thread's limit in channels: a channel is a few hundredths of it, so that shedding by channels is fine enough.
@@ -65,9 +65,10 @@ fn run(bench: &mut Bench) {
         PROBE[0]
     ));
     let mut peak: Vec<f64> = Vec::new();
-    for step in bench.options.points(&STEPS, 2) {
+    for percent in bench.options.points(&STEPS, 2) {
+        let step = f64::from(percent) / 100.0;
         let channels = channels(step);
-        let point = format!("{step:.2} × limit, {channels} channels");
+        let point = format!("{percent} % of the limit, {channels} channels");
         let mut runs = Vec::new();
         for run in 1..=bench.options.runs() {
             bench.progress(&format!("{point}, run {run} of {}", bench.options.runs()));

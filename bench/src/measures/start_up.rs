@@ -29,7 +29,7 @@ fn run(bench: &mut Bench) {
             bench.progress(&format!("{point}, run {run} of {}", bench.options.runs()));
             let before = ground.traffic();
             let begun = Instant::now();
-            let mut rig = Rig::start(&ground, Load::new(1, destinations));
+            let mut rig = Rig::prepare(&ground, Load::new(1, destinations));
             let feeder = rig.feed();
             // A packet is more bytes than all announcements of the first moment.
             let first = u64::from(destinations) * 1_328;

@@ -134,7 +134,7 @@ pub fn carry(bench: &Bench, ground: &Ground, entry: &Entry) -> Outcome {
             let (process, feeds) = start_reference(ground, load, how);
             let clocks = CpuClocks::of([process.pid()]);
             let trial = Trial { ground, settle, period, before: ground.traffic() };
-            let feeder = Feeder::start(feeds, load.pace);
+            let feeder = Feeder::start(feeds, load.pace, 0);
             trial.measure(load, &clocks, feeder)
         }
         Contender::Peer(peer) => {
