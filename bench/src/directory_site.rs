@@ -14,11 +14,12 @@ use crate::stand_ins::{ACQUISITION, CONTROL_PORT, HOST, StandIns};
 /// The database server, which is all that is measured.
 #[derive(Debug)]
 pub struct DirectorySite {
+    // Goes before the process: the stand-ins take its end for a failure.
+    _stand_ins: StandIns,
     /// The process.
     pub process: Process,
     /// Where it runs.
     pub host: Host,
-    _stand_ins: StandIns,
 }
 
 const READY: Duration = Duration::from_secs(20);

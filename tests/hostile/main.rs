@@ -6,6 +6,7 @@
 //! | [`reassembly`] | P6 media, which nobody signs: bounded memory, and a forged packet costs its own place at most |
 //! | [`handshake`], [`directory`], [`sealed_frames`] | a million connections that say anything to P1, P2, P3 |
 //! | [`sockets`] | the defined answer of the real daemons to each kind of bad connection, and a good one that works meanwhile |
+//! | [`memory`] | what channels, destinations and viewers cost, and an hour of zapping nothing: no hostility, but the heap is counted here |
 //! | [`heap`], [`mutation`], [`trial`], [`wire`] | the tools: memory measured, bytes spoilt, seeds and counts, streams in memory |
 //!
 //! Each test prints its seed and counts; `MASTHEAD_SEED=n` replays, `MASTHEAD_TRIALS=n` changes how many inputs there are.
@@ -16,6 +17,7 @@ mod database_server;
 mod directory;
 mod handshake;
 mod heap;
+mod memory;
 mod mutation;
 mod push_server;
 mod reassembly;
