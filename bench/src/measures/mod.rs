@@ -5,6 +5,7 @@ pub mod directory;
 pub mod fan_out;
 pub mod latency;
 pub mod many_channels;
+pub mod memory;
 pub mod saturation;
 pub mod smoothness;
 pub mod start_up;
@@ -39,4 +40,5 @@ pub const ALL: &[Measure] = &[
     latency::MEASURE,
     client::MEASURE,
     directory::MEASURE,
+    memory::MEASURE,
 ];
