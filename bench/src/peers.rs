@@ -117,7 +117,7 @@ impl Peer {
         let (at, port) = (input.ip(), input.port());
         match self {
             Self::Gstreamer => {
-                let clients = joined(destinations, ",", |to| to.to_string());
+                let clients = joined(destinations, ",", SocketAddrV4::to_string);
                 let line = format!(
                     "gst-launch-1.0 -q udpsrc address={at} port={port} buffer-size=4000000 ! multiudpsink"
                 );

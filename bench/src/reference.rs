@@ -34,6 +34,9 @@ pub struct Options {
     /// Destinations of each.
     #[arg(long)]
     pub destinations: u32,
+    /// Address of the first destination; others follow.
+    #[arg(long, default_value_t = ground::destinations(0, 1)[0])]
+    pub first: Ipv4Addr,
     /// UDP port to send to.
     #[arg(long, default_value_t = 7_601)]
     pub port: u16,
@@ -118,8 +121,8 @@ impl Channel {
             }
             Ok(socket)
         };
-        let sockets = ground::destinations(first, options.destinations)
-            .into_iter()
+        let sockets = (first..first + options.destinations)
+            .map(|index| Ipv4Addr::from_bits(options.first.to_bits() + index))
             .map(open)
             .collect::<std::io::Result<_>>()?;
         Ok(Self {

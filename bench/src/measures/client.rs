@@ -8,7 +8,7 @@ use lab::{Command, Process, timeline};
 
 use crate::cpu::CpuClocks;
 use crate::figure::Figure;
-use crate::house::{GROUP, House, PORT, Plan, RECEIVER, SERVERS, Wire};
+use crate::house::{FIRST_PORT, GROUP, House, Plan, RECEIVER, SERVERS, Wire};
 use crate::measures::Measure;
 use crate::source::{self, Carriage, Source};
 use crate::{Bench, Ground, Row, film};
@@ -57,13 +57,13 @@ impl Program {
 
     /// Writes the group's stream to `file`.
     fn command(self, file: &std::path::Path, cache: &std::path::Path) -> Command {
-        let at = SocketAddrV4::new(GROUP, PORT);
+        let at = SocketAddrV4::new(GROUP, FIRST_PORT);
         match self {
             Self::Client => Command::line(&format!("masthead-client --database {SERVERS} watch 1 --output"))
                 .arg(file)
                 .env("XDG_CACHE_HOME", cache),
             Self::Socat => Command::line(&format!(
-                "socat -u UDP4-RECV:{PORT},bind={GROUP},reuseaddr,rcvbuf=4000000,ip-add-membership={GROUP}:{RECEIVER}"
+                "socat -u UDP4-RECV:{FIRST_PORT},bind={GROUP},reuseaddr,rcvbuf=4000000,ip-add-membership={GROUP}:{RECEIVER}"
             ))
             .arg(format!("CREATE:{}", file.display())),
             Self::Multicat => Command::line(&format!("multicat @{at}/ifaddr={RECEIVER}")).arg(file),
@@ -136,7 +136,7 @@ fn receive(bench: &Bench, ground: &Ground, wire: &Wire, program: Program, rate_b
     let cpu = clock.read();
     timeline::lasts(bench.options.period());
     let seconds = begun.elapsed().as_secs_f64();
-    let busy = (clock.read() - cpu).as_secs_f64() / seconds;
+    let busy = clock.read().saturating_sub(cpu).as_secs_f64() / seconds;
     #[expect(clippy::cast_precision_loss, reason = "bytes of seconds")]
     let share = (length() - bytes) as f64 * 8.0 / seconds / rate_bps as f64;
     end(process);

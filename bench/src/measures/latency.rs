@@ -2,7 +2,8 @@
 //! wire, while the push server carries little, half, and most of what it can.
 //!
 //! Packets are told by the numbers that the source puts into stuffing. The time begins when the datagram with the packet is
-//! handed to the input's socket, so the wait for the window and for the datagram's other packets counts too.
+//! handed to the input's socket, so the wait for the window and for the datagram's other packets counts too. Measured is the
+//! last of the channels.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use protocols::ids::ChannelId;
 use crate::arrivals::{Arrival, lost};
 use crate::cbr::{DATAGRAM_BYTES, PACKETS};
 use crate::figure::{Figure, quantile};
-use crate::house::{House, MAX_LOAD_DESTINATIONS, PORT, Plan, RECEIVER, Wire};
+use crate::house::{FIRST_PORT, House, Plan, RECEIVER, Wire};
 use crate::measures::Measure;
 use crate::receiver::Receiver;
 use crate::source::{self, Carriage, Source};
@@ -39,8 +40,10 @@ const LEAST_SHARE: f64 = 0.9;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// From the first packet until everybody's interest is in and the threads have settled.
 const SETTLE: Duration = Duration::from_secs(2);
-/// The most channels that the load is made of, beside the one that is measured.
-const MAX_LOAD_CHANNELS: u32 = 16;
+/// The load is channels of so many destinations.
+const LOAD_DESTINATIONS: u32 = 200;
+/// The most channels that the load is made of, beside the one that is measured: acquisition takes in each.
+const MAX_LOAD_CHANNELS: u32 = 60;
 
 /// One run.
 #[derive(Debug, Clone, Copy)]
@@ -64,13 +67,13 @@ fn run(bench: &mut Bench) {
         return;
     };
     let capacity = f64::from(TRIED_STREAMS) / tried.busy.max(1e-6);
-    let least = MAX_LOAD_CHANNELS * MAX_LOAD_DESTINATIONS;
+    let most = MAX_LOAD_CHANNELS * LOAD_DESTINATIONS;
     bench.remark(format!(
         "latency: 100 % is {capacity:.0} streams of 5 Mb/s on one data thread, by the cost of {TRIED_STREAMS}."
     ));
     for share in bench.options.points(&SHARES, 2) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some thousands")]
-        let streams = ((capacity * share) as u32).clamp(1, least);
+        let streams = ((capacity * share) as u32).clamp(1, most);
         let mut outcomes = Vec::new();
         for run in 1..=bench.options.runs() {
             bench.progress(&format!(
@@ -96,7 +99,7 @@ fn run(bench: &mut Bench) {
 
 /// One run with about `streams` watched besides the measured one.
 fn carry(bench: &Bench, ground: &Ground, wire: &Wire, streams: u32) -> Option<Outcome> {
-    let channels = streams.div_ceil(MAX_LOAD_DESTINATIONS);
+    let channels = streams.div_ceil(LOAD_DESTINATIONS);
     let plan = Plan {
         channels: u16::try_from(channels).expect("a few") + 1,
         destination: RECEIVER,
@@ -104,7 +107,9 @@ fn carry(bench: &Bench, ground: &Ground, wire: &Wire, streams: u32) -> Option<Ou
         window_ms: protocols::p4_control::DEFAULT_WINDOW_MS,
     };
     let house = House::open(ground, &plan);
-    let at = SocketAddrV4::new(RECEIVER, PORT);
+    // The last channel of all: whoever serves channels in order serves it last.
+    let last = plan.channels;
+    let at = SocketAddrV4::new(RECEIVER, FIRST_PORT + last - 1);
     let receiver = Receiver::start(&wire.receiver, at, RECEIVER, RATE_BPS);
     let interface = Ipv4Addr::LOCALHOST;
     let source = |to| {
@@ -114,14 +119,14 @@ fn carry(bench: &Bench, ground: &Ground, wire: &Wire, streams: u32) -> Option<Ou
         )
     };
     let inputs = plan.inputs();
-    let _load = source(inputs[1..].to_vec());
-    let measured = source(inputs[..1].to_vec());
+    let _load = source(inputs[..inputs.len() - 1].to_vec());
+    let measured = source(inputs[inputs.len() - 1..].to_vec());
     let load = (0..channels).flat_map(|channel| {
         ground::destinations(0, plan.load_destinations)
             .into_iter()
-            .map(move |destination| (ChannelId(channel + 2), IpAddr::from(destination)))
+            .map(move |destination| (ChannelId(channel + 1), IpAddr::from(destination)))
     });
-    let watched: Vec<_> = load.chain([(ChannelId(1), IpAddr::from(RECEIVER))]).collect();
+    let watched: Vec<_> = load.chain([(ChannelId(last.into()), IpAddr::from(RECEIVER))]).collect();
     let _crowd = house.watch(&watched);
     let begun = Instant::now();
     while receiver.count() == 0 {
@@ -135,7 +140,7 @@ fn carry(bench: &Bench, ground: &Ground, wire: &Wire, streams: u32) -> Option<Ou
     let (begun, cpu) = (Instant::now(), house.cpu().read());
     timeline::lasts(bench.options.period().max(LEAST_PERIOD));
     let expected = begun.elapsed().as_secs_f64() * packets_per_second();
-    let busy = (house.cpu().read() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
+    let busy = house.cpu().read().saturating_sub(cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
     let arrivals = receiver.take();
     #[expect(clippy::cast_precision_loss, reason = "packets of seconds")]
     if (arrivals.len() as f64) < LEAST_SHARE * expected {

@@ -3,15 +3,16 @@
 //! Every sender gets the same input, paced packet by packet, and sends it over the same wire; times are those of the
 //! receiving kernel.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::time::{Duration, Instant};
 
 use lab::{Command, timeline};
 use protocols::ids::ChannelId;
 
 use crate::arrivals::{Smoothness, smoothness};
+use crate::feeder::{Feed, Feeder, Pace};
 use crate::figure::Figure;
-use crate::house::{House, PORT, Plan, RECEIVER, SERVERS, Wire};
+use crate::house::{FIRST_PORT, House, Plan, RECEIVER, SERVERS, Wire};
 use crate::measures::Measure;
 use crate::peers::{self, Peer};
 use crate::receiver::Receiver;
@@ -41,6 +42,8 @@ const FILE_SECONDS: u64 = 60;
 enum Sender {
     /// The source itself: the input.
     Input,
+    /// The reference sender, fed as a push server is; its stream has no PCRs.
+    Reference,
     Masthead {
         window_ms: u8,
     },
@@ -53,6 +56,7 @@ impl Sender {
     fn name(self) -> String {
         match self {
             Self::Input => "the input".into(),
+            Self::Reference => "reference".into(),
             Self::Masthead { window_ms: 0 } => "Masthead, no window".into(),
             Self::Masthead { window_ms: 10 } => "Masthead".into(),
             Self::Masthead { window_ms } => format!("Masthead, {window_ms} ms window"),
@@ -91,8 +95,12 @@ fn senders(bench: &mut Bench) -> Vec<Sender> {
     for reason in missing {
         bench.remark(format!("Missing: {reason}."));
     }
-    let mut senders =
-        vec![Sender::Input, Sender::Masthead { window_ms: 10 }, Sender::Masthead { window_ms: 0 }];
+    let mut senders = vec![
+        Sender::Input,
+        Sender::Reference,
+        Sender::Masthead { window_ms: 10 },
+        Sender::Masthead { window_ms: 0 },
+    ];
     if !bench.options.quick {
         senders.push(Sender::Masthead { window_ms: 20 });
     }
@@ -105,15 +113,29 @@ fn senders(bench: &mut Bench) -> Vec<Sender> {
 }
 
 fn listen(bench: &Bench, ground: &Ground, wire: &Wire, sender: Sender) -> Option<Smoothness> {
-    let at = SocketAddrV4::new(RECEIVER, PORT);
+    let at = SocketAddrV4::new(RECEIVER, FIRST_PORT);
     let receiver = Receiver::start(&wire.receiver, at, RECEIVER, RATE_BPS);
     let source = |to: Vec<SocketAddrV4>, carriage| {
-        let interface = std::net::Ipv4Addr::LOCALHOST;
+        let interface = Ipv4Addr::LOCALHOST;
         Source::start(ground.host(), source::Plan { to, interface, rate_bps: RATE_BPS, carriage })
     };
     match sender {
         Sender::Input => {
             let _source = source(vec![at], Carriage::Rtp);
+            judge(bench, &receiver, SETTLE)
+        }
+        Sender::Reference => {
+            let host = ground.host();
+            let listener =
+                host.enter(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports"));
+            let feed = listener.local_addr().expect("it is bound");
+            let _process = host.spawn(Command::line(&format!(
+                "masthead bench-reference --feed {feed} --destinations 1 --first {RECEIVER} --port {FIRST_PORT}"
+            )));
+            let (stream, _) = listener.accept().expect("the reference sender connects");
+            stream.set_nodelay(true).expect("TCP has it");
+            let _feeder =
+                Feeder::start(vec![Feed::flowing(stream)], Pace { rate_bps: RATE_BPS, burst: 1 }, 0);
             judge(bench, &receiver, SETTLE)
         }
         Sender::Masthead { window_ms } => {
