@@ -26,7 +26,7 @@
 //! | [`holding`] | which feeds are held, since nobody watches |
 //! | [`report`] | what the database server has not heard yet |
 //! | [`plan`] | what control hands to the data plane |
-//! | [`path`], [`ring`], [`pacer`], [`deframer`] | the data plane of one channel |
+//! | [`path`], [`ring`], [`pacer`], [`lane`], [`deframer`] | the data plane of one channel |
 //! | [`placement`], [`overload`] | which thread carries which channel, and what it sheds when it cannot |
 //! | [`counters`] | why datagrams and packets were dropped |
 
@@ -36,6 +36,7 @@ pub mod counters;
 pub mod deframer;
 pub mod holding;
 pub mod interest;
+pub mod lane;
 pub mod overload;
 pub mod pacer;
 pub mod path;

@@ -11,11 +11,10 @@
 //! A packet leaves at most once to each destination, in the order of arrival. Live is live: what could not leave within
 //! [`LONGEST_BACKLOG`] is passed over.
 //!
-//! Packets leave together that came within a target's window, [`MAX_BATCH`] at most: a batch costs hardly more than a
+//! Packets leave together that came within a target's window, [`MAX_BATCH`](crate::lane::MAX_BATCH) at most: a batch costs hardly more than a
 //! packet (`docs/performance.md`). [`ChannelPath::pace`] says how often that wants looking after; a channel that nobody
 //! watches is only skimmed.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,8 @@ use protocols::p3_feed::{HEADER_BYTES, MAX_PACKET_BYTES, SAMPLE_INTERVAL, STALL_
 use protocols::p4_control::DestinationFault;
 use protocols::time::Time;
 
-use crate::pacer::{BURST_PACKETS, Pacer, Stamp};
+use crate::lane::Lane;
+use crate::pacer::{Pacer, Stamp};
 use crate::plan::{ChannelCounters, Plan, TargetCounters};
 use crate::ring::{PacketRing, Run, SLOTS};
 
@@ -34,9 +34,7 @@ pub const LONGEST_BACKLOG: Duration = Duration::from_secs(1);
 pub const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
 /// A target that resumes is given the newest packet only when that arrived less than this ago.
 pub const FRESH: Duration = Duration::from_secs(1);
-/// Packets that leave for one target back to back at most: 0.9 ms of a 100 Mb/s port.
-pub const MAX_BATCH: usize = BURST_PACKETS as usize;
-/// Packets of a stream that come in one window, as it is chosen for fast streams: below [`MAX_BATCH`], so that a turn
+/// Packets of a stream that come in one window, as it is chosen for fast streams: below [`MAX_BATCH`](crate::lane::MAX_BATCH), so that a turn
 /// that is late, or a stream that varies, still fits a batch.
 const BATCH_AIM: u32 = 7;
 /// A window is never cut shorter than this, a fraction of it that is a power of two.
@@ -96,20 +94,6 @@ pub struct ChannelPath {
     packets: u64,
     drops: Drops,
     told: Told,
-}
-
-/// One destination, beside its target in the plan.
-#[derive(Debug, Clone, Copy)]
-struct Lane {
-    address: IpAddr,
-    sending: bool,
-    window: Duration,
-    /// When its last batch left.
-    served: Time,
-    /// Position of the first packet that has not been given to it.
-    next: u64,
-    packets: u64,
-    fault: Option<DestinationFault>,
 }
 
 /// What control was told last.
@@ -254,15 +238,7 @@ impl ChannelPath {
                     .binary_search_by_key(&target.address, |lane| lane.address)
                     .ok()
                     .map(|at| before[at]);
-                let mut lane = kept.unwrap_or(Lane {
-                    address: target.address,
-                    sending: false,
-                    window: target.window,
-                    served: Time::ZERO,
-                    next: 0,
-                    packets: 0,
-                    fault: None,
-                });
+                let mut lane = kept.unwrap_or_else(|| Lane::new(target));
                 if target.sending && !lane.sending {
                     lane.next = lane.next.max(resume_at);
                 }
@@ -278,7 +254,7 @@ impl ChannelPath {
     }
 
     /// Hands every batch that may leave now to every target that is sending: `send(index, runs)` with the target's index
-    /// in the plan, target by target, packets in order, at most [`MAX_BATCH`] at a time. `send` answers how many of them,
+    /// in the plan, target by target, packets in order, at most [`MAX_BATCH`](crate::lane::MAX_BATCH) at a time. `send` answers how many of them,
     /// from the first, the operating system took; the others are gone for this target.
     pub fn drain(&mut self, now: Time, send: &mut impl FnMut(usize, &[Run<'_>]) -> usize) {
         self.pass_over(now);
@@ -288,17 +264,8 @@ impl ChannelPath {
         }
         let shortest = self.shortest_window();
         for (index, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.sending) {
-            lane.next = lane.next.max(self.ring.oldest());
-            let due = lane.window <= shortest || lane.due(now);
-            while lane.next < self.released && (due || lane.waiting(self.released) >= MAX_BATCH as u64) {
-                lane.served = now;
-                let to = self.released.min(lane.next + MAX_BATCH as u64);
-                let batch = Batch::gather(&self.ring, lane.next, to);
-                let taken = send(index, batch.runs()) as u64;
-                lane.packets += taken;
-                self.drops.refused += (to - lane.next).saturating_sub(taken);
-                lane.next = to;
-            }
+            let whole = lane.window <= shortest || lane.due(now);
+            self.drops.refused += lane.serve(now, &self.ring, self.released, whole, |runs| send(index, runs));
         }
     }
 
@@ -460,40 +427,6 @@ impl ChannelPath {
     /// RTP packets taken in so far.
     pub fn packets(&self) -> u64 {
         self.packets
-    }
-}
-
-impl Lane {
-    /// Whether its window is over, or nearly: turns are not punctual to the microsecond.
-    fn due(&self, now: Time) -> bool {
-        now + self.window / 8 >= self.served + self.window
-    }
-
-    fn waiting(&self, released: u64) -> u64 {
-        released.saturating_sub(self.next)
-    }
-}
-
-/// Up to [`MAX_BATCH`] packets, as few runs as they are.
-struct Batch<'ring> {
-    runs: [Run<'ring>; MAX_BATCH],
-    len: usize,
-}
-
-impl<'ring> Batch<'ring> {
-    fn gather(ring: &'ring PacketRing, from: u64, to: u64) -> Self {
-        let mut batch = Self { runs: [Run::default(); MAX_BATCH], len: 0 };
-        let mut at = from;
-        while let Some(run) = ring.run(at, to).filter(|_| batch.len < MAX_BATCH) {
-            at += run.len() as u64;
-            batch.runs[batch.len] = run;
-            batch.len += 1;
-        }
-        batch
-    }
-
-    fn runs(&self) -> &[Run<'ring>] {
-        &self.runs[..self.len]
     }
 }
 

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use protocols::ids::{ChannelId, Revision};
 use protocols::p4_control::DestinationFault;
 use protocols::time::Time;
-use push_server::path::{ChannelPath, Drops, MAX_BATCH, Pace};
+use push_server::lane::MAX_BATCH;
+use push_server::path::{ChannelPath, Drops, Pace};
 use push_server::plan::{Plan, Target};
 use push_server::ring::Run;
 

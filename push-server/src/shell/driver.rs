@@ -255,6 +255,10 @@ impl Driver {
         if matches!(order, Order::Release { .. }) {
             self.placement.release(channel);
         }
+        // An announcement is not worth a wake-up: windows come often enough.
+        if matches!(order, Order::Announce { .. }) {
+            return self.threads[number].mailbox.put(order).map_err(|_| Error::DataThread(number));
+        }
         self.put(number, order)
     }
 
