@@ -1,5 +1,4 @@
 //! What nobody watches costs next to nothing on its way to the push server, and is there when it is wanted.
-#![expect(clippy::disallowed_methods, reason = "the test sends real interests, and times what follows")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

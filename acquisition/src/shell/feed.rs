@@ -128,10 +128,13 @@ async fn feed(
             // A feed that always has packets hears orders all the same.
             () = std::future::ready(()), if !batch.is_empty() => false,
             () = context.clock.reach(next_sample) => continue,
-            waited = timeout(KEEPALIVE_INTERVAL, packets(&mut changes, next_sample)) => match waited {
-                Ok(()) => continue,
-                Err(_) => { batch.extend_from_slice(&length_prefix(&[])); false },
-            },
+            waited = timeout(KEEPALIVE_INTERVAL, packets(&mut changes, next_sample)) => {
+                if waited.is_ok() {
+                    continue;
+                }
+                batch.extend_from_slice(&length_prefix(&[]));
+                false
+            }
         };
         timeout(WRITE_TIMEOUT, writer.write_all(&batch)).await.map_err(|_| FeedError::Slow)??;
         if ordered {
