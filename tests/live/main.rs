@@ -3,6 +3,7 @@
 
 mod acquisition_away;
 mod bad_input;
+mod bench;
 mod bytes;
 mod database_away;
 mod holding;
