@@ -52,9 +52,11 @@ fn main() -> ExitCode {
         Ok(shutdown) => shutdown,
         Err(error) => return fail(&error, 1),
     };
-    match runtime.block_on(shell::run(options, shutdown)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, error.exit_code()),
+    // Among the connections' tasks, not on a thread of its own: a question then wakes no other thread for its answer.
+    match runtime.block_on(runtime.spawn(shell::run(options, shutdown))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fail(&error, error.exit_code()),
+        Err(panicked) => fail(&panicked, 1),
     }
 }
 

@@ -26,6 +26,9 @@ use crate::{ConnectionId, DatabaseServer, Input, Output};
 /// How often all counters go to the log, at debug.
 const STATISTICS_INTERVAL: Duration = Duration::from_mins(1);
 
+/// Events taken before deadlines and the shutdown are looked at again: some milliseconds, should all ask for long lists.
+const EVENTS_AT_ONCE: usize = 16;
+
 /// What the other tasks tell the driver.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -121,9 +124,22 @@ impl Driver {
                 () = shutdown.requested() => break,
                 () = self.tools.clock.reach(deadline) => self.give(Input::Tick),
                 Some(event) = control.recv() => self.take(event),
-                Some(event) = clients.recv() => self.take(event),
+                Some(event) = clients.recv() => {
+                    self.take(event);
+                    self.take_more(&mut control, &mut clients);
+                }
             }
             self.log_statistics();
+        }
+    }
+
+    /// Takes what waits, servers before clients: waiting anew for each costs more than most of them.
+    fn take_more(&mut self, control: &mut mpsc::Receiver<Event>, clients: &mut mpsc::Receiver<Event>) {
+        for _ in 1..EVENTS_AT_ONCE {
+            match control.try_recv().or_else(|_| clients.try_recv()) {
+                Ok(event) => self.take(event),
+                Err(_) => break,
+            }
         }
     }
 
