@@ -3,217 +3,26 @@
 #![expect(clippy::disallowed_methods, reason = "this test runs the real host on real sockets")]
 #![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+#[expect(dead_code, reason = "what the tests of costs alone need")]
+mod host;
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use link::frames::LinkError;
-use link::session::{self, Call, Session};
-use link::shutdown::Shutdown;
-use link::udp::{self, Listen};
-use protocols::authority::{ClusterKey, Lease};
-use protocols::codec;
-use protocols::ids::{BootId, ChannelId, HostId, Revision};
-use protocols::p3_feed::{FeedOrder, HEADER_BYTES, Open, Opened, length_prefix};
-use protocols::p4_control::{
-    Command, CommandOrder, Configure, Configured, DestinationFault, DestinationOrder, Interest, Kind, Query,
-    Report, ReportItem, Response, Sealed, seal,
+use host::{
+    CHANNEL, LIMIT, Running, answer, cluster, feed_order, options, order, packet, receiver, send, show,
 };
+use link::frames::LinkError;
+use link::session;
+use link::udp::{self, Listen};
+use protocols::authority::ClusterKey;
+use protocols::ids::Revision;
+use protocols::p3_feed::{FeedOrder, Opened};
+use protocols::p4_control::{Configure, Configured, DestinationFault, Kind, ReportItem, Response};
 use protocols::p6_broadcast::Announcement;
-use protocols::preamble::{MAX_OPENING_BYTES, Protocol, Refusal};
-use protocols::time::ClusterTime;
-use push_server::shell::{Error, Host, Options};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
-
-const LIMIT: Duration = Duration::from_secs(10);
-const CHANNEL: ChannelId = ChannelId(1);
-const WALL: u64 = 1_800_000_000_000;
-
-fn cluster() -> ClusterKey {
-    ClusterKey::new([7; 32])
-}
-
-fn host() -> HostId {
-    "hall".parse().unwrap()
-}
-
-fn options() -> Options {
-    Options {
-        host: host(),
-        database: None,
-        listen: Ipv4Addr::LOCALHOST.into(),
-        feed_port: 0,
-        control_port: 0,
-        key: cluster(),
-        data_threads: 2,
-    }
-}
-
-/// A running host and a database server's end of P4.
-struct Running {
-    control: SocketAddr,
-    feeds: SocketAddr,
-    shutdown: Shutdown,
-    served: JoinHandle<Result<(), Error>>,
-    database: UdpSocket,
-    boot_id: BootId,
-    sequence: u64,
-}
-
-impl Running {
-    fn start() -> Self {
-        Self::start_at(Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into())
-    }
-
-    /// Listens on `listen` and is called from, and at, the address `called`.
-    fn start_at(listen: IpAddr, called: IpAddr) -> Self {
-        let bound = Host::bind(Options { listen, ..options() }).unwrap();
-        let at = |bound: SocketAddr| SocketAddr::new(called, bound.port());
-        let (control, feeds) = (at(bound.control_address().unwrap()), at(bound.feed_address().unwrap()));
-        let shutdown = Shutdown::new();
-        let served = tokio::spawn(bound.serve(shutdown.clone()));
-        let database = UdpSocket::bind(SocketAddr::new(called, 0)).unwrap();
-        database.set_read_timeout(Some(LIMIT)).unwrap();
-        let mut running =
-            Self { control, feeds, shutdown, served, database, boot_id: BootId(0), sequence: 0 };
-        running.boot_id = running.report(0).host_boot;
-        let _ = running.report(0);
-        running
-    }
-
-    fn ask<B: Serialize, A: DeserializeOwned>(&mut self, kind: Kind, body: B) -> Response<A> {
-        self.sequence += 1;
-        let order = CommandOrder { start: 1, sequence: self.sequence };
-        let key = cluster().host_key(&host());
-        let command = seal(kind, &Command { host: host(), host_boot: self.boot_id, order, body }, &key);
-        self.database.send_to(&command, self.control).unwrap();
-        let mut bytes = [0; 1_500];
-        let len = self.database.recv(&mut bytes).unwrap();
-        Sealed::parse(&bytes[..len]).unwrap().open(&key).unwrap()
-    }
-
-    fn report(&mut self, since: u64) -> Response<Report> {
-        self.ask(Kind::Query, Query { time: ClusterTime(WALL), since, padding: [0; 16] })
-    }
-
-    fn configure(&mut self, port: u16, destinations: Vec<DestinationOrder>) -> Configured {
-        let body =
-            Configure { channel: CHANNEL, revision: Revision(1), part: 0, parts: 1, port, destinations };
-        self.ask(Kind::Configure, body).body
-    }
-
-    /// The first line of a report that `pick` takes.
-    fn until_reported<T>(&mut self, pick: impl Fn(&ReportItem) -> Option<T>) -> T {
-        let (begun, mut since) = (Instant::now(), 0);
-        loop {
-            let report = self.report(since).body;
-            since = if report.more { report.up_to } else { 0 };
-            if let Some(found) = report.items.iter().find_map(&pick) {
-                return found;
-            }
-            assert!(begun.elapsed() < LIMIT, "not reported: {report:?}");
-            std::thread::yield_now();
-        }
-    }
-
-    /// Interest of 127.0.0.1 in `destination`, until it is heard.
-    fn watch(&mut self, destination: &str) {
-        let wanted: IpAddr = destination.parse().unwrap();
-        self.interest(wanted);
-        self.until_reported(|item| match item {
-            ReportItem::Destination { address, sending: true, .. } if *address == wanted => Some(()),
-            _ => None,
-        });
-    }
-
-    fn interest(&self, destination: IpAddr) {
-        let expires = ClusterTime(WALL + 12 * 3_600_000);
-        let lease = Lease { client: self.control.ip(), channel: CHANNEL, destination, expires };
-        let interest = Interest { lease, time: ClusterTime(WALL) };
-        let bytes = interest.seal(&cluster().lease_key().secret(&lease));
-        let client = UdpSocket::bind(SocketAddr::new(self.control.ip(), 0)).unwrap();
-        client.send_to(&bytes, self.control).unwrap();
-    }
-
-    async fn feed(
-        &self,
-        key: ClusterKey,
-        channel: ChannelId,
-    ) -> Result<(TcpStream, Session, Opened), LinkError> {
-        let mut stream = TcpStream::connect(self.feeds).await.unwrap();
-        let call = Call {
-            protocol: Protocol::Feed,
-            caller: "roof".to_owned(),
-            callee: host().to_string(),
-            boot_id: BootId(5),
-            key: key.host_key(&host()),
-        };
-        let mut session = session::call(&mut stream, &call).await?;
-        session::write_sealed(&mut stream, &mut session.seal, &Open { channel, ssrc: 9 }).await?;
-        let opened = answer(&mut stream, &mut session).await;
-        Ok((stream, session, opened))
-    }
-
-    async fn stop(self) {
-        self.shutdown.request();
-        tokio::time::timeout(Duration::from_secs(1), self.served).await.unwrap().unwrap().unwrap();
-    }
-}
-
-async fn answer(stream: &mut TcpStream, session: &mut Session) -> Opened {
-    let body = session::read_sealed(stream, &mut session.opener, MAX_OPENING_BYTES).await.unwrap().unwrap();
-    codec::decode::<Opened, MAX_OPENING_BYTES>(&body).unwrap()
-}
-
-async fn feed_order(stream: &mut (impl AsyncRead + Unpin), session: &mut Session) -> FeedOrder {
-    let body = session::read_sealed(stream, &mut session.opener, MAX_OPENING_BYTES).await.unwrap().unwrap();
-    codec::decode::<FeedOrder, MAX_OPENING_BYTES>(&body).unwrap()
-}
-
-/// Packet `n` as a held feed shows it.
-async fn show(stream: &mut TcpStream, n: u16) {
-    let header = &packet(n)[..HEADER_BYTES];
-    stream.write_all(&[&length_prefix(header)[..], header].concat()).await.unwrap();
-}
-
-fn packet(n: u16) -> Vec<u8> {
-    let mut bytes = vec![0x80, 33];
-    bytes.extend(n.to_be_bytes());
-    bytes.extend((u32::from(n) * 190).to_be_bytes());
-    bytes.extend(9_u32.to_be_bytes());
-    bytes.extend((0..7 * 188).map(|at| u8::try_from((at + usize::from(n)) % 251).unwrap()));
-    bytes
-}
-
-async fn send(stream: &mut (impl AsyncWrite + Unpin), packets: std::ops::Range<u16>) {
-    for n in packets {
-        let packet = packet(n);
-        stream.write_all(&[&length_prefix(&packet)[..], &packet].concat()).await.unwrap();
-    }
-}
-
-fn order(address: &str, interface: &str) -> DestinationOrder {
-    DestinationOrder {
-        address: address.parse().unwrap(),
-        interface: Some(interface.to_owned()),
-        ttl: 1,
-        dscp: 34,
-        window_ms: 10,
-        broadcast: address.ends_with(".255"),
-        assigned: true,
-    }
-}
-
-fn receiver(address: &str, port: u16) -> UdpSocket {
-    let listen =
-        Listen { address: address.parse().unwrap(), port, interface: Some("lo".to_owned()), source: None };
-    let socket = udp::receive(&listen).unwrap();
-    socket.set_read_timeout(Some(LIMIT)).unwrap();
-    socket
-}
+use protocols::preamble::{MAX_OPENING_BYTES, Refusal};
+use push_server::shell::{Host, Options};
+use tokio::io::AsyncWriteExt;
 
 /// The next datagram but for genuine announcements is packet `n`.
 fn expect_packet(socket: &UdpSocket, n: u16) {

@@ -90,17 +90,20 @@ impl DataThread {
     }
 }
 
-/// Starts `count` data threads that tell `news`.
-pub(super) fn start(count: usize, clock: Clock, news: &mpsc::Sender<News>) -> io::Result<Vec<DataThread>> {
-    let start_one = |number: usize| {
+/// Starts a data thread for each of `tallies`, which it shows what it does; they tell `news`.
+pub(super) fn start(
+    tallies: &[Arc<Tally>],
+    clock: Clock,
+    news: &mpsc::Sender<News>,
+) -> io::Result<Vec<DataThread>> {
+    let start_one = |(number, tally): (usize, &Arc<Tally>)| {
         let queue = Queue::new()?;
         let waker = queue.waker();
         let (orders, received) = sync_channel(ORDERS_WAITING);
-        let tally = Arc::new(Tally::default());
-        let (news, shown) = (news.clone(), tally.clone());
+        let (news, tally, shown) = (news.clone(), tally.clone(), tally.clone());
         let run = move || DataPlane::new(clock, queue, received, news, shown).run();
         let thread = Builder::new().name(format!("data-{number}")).spawn(run)?;
         Ok(DataThread { mailbox: Mailbox { orders, waker }, tally, thread })
     };
-    (0..count).map(start_one).collect()
+    tallies.iter().enumerate().map(start_one).collect()
 }

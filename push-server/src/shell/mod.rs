@@ -29,6 +29,7 @@ pub mod tally;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use link::clock::Clock;
 use link::random;
@@ -43,6 +44,7 @@ use tokio::sync::mpsc;
 
 use crate::server::{Config, PushServer};
 use driver::Driver;
+use tally::Tally;
 
 /// P3's TCP port unless set.
 pub const FEED_PORT: u16 = 7403;
@@ -95,6 +97,7 @@ pub struct Host {
     options: Options,
     control: UdpSocket,
     feeds: TcpListener,
+    tallies: Vec<Arc<Tally>>,
 }
 
 /// Serves until `shutdown` is requested.
@@ -107,7 +110,9 @@ impl Host {
     pub fn bind(options: Options) -> Result<Self, Error> {
         let control = control_socket(options.listen, options.control_port)?;
         let listen = control.local_addr()?.ip();
-        Ok(Self { control, feeds: feed_listener(SocketAddr::new(listen, options.feed_port))?, options })
+        let feeds = feed_listener(SocketAddr::new(listen, options.feed_port))?;
+        let threads = options.data_threads.clamp(1, MAX_DATA_THREADS);
+        Ok(Self { control, feeds, tallies: (0..threads).map(|_| Arc::default()).collect(), options })
     }
 
     /// Where P4 is heard.
@@ -120,15 +125,19 @@ impl Host {
         self.feeds.local_addr()
     }
 
+    /// What each data thread will have done: counts that go on for as long as it serves.
+    pub fn tallies(&self) -> &[Arc<Tally>] {
+        &self.tallies
+    }
+
     /// Serves until `shutdown` is requested.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), Error> {
         raise_descriptor_limit();
-        let Self { options, control, feeds } = self;
+        let Self { options, control, feeds, tallies } = self;
         let clock = Clock::start();
         let boot_id = random::boot_id();
         let (news, heard) = mpsc::channel(NEWS_WAITING);
-        let threads =
-            data::start(usize::from(options.data_threads.clamp(1, MAX_DATA_THREADS)), clock, &news)?;
+        let threads = data::start(&tallies, clock, &news)?;
         tracing::info!(
             host = %options.host,
             control = %control.local_addr()?,

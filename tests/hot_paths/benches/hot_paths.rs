@@ -11,7 +11,7 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = all())]
+#[divan::bench(args = all(), min_time = 0.2)]
 fn hot_path(bencher: Bencher, path: HotPath) {
     let step = (path.prepare)();
     bencher.counter(ItemsCount::new(path.units_per_step)).bench_local(step);
