@@ -8,6 +8,7 @@ mod host;
 
 use std::fs;
 use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use host::{CHANNEL, Running, cluster, feed_in_time, order, receiver};
@@ -71,6 +72,8 @@ fn tellings_within(time: Duration) -> u64 {
 /// The number of this process's thread with this name.
 fn thread_named(name: &str) -> i32 {
     let threads = fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
-    let mut named = threads.filter(|path| fs::read_to_string(path.join("comm")).unwrap().trim() == name);
+    // Others may end meanwhile.
+    let is_it = |path: &PathBuf| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name);
+    let mut named = threads.filter(is_it);
     named.next().unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap()
 }
