@@ -43,17 +43,20 @@ pub struct Smoothness {
     pub delay_factor_ms: f64,
     /// The worst second's.
     pub delay_factor_max_ms: f64,
-    /// By how much arrival wanders against PCR: the span that 99 % of PCRs lie in.
-    pub pcr_span_ms: f64,
+    /// By how much arrival wanders against PCR: the span that 99 % of PCRs lie in; `None` without PCRs.
+    pub pcr_span_ms: Option<f64>,
 }
 
-/// Judges `arrivals`, in order, of a stream whose constant rate is `rate_bps`. `None` for less than two.
+/// Judges `arrivals`, in order, of a stream whose constant rate is `rate_bps`. A stream without any of the numbered stuffing
+/// is one that somebody made anew: it is taken at the rate that it has. `None` for less than two.
 pub fn smoothness(arrivals: &[Arrival], rate_bps: u64) -> Option<Smoothness> {
     let mut gaps: Vec<f64> =
         arrivals.windows(2).map(|pair| ms(pair[1].time_ns.saturating_sub(pair[0].time_ns))).collect();
     if gaps.is_empty() {
         return None;
     }
+    let remade = arrivals.iter().all(|arrival| arrival.numbered.is_none());
+    let rate_bps = if remade { own_rate_bps(arrivals).unwrap_or(rate_bps) } else { rate_bps };
     let mut factors = delay_factors(arrivals, rate_bps);
     Some(Smoothness {
         packets: arrivals.len(),
@@ -90,6 +93,14 @@ fn low_bits(extended: i64) -> u16 {
     u16::from_le_bytes([low, high])
 }
 
+/// What arrived after the first datagram, over the time that it took.
+fn own_rate_bps(arrivals: &[Arrival]) -> Option<u64> {
+    let (first, rest) = arrivals.split_first()?;
+    let bytes: u64 = rest.iter().map(|arrival| u64::from(arrival.payload_bytes)).sum();
+    let ns = rest.last()?.time_ns.checked_sub(first.time_ns).filter(|ns| *ns > 0)?;
+    u64::try_from(u128::from(bytes) * 8_000_000_000 / u128::from(ns)).ok().filter(|rate| *rate > 0)
+}
+
 /// The delay factor of each whole second: the buffer that fills with what arrives and drains at the media rate, its greatest
 /// less its least level, in ms of the stream.
 fn delay_factors(arrivals: &[Arrival], rate_bps: u64) -> Vec<f64> {
@@ -114,10 +125,10 @@ fn delay_factors(arrivals: &[Arrival], rate_bps: u64) -> Vec<f64> {
 }
 
 /// The span that 99 % of the differences between arrival and PCR lie in.
-fn pcr_span_ms(arrivals: &[Arrival]) -> f64 {
+fn pcr_span_ms(arrivals: &[Arrival]) -> Option<f64> {
     let samples: Vec<(u64, u64)> =
         arrivals.iter().filter_map(|arrival| Some((arrival.time_ns, arrival.pcr?))).collect();
-    let Some((first_ns, first_pcr)) = samples.first().copied() else { return 0.0 };
+    let (first_ns, first_pcr) = samples.first().copied()?;
     let mut wander: Vec<f64> = samples
         .iter()
         .map(|(time_ns, pcr)| {
@@ -125,7 +136,7 @@ fn pcr_span_ms(arrivals: &[Arrival]) -> f64 {
             ms(time_ns.saturating_sub(first_ns)) - as_f64(media_us) / 1e3
         })
         .collect();
-    quantile(&mut wander, 0.995) - quantile(&mut wander, 0.005)
+    Some(quantile(&mut wander, 0.995) - quantile(&mut wander, 0.005))
 }
 
 fn ms(ns: u64) -> f64 {
@@ -148,7 +159,7 @@ mod tests {
                 time_ns: number / batch * batch * 2_105_600,
                 sequence: Some(u16::try_from((number + 65_000) % 65_536).unwrap()),
                 payload_bytes: 1_316,
-                numbered: None,
+                numbered: Some((0, number * 7)),
                 pcr: Some(number * 21_056 * 27 / 10),
             })
             .collect()
@@ -158,7 +169,10 @@ mod tests {
     fn a_perfect_stream_has_the_delay_factor_of_one_packet() {
         let judged = smoothness(&stream(1), 5_000_000).unwrap();
         assert!((judged.delay_factor_ms - 2.1056).abs() < 1e-3, "{judged:?}");
-        assert!(judged.gap_max_ms < 2.106 && judged.pcr_span_ms < 1e-2 && judged.lost == 0, "{judged:?}");
+        assert!(
+            judged.gap_max_ms < 2.106 && judged.pcr_span_ms.unwrap() < 1e-2 && judged.lost == 0,
+            "{judged:?}"
+        );
     }
 
     #[test]
@@ -166,7 +180,17 @@ mod tests {
         let judged = smoothness(&stream(5), 5_000_000).unwrap();
         assert!((judged.delay_factor_ms - 5.0 * 2.1056).abs() < 1e-2, "{judged:?}");
         assert!((judged.gap_p99_ms - 5.0 * 2.1056).abs() < 1e-3 && judged.gap_p50_ms < 1e-9, "{judged:?}");
-        assert!((judged.pcr_span_ms - 4.0 * 2.1056).abs() < 1e-2, "{judged:?}");
+        assert!((judged.pcr_span_ms.unwrap() - 4.0 * 2.1056).abs() < 1e-2, "{judged:?}");
+    }
+
+    #[test]
+    fn a_stream_made_anew_is_judged_at_its_own_rate() {
+        let mut arrivals = stream(1);
+        for arrival in &mut arrivals {
+            (arrival.payload_bytes, arrival.numbered, arrival.pcr) = (188, None, None);
+        }
+        let judged = smoothness(&arrivals, 5_000_000).unwrap();
+        assert!((judged.delay_factor_ms - 2.1056).abs() < 1e-2 && judged.pcr_span_ms.is_none(), "{judged:?}");
     }
 
     #[test]

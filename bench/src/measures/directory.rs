@@ -60,7 +60,7 @@ fn idle(bench: &mut Bench, site: &DirectorySite, audience: &mut Audience) {
         let clock = site.cpu();
         let before = clock.read();
         let answers = audience.ask(Question::Ping, AT_ONCE, bench.options.period(), Some(every));
-        shares.push((clock.read() - before).as_secs_f64() / answers.took.as_secs_f64() * 100.0);
+        shares.push(clock.read().saturating_sub(before).as_secs_f64() / answers.took.as_secs_f64() * 100.0);
     }
     row(bench, format!("{clients} clients: idle"), clients, vec![Figure::new("CPU of a core", "%", shares)]);
 }
@@ -75,7 +75,7 @@ fn busy(bench: &mut Bench, site: &DirectorySite, audience: &mut Audience, what: 
         audience.ask(question, AT_ONCE, Duration::from_millis(200), None);
         let before = clock.read();
         let mut answers = audience.ask(question, AT_ONCE, bench.options.period(), None);
-        let cpu = (clock.read() - before).as_secs_f64();
+        let cpu = clock.read().saturating_sub(before).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a number of answers")]
         let count = answers.waits_ms.len() as f64;
         rates.push(count / answers.took.as_secs_f64());

@@ -3,6 +3,7 @@
 //! Every sender gets the same input, paced packet by packet, and sends it over the same wire; times are those of the
 //! receiving kernel.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use crate::measures::Measure;
 use crate::peers::{self, Peer};
 use crate::receiver::Receiver;
 use crate::source::{self, Carriage, Source};
-use crate::{Bench, Ground, Row, cbr};
+use crate::{Bench, Ground, Row, cbr, film};
 
 /// This measure.
 pub const MEASURE: Measure = Measure {
@@ -115,9 +116,14 @@ fn senders(bench: &mut Bench) -> Vec<Sender> {
 fn listen(bench: &Bench, ground: &Ground, wire: &Wire, sender: Sender) -> Option<Smoothness> {
     let at = SocketAddrV4::new(RECEIVER, FIRST_PORT);
     let receiver = Receiver::start(&wire.receiver, at, RECEIVER, RATE_BPS);
+    let film = film::encoded(RATE_BPS, ground.lab().folder());
     let source = |to: Vec<SocketAddrV4>, carriage| {
         let interface = Ipv4Addr::LOCALHOST;
-        Source::start(ground.host(), source::Plan { to, interface, rate_bps: RATE_BPS, carriage })
+        Source::start_film(
+            ground.host(),
+            source::Plan { to, interface, rate_bps: RATE_BPS, carriage },
+            film.as_deref(),
+        )
     };
     match sender {
         Sender::Input => {
@@ -153,7 +159,7 @@ fn listen(bench: &Bench, ground: &Ground, wire: &Wire, sender: Sender) -> Option
         Sender::FfmpegFile => {
             let file = ground.lab().path("input.ts");
             if !file.is_file() {
-                write_file(&file);
+                write_file(&file, film.as_deref());
             }
             let command = Command::line("ffmpeg -nostdin -v error -re -i").arg(&file);
             let url = format!("rtp://{at}?localaddr={SERVERS}");
@@ -188,8 +194,9 @@ fn judge(bench: &Bench, receiver: &Receiver, settle: Duration) -> Option<Smoothn
     smoothness(&receiver.take(), RATE_BPS)
 }
 
-fn write_file(file: &std::path::Path) {
-    let mut stream = cbr::Cbr::new(RATE_BPS);
+fn write_file(file: &std::path::Path, film: Option<&[u8]>) {
+    let film = film.map(|film| Cow::Owned(film.to_vec()));
+    let mut stream = film.map_or_else(|| cbr::Cbr::new(RATE_BPS), |film| cbr::Cbr::playing(film, RATE_BPS));
     let datagrams = FILE_SECONDS * RATE_BPS / 8 / cbr::DATAGRAM_BYTES as u64;
     let bytes: Vec<u8> = (0..datagrams).flat_map(|_| stream.datagram()).collect();
     std::fs::write(file, bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -201,6 +208,8 @@ fn row(sender: Sender, results: &[Smoothness]) -> Row {
     };
     #[expect(clippy::cast_precision_loss, reason = "packets of seconds")]
     let lost = results.iter().map(|result| result.lost as f64).collect();
+    let spans: Vec<f64> = results.iter().filter_map(|result| result.pcr_span_ms).collect();
+    let pcr = (!spans.is_empty()).then(|| Figure::new("PCR against arrival, 99 % within", "ms", spans));
     Row {
         point: "5 Mb/s".into(),
         sender: sender.name(),
@@ -210,9 +219,11 @@ fn row(sender: Sender, results: &[Smoothness]) -> Row {
             figure("gap p50", |result| result.gap_p50_ms),
             figure("gap p99", |result| result.gap_p99_ms),
             figure("gap max", |result| result.gap_max_ms),
-            figure("PCR against arrival, 99 % within", |result| result.pcr_span_ms),
             Figure::new("lost", "packets", lost),
-        ],
+        ]
+        .into_iter()
+        .chain(pcr)
+        .collect(),
         ..Row::default()
     }
 }

@@ -15,7 +15,7 @@ use crate::peers::{self, Peer};
 use crate::reference::How;
 use crate::rig::{self, Load, Rig};
 use crate::source::{Carriage, Plan, Source};
-use crate::{Bench, Ground, Row, ground};
+use crate::{Bench, Ground, Row, film, ground};
 
 /// How long a sender settles before it is measured.
 const SETTLE: Duration = Duration::from_millis(400);
@@ -186,7 +186,8 @@ impl Trial<'_> {
             rate_bps: load.pace.rate_bps,
             carriage,
         };
-        let source = Source::start(self.ground.host(), plan);
+        let film = film::encoded(load.pace.rate_bps, self.ground.lab().folder());
+        let source = Source::start_film(self.ground.host(), plan, film.as_deref());
         timeline::lasts(peer.warm_up().max(self.settle));
         let (begun, cpu, traffic) = (Instant::now(), clocks.read(), self.ground.traffic());
         timeline::lasts(self.period);
