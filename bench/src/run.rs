@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::machine::Machine;
 use crate::measures::{self, Measure};
@@ -19,6 +19,8 @@ pub struct Bench {
     report: Report,
     begun: Instant,
     measure: &'static str,
+    /// The worst lateness of a load, and where it was.
+    late: Option<(Duration, String)>,
 }
 
 impl Bench {
@@ -37,6 +39,13 @@ impl Bench {
         let text = text.into();
         if !self.report.remarks.contains(&text) {
             self.report.remarks.push(text);
+        }
+    }
+
+    /// A load came later than it should by so much; the worst is remarked at the end.
+    pub fn late(&mut self, lateness: Duration, place: &str) {
+        if self.late.as_ref().is_none_or(|(worst, _)| lateness > *worst) {
+            self.late = Some((lateness, format!("{}, {place}", self.measure)));
         }
     }
 
@@ -79,6 +88,7 @@ pub fn run(options: Options) -> ExitCode {
         options,
         begun: Instant::now(),
         measure: "bench",
+        late: None,
     };
     for measure in wanted {
         bench.measure = measure.name;
@@ -86,6 +96,12 @@ pub fn run(options: Options) -> ExitCode {
         if catch_unwind(AssertUnwindSafe(|| (measure.run)(&mut bench))).is_err() {
             bench.fault("failed; what went wrong stands above");
         }
+    }
+    if let Some((lateness, place)) = bench.late.take() {
+        bench.remark(format!(
+            "The load came up to {} ms late ({place}): this machine was busy with other work.",
+            lateness.as_millis()
+        ));
     }
     publish(&bench)
 }

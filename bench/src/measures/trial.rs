@@ -128,7 +128,17 @@ pub fn carry(bench: &Bench, ground: &Ground, entry: &Entry) -> Outcome {
             let clocks = rig.cpu();
             let trial = Trial { ground, settle, period, before: ground.traffic() };
             let feeder = rig.feed();
-            trial.measure(load, &clocks, feeder)
+            let outcome = trial.measure(load, &clocks, feeder);
+            if outcome.missing != Some(0) {
+                let reported = rig.reported();
+                bench.progress(&format!(
+                    "{} channels shed, {} destinations sent to, {} in fault",
+                    reported.overloaded.len(),
+                    reported.sending,
+                    reported.faults
+                ));
+            }
+            outcome
         }
         Contender::Reference(how) => {
             let (process, feeds) = start_reference(ground, load, how);
@@ -315,9 +325,6 @@ fn check(bench: &mut Bench, point: &str, entry: &Entry, outcome: &Outcome) {
         }
     }
     if outcome.late > BUSY {
-        bench.remark(format!(
-            "The load came up to {} ms late ({point}, {name}): this machine was busy with other work.",
-            outcome.late.as_millis()
-        ));
+        bench.late(outcome.late, &format!("{point}, {name}"));
     }
 }
