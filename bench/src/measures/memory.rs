@@ -78,8 +78,8 @@ fn database_server(bench: &mut Bench, ground: &Ground) {
         #[expect(clippy::cast_precision_loss, reason = "a number of clients")]
         viewer.push((settled - before) / (sizes[1] - sizes[0]) as f64);
         bench.progress(&format!("{} clients zap for {minutes} min", sizes[1]));
-        // Longer than a moment first: buffers grow to their size.
-        many.ask(Question::Zap, AT_ONCE, Duration::from_secs_f64(minutes * 10.0), None);
+        // Twice as long first: a connection's queue has its full size after some 70 answers.
+        many.ask(Question::Zap, AT_ONCE, Duration::from_secs_f64(minutes * 120.0), None);
         let begun = resident(&site.process);
         many.ask(Question::Zap, AT_ONCE, Duration::from_secs_f64(minutes * 60.0), None);
         growth.push((resident(&site.process) - begun) / 1_024.0);
