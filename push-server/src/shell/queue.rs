@@ -1,5 +1,5 @@
 //! What a data thread waits in: the kernel's event queue (epoll), whose timeout here is to the nanosecond and not to the
-//! millisecond, since windows of fast channels are shorter than that.
+//! millisecond, since windows of fast channels are shorter than that. That takes Linux 5.11 (`epoll_pwait2`).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -39,7 +39,15 @@ impl Queue {
         let waker = Waker(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?));
         // Told once for each wake, so that its count needs no reading.
         epoll::add(&epoll, &*waker.0, EventData::new_u64(WAKE), EventFlags::IN | EventFlags::ET)?;
-        Ok(Self { epoll, waker })
+        let queue = Self { epoll, waker };
+        // A kernel that cannot wait so says it here, at start, and not in a data thread.
+        queue.wait(Duration::ZERO, drop).map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => {
+                io::Error::new(error.kind(), "waiting to the nanosecond (epoll_pwait2) takes Linux 5.11 or newer")
+            }
+            _ => error,
+        })?;
+        Ok(queue)
     }
 
     pub(super) fn waker(&self) -> Waker {
