@@ -37,6 +37,13 @@ fn expect_packet(socket: &UdpSocket, n: u16) {
     }
 }
 
+/// Waits until the data plane sends there: an announcement comes.
+fn expect_announcement(socket: &UdpSocket) {
+    let (key, mut bytes) = (cluster().announce_key(CHANNEL), [0; 2_000]);
+    let len = socket.recv(&mut bytes).unwrap();
+    assert!(Announcement::open(&bytes[..len], &key).is_some(), "{len} bytes that are no announcement");
+}
+
 fn is_silent(socket: &UdpSocket) -> bool {
     socket.set_nonblocking(true).unwrap();
     let silent = socket.recv(&mut [0; 2_000]).is_err();
@@ -103,6 +110,7 @@ async fn a_newer_feed_takes_the_place_of_the_older_which_is_told() {
     running.configure(port, vec![order("239.255.78.2", "lo")]);
     let (mut older, mut session, _) = running.feed(cluster(), CHANNEL).await.unwrap();
     running.watch("239.255.78.2");
+    expect_announcement(&socket);
     send(&mut older, 0..3).await;
     (0..3).for_each(|n| expect_packet(&socket, n));
     let (mut newer, _session, opened) = running.feed(cluster(), CHANNEL).await.unwrap();
@@ -128,6 +136,7 @@ async fn a_missing_interface_is_reported_and_hurts_no_other_destination() {
     let (mut stream, _session, _) = running.feed(cluster(), CHANNEL).await.unwrap();
     running.watch("239.255.78.4");
     running.watch("239.255.78.3");
+    expect_announcement(&socket);
     send(&mut stream, 0..3).await;
     (0..3).for_each(|n| expect_packet(&socket, n));
     running.stop().await;
@@ -166,8 +175,9 @@ async fn ipv6_is_served_like_ipv4() {
     running.configure(port, sockets.iter().map(|(place, _)| order(place, interface_of(place))).collect());
     let (mut stream, _session, opened) = running.feed(cluster(), CHANNEL).await.unwrap();
     assert_eq!(opened, Opened::Accepted);
-    for (place, _) in &sockets {
+    for (place, socket) in &sockets {
         running.watch(place);
+        expect_announcement(socket);
     }
     send(&mut stream, 0..5).await;
     for (_, socket) in &sockets {
@@ -184,6 +194,7 @@ async fn a_host_on_every_address_hears_ipv4_too() {
     running.configure(port, vec![order("239.255.78.5", "lo")]);
     let (mut stream, _session, _) = running.feed(cluster(), CHANNEL).await.unwrap();
     running.watch("239.255.78.5");
+    expect_announcement(&socket);
     send(&mut stream, 0..3).await;
     (0..3).for_each(|n| expect_packet(&socket, n));
     running.stop().await;

@@ -42,9 +42,10 @@ impl Queue {
         let queue = Self { epoll, waker };
         // A kernel that cannot wait so says it here, at start, and not in a data thread.
         queue.wait(Duration::ZERO, drop).map_err(|error| match error.kind() {
-            io::ErrorKind::Unsupported => {
-                io::Error::new(error.kind(), "waiting to the nanosecond (epoll_pwait2) takes Linux 5.11 or newer")
-            }
+            io::ErrorKind::Unsupported => io::Error::new(
+                error.kind(),
+                "waiting to the nanosecond (epoll_pwait2) takes Linux 5.11 or newer",
+            ),
             _ => error,
         })?;
         Ok(queue)
