@@ -226,14 +226,27 @@ impl InterestTable {
                 out.push(Output::Suspend { channel, destination });
                 continue;
             }
-            // Interest holds only after the cluster's time was heard, and it is not forgotten.
-            let time = entry.announcements.announce(now, clock.unwrap_or_default());
-            let held_for = held.until.since(now);
-            let bytes =
-                Announcement { channel, held_for, boot_id: self.boot_id, time }.seal(&entry.announce_key);
+            out.push(entry.announce(now, clock, self.boot_id, key, held));
             counters.announcements += 1;
-            out.push(Output::Announce { channel, destination, bytes });
             entry.hold_until(held.until, key, &mut self.wakes);
+        }
+    }
+
+    /// Announces what is due about `now`, since this host is awake; what is left then rarely wakes it.
+    pub fn announce_along(
+        &mut self,
+        now: Time,
+        clock: Option<ClusterTime>,
+        counters: &mut Counters,
+        out: &mut Vec<Output>,
+    ) {
+        let Self { entries, wakes, boot_id, .. } = self;
+        for (key, entry) in entries.iter_mut().filter(|(_, entry)| entry.announcements.goes_along(now)) {
+            let Some(held) = entry.held.filter(|held| held.until > now) else { continue };
+            wakes.remove(&(held.wake, *key));
+            out.push(entry.announce(now, clock, *boot_id, *key, held));
+            counters.announcements += 1;
+            entry.hold_until(held.until, *key, wakes);
         }
     }
 
@@ -259,8 +272,23 @@ impl InterestTable {
 }
 
 impl Entry {
+    fn announce(
+        &mut self,
+        now: Time,
+        clock: Option<ClusterTime>,
+        boot_id: BootId,
+        (channel, destination): Key,
+        held: Held,
+    ) -> Output {
+        // Interest holds only after the cluster's time was heard, and it is not forgotten.
+        let time = self.announcements.announce(now, clock.unwrap_or_default());
+        let held_for = held.until.since(now);
+        let bytes = Announcement { channel, held_for, boot_id, time }.seal(&self.announce_key);
+        Output::Announce { channel, destination, bytes }
+    }
+
     fn hold_until(&mut self, until: Time, key: Key, wakes: &mut BTreeSet<(Time, Key)>) {
-        let wake = until.min(self.announcements.due());
+        let wake = until.min(self.announcements.latest());
         self.held = Some(Held { until, wake });
         wakes.insert((wake, key));
     }

@@ -276,7 +276,7 @@ impl PushServer {
                     self.interest.hear(now, clock, from, &sealed, &mut self.counters, effects);
                     Ok(())
                 }
-                Kind::Query => self.query(now, from, bytes, &sealed, out),
+                Kind::Query => self.query(now, from, bytes, &sealed, effects, out),
                 Kind::Configure => self.configure(from, bytes, &sealed, effects, out),
                 kind => Err(DatagramError::Kind(kind as u8)),
             },
@@ -310,11 +310,13 @@ impl PushServer {
         from: SocketAddr,
         bytes: &[u8],
         sealed: &Sealed<'_>,
+        effects: &mut Vec<interest::Output>,
         out: &mut Vec<Output>,
     ) -> Result<(), DatagramError> {
         let command: Command<Query> = sealed.open(&self.host_key)?;
         if self.counts(from, bytes, &command, out) {
             self.clock = Some(ClusterClock::new(now, command.body.time));
+            self.interest.announce_along(now, self.cluster_time(now), &mut self.counters, effects);
             let page = self.report.page(command.body.since);
             let items = page.subjects.iter().filter_map(|subject| self.item(*subject)).collect();
             let report = Report { up_to: page.up_to, more: page.more, items };
