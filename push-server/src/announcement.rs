@@ -2,8 +2,7 @@
 //! clients whose suppression timers run hear it before they speak up too; never closer than [`ANNOUNCE_SPACING`].
 //!
 //! To wake for each of many destinations would cost more than to announce them. So an announcement that is due goes
-//! along when the host is awake for the database server's query, a little early or late, and wakes it only when no
-//! query came.
+//! along, a little early or late, when the host answers the database server's query or is awake for another announcement.
 
 use std::time::Duration;
 

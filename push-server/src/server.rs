@@ -208,7 +208,10 @@ impl PushServer {
             Input::FeedOpened { channel, feed, peer } => self.feed_opened(now, channel, feed, &peer, out),
             Input::FeedClosed { channel, feed } => self.feed_closed(channel, feed),
             Input::Counters(counters) => self.counted(counters),
-            Input::Tick => {}
+            Input::Tick => {
+                let clock = self.cluster_time(now);
+                self.interest.announce_along(now, clock, &mut self.counters, &mut effects);
+            }
         }
         self.carry_out(now, effects, out);
         let mut due = Vec::new();
