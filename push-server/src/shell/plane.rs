@@ -12,6 +12,7 @@ use std::time::Duration;
 use link::clock::Clock;
 use protocols::ids::ChannelId;
 use protocols::time::Time;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 
 use super::channel::{Channel, NEVER, Tools};
@@ -20,7 +21,7 @@ use super::driver::News;
 use super::queue::Queue;
 use super::reader::FeedReader;
 use super::tally::Tally;
-use crate::overload::{Overload, Verdict};
+use crate::overload::{self, Overload, Verdict};
 use crate::path::ChannelPath;
 use crate::server::FeedId;
 
@@ -44,6 +45,8 @@ pub(super) struct DataPlane {
     tools: Tools,
     tally: Arc<Tally>,
     overload: Overload,
+    /// Processor time that the thread had used at the end of its last turn.
+    processor: Duration,
     next_sweep: Time,
     sweep_from: usize,
 }
@@ -68,6 +71,7 @@ impl DataPlane {
             tools: Tools::default(),
             tally,
             overload: Overload::default(),
+            processor: Duration::ZERO,
             next_sweep: Time::ZERO,
             sweep_from: 0,
         }
@@ -272,7 +276,9 @@ impl DataPlane {
     /// Sheds, or takes back, when the turns of late say so.
     fn weigh(&mut self, began: Time, behind: Duration) {
         let now = self.clock.now();
-        match self.overload.turn(now, now.since(began), behind) {
+        let processor = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+        let worked = processor.saturating_sub(std::mem::replace(&mut self.processor, processor));
+        match self.overload.turn(overload::Turn { ended: now, lasted: now.since(began), worked, behind }) {
             Some(Verdict::Shed(percent)) => self.shed(percent, now),
             Some(Verdict::TakeBack(percent)) => self.take_back(percent, now),
             None => {}
