@@ -36,7 +36,7 @@ const PACE: Pace = Pace { rate_bps: 20_000_000, burst: 8 };
 /// What the cost of a packet is estimated with.
 const PROBE: [u32; 2] = [4, 200];
 /// Shedding settles within this.
-const SETTLE: Duration = Duration::from_secs(6);
+const SETTLE: Duration = Duration::from_secs(9);
 /// A window's packets, and a little more: by so much counters of destinations that carry the same may differ.
 const WINDOW_SHARE: f64 = 0.02;
 
