@@ -26,6 +26,8 @@ const PHASES: usize = 4;
 /// Channels that share a phase before the next is begun: few channels are served by one turn, and leave as 0.5 ms of
 /// a 1 Gb/s port.
 const CHANNELS_PER_PHASE: usize = 8;
+/// A channel with so many destinations is worth a turn of its own: those after it wait less.
+const MANY_DESTINATIONS: usize = 32;
 /// Later than everything: the channel waits for its feed or for an order.
 pub(super) const NEVER: Time = Time::from_us(u64::MAX);
 
@@ -55,11 +57,13 @@ pub(super) struct Channel {
     feed: Option<FeedReader>,
     /// Whether the thread is woken when the feed brings something.
     awaited: bool,
+    /// It is sent to [`MANY_DESTINATIONS`].
+    wide: bool,
 }
 
 impl Channel {
     pub(super) fn new(id: ChannelId) -> Self {
-        Self { id, path: ChannelPath::new(id), outlets: Vec::new(), feed: None, awaited: false }
+        Self { id, path: ChannelPath::new(id), outlets: Vec::new(), feed: None, awaited: false, wide: false }
     }
 
     pub(super) fn id(&self) -> ChannelId {
@@ -84,6 +88,7 @@ impl Channel {
             kept.unwrap_or_else(|| Outlet::new(self.id, &plan, target))
         });
         self.outlets = outlets.collect();
+        self.wide = plan.targets.iter().filter(|target| target.sending).count() >= MANY_DESTINATIONS;
         self.path.apply(now, plan);
         self.send(now, tools);
         ended
@@ -155,7 +160,10 @@ impl Channel {
     pub(super) fn schedule(&mut self, now: Time, place: usize, queue: &Queue) -> io::Result<Time> {
         let (due, awaited) = match self.path.pace(now) {
             Pace::Arrival => (self.path.deadline().unwrap_or(NEVER), true),
-            Pace::Every(window) => (next_window(now, window, place), false),
+            Pace::Every(window) => {
+                let turn = if self.wide { place } else { place / CHANNELS_PER_PHASE };
+                (next_window(now, window, turn), false)
+            }
         };
         let Some(reader) = &self.feed else {
             return Ok(self.path.deadline().unwrap_or(NEVER));
@@ -208,9 +216,9 @@ impl Channel {
     }
 }
 
-/// The next beginning of a `window` after `now`, in the phase of `place`.
-fn next_window(now: Time, window: Duration, place: usize) -> Time {
-    let phase = PHASE * u32::try_from(place / CHANNELS_PER_PHASE % PHASES).expect("below PHASES");
+/// The next beginning of a `window` after `now`, in the phase of `turn`.
+fn next_window(now: Time, window: Duration, turn: usize) -> Time {
+    let phase = PHASE * u32::try_from(turn % PHASES).expect("below PHASES");
     (now - phase).floor(window) + window + phase
 }
 
@@ -219,13 +227,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_of_few_channels_begin_together_and_those_of_many_in_four_phases() {
-        let next =
-            |now_us, place| next_window(Time::from_us(now_us), Duration::from_millis(10), place).as_us();
-        assert_eq!((next(40_000, 0), next(49_999, 7)), (50_000, 50_000));
-        assert_eq!((next(40_000, 8), next(42_500, 15), next(41_000, 16)), (42_500, 52_500, 45_000));
-        assert_eq!((next(41_000, 24), next(41_000, 32)), (47_500, 50_000));
+    fn windows_begin_at_multiples_of_themselves_in_four_phases() {
+        let next = |now_us, turn| next_window(Time::from_us(now_us), Duration::from_millis(10), turn).as_us();
+        assert_eq!((next(40_000, 0), next(49_999, 0)), (50_000, 50_000));
+        assert_eq!((next(40_000, 1), next(42_500, 1), next(41_000, 2)), (42_500, 52_500, 45_000));
+        assert_eq!((next(41_000, 3), next(41_000, 4)), (47_500, 50_000));
         let short = Duration::from_micros(1_250);
-        assert_eq!(next_window(Time::from_us(40_000), short, 8).as_us(), 41_250);
+        assert_eq!(next_window(Time::from_us(40_000), short, 1).as_us(), 41_250);
     }
 }
