@@ -140,7 +140,7 @@ impl Site {
                 feed_port: host.feed_port,
                 control_port: host.control_port,
                 key: self.key.clone(),
-                data_threads: 1,
+                data_threads: push_server::shell::processors(),
             };
             parts.spawn(run_push_server(options, shutdown.clone()));
         }

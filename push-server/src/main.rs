@@ -33,10 +33,10 @@ struct Arguments {
     /// The site's cluster key, a copy of the database server's.
     #[arg(long, env = "MASTHEAD_CLUSTER_KEY", default_value = key_file::FILE_NAME)]
     cluster_key: PathBuf,
-    /// Threads that carry packets; channels are spread over them.
-    #[arg(long, env = "MASTHEAD_DATA_THREADS", default_value_t = 1,
+    /// Threads that carry packets; channels are spread over them by load. Unless set, one for each processor.
+    #[arg(long, env = "MASTHEAD_DATA_THREADS",
         value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DATA_THREADS)))]
-    data_threads: u16,
+    data_threads: Option<u16>,
     /// Format of the log: text or json.
     #[arg(long, env = "MASTHEAD_FORMAT", default_value = "text")]
     format: LogFormat,
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         feed_port: arguments.feed_port,
         control_port: arguments.control_port,
         key,
-        data_threads: arguments.data_threads,
+        data_threads: arguments.data_threads.unwrap_or_else(shell::processors),
     };
     let ended = Shutdown::on_signals().map_err(shell::Error::from).and_then(|shutdown| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

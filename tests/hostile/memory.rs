@@ -197,7 +197,7 @@ impl Site {
                 path.feed(self.now, rtp(n).as_bytes());
                 path.drain(self.now, &mut |_, runs| runs.iter().map(push_server::ring::Run::len).sum());
             }
-            self.now = self.now + Duration::from_millis(2);
+            self.now += Duration::from_millis(2);
         }
     }
 }

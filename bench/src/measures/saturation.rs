@@ -110,7 +110,7 @@ pub fn load(channels: u32, destinations: u32, data_threads: u16) -> Load {
     Load { pace: PACE, data_threads, ..Load::new(channels, destinations) }
 }
 
-/// How many destinations a channel must have so that [`LIMIT_CHANNELS`] keep one data thread busy all the time.
+/// How many destinations a channel must have so that `LIMIT_CHANNELS` keep one data thread busy all the time.
 pub fn destinations(bench: &mut Bench, ground: &Ground) -> u32 {
     bench.progress("what a packet costs");
     let probe = load(PROBE[0], PROBE[1], 1);

@@ -74,6 +74,12 @@ pub struct Options {
     pub data_threads: u16,
 }
 
+/// Processors that this process may use, 1..=[`MAX_DATA_THREADS`].
+pub fn processors() -> u16 {
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u16::try_from(count).unwrap_or(MAX_DATA_THREADS).min(MAX_DATA_THREADS)
+}
+
 /// Why a push server host cannot start or go on.
 #[derive(Debug, Error)]
 pub enum Error {

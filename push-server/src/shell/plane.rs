@@ -100,7 +100,10 @@ impl DataPlane {
 
     /// Waits until a channel is due, a feed that is awaited brings something, or an order comes.
     fn wait(&mut self) -> io::Result<()> {
-        let due = self.dues.iter().copied().fold(self.next_sweep, Time::min);
+        // A thread that carries nothing has nothing to look after.
+        let idle = self.places.is_empty() && self.untold.is_empty();
+        let sweep = if idle { NEVER } else { self.next_sweep };
+        let due = self.dues.iter().copied().fold(sweep, Time::min);
         let Self { queue, dues, clock, .. } = self;
         queue.wait(due.since(clock.now()), |place| {
             if let Some(due) = dues.get_mut(place) {

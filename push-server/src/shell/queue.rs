@@ -14,6 +14,8 @@ use rustix::io::Errno;
 /// What became ready is told by the kernel so much at a time.
 const EVENTS: usize = 256;
 const WAKE: u64 = u64::MAX;
+/// No wait is longer; who has nothing to wait for is woken for nothing once an hour.
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// An event queue; what is waited for is known by its place.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Queue {
 
     /// Waits for at most `patience`; calls `ready` with the place of each source that can be read.
     pub(super) fn wait(&self, patience: Duration, mut ready: impl FnMut(usize)) -> io::Result<()> {
-        let timeout = Timespec::try_from(patience).ok();
+        let timeout = Timespec::try_from(patience.min(LONGEST)).ok();
         let mut events = [MaybeUninit::uninit(); EVENTS];
         let ended = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
             Ok((ended, _)) => ended,

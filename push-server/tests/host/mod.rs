@@ -108,8 +108,16 @@ impl Running {
     }
 
     pub(crate) fn configure(&mut self, port: u16, destinations: Vec<DestinationOrder>) -> Configured {
-        let body =
-            Configure { channel: CHANNEL, revision: Revision(1), part: 0, parts: 1, port, destinations };
+        self.configure_channel(CHANNEL, port, destinations)
+    }
+
+    pub(crate) fn configure_channel(
+        &mut self,
+        channel: ChannelId,
+        port: u16,
+        destinations: Vec<DestinationOrder>,
+    ) -> Configured {
+        let body = Configure { channel, revision: Revision(1), part: 0, parts: 1, port, destinations };
         self.ask(Kind::Configure, body).body
     }
 
@@ -129,17 +137,27 @@ impl Running {
 
     /// Interest of 127.0.0.1 in `destination`, until it is heard.
     pub(crate) fn watch(&mut self, destination: &str) {
+        self.watch_channel(CHANNEL, destination);
+    }
+
+    pub(crate) fn watch_channel(&mut self, wanted_channel: ChannelId, destination: &str) {
         let wanted: IpAddr = destination.parse().unwrap();
-        self.interest(wanted);
+        self.interest_in(wanted_channel, wanted);
         self.until_reported(|item| match item {
-            ReportItem::Destination { address, sending: true, .. } if *address == wanted => Some(()),
+            ReportItem::Destination { channel, address, sending: true, .. } => {
+                (*channel == wanted_channel && *address == wanted).then_some(())
+            }
             _ => None,
         });
     }
 
     pub(crate) fn interest(&self, destination: IpAddr) {
+        self.interest_in(CHANNEL, destination);
+    }
+
+    pub(crate) fn interest_in(&self, channel: ChannelId, destination: IpAddr) {
         let expires = ClusterTime(WALL + 12 * 3_600_000);
-        let lease = Lease { client: self.control.ip(), channel: CHANNEL, destination, expires };
+        let lease = Lease { client: self.control.ip(), channel, destination, expires };
         let interest = Interest { lease, time: ClusterTime(WALL) };
         let bytes = interest.seal(&cluster().lease_key().secret(&lease));
         let client = UdpSocket::bind(SocketAddr::new(self.control.ip(), 0)).unwrap();
