@@ -48,6 +48,32 @@ pub struct Pacer {
     full_at: Time,
     marks: Marks,
     arrivals: Arrivals,
+    rate: Rate,
+}
+
+/// What follows from the stream's own rate; reckoned when that changes, not with each packet.
+#[derive(Debug)]
+struct Rate {
+    own: Option<Duration>,
+    /// Time between two packets of a backlog.
+    spacing: Duration,
+    /// Packets that may leave back to back.
+    burst: u32,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { own: None, spacing: UNKNOWN_SPACING, burst: BURST_PACKETS }
+    }
+}
+
+impl Rate {
+    fn of(own: Duration) -> Self {
+        let spacing = (own * OVERSPEED.1 / OVERSPEED.0).clamp(LEAST_SPACING, MOST_SPACING);
+        let in_time = BURST_TIME.as_micros() / spacing.as_micros();
+        let burst = u32::try_from(in_time).unwrap_or(BURST_PACKETS).max(BURST_PACKETS);
+        Self { own: Some(own), spacing, burst }
+    }
 }
 
 impl Pacer {
@@ -55,8 +81,12 @@ impl Pacer {
     pub fn arrived(&mut self, now: Time, stamp: Stamp) {
         self.marks.note(stamp);
         self.arrivals.note(now);
+        let own = [self.marks.spacing(), self.arrivals.spacing].into_iter().flatten().min();
+        if own != self.rate.own {
+            self.rate = own.map_or_else(Rate::default, Rate::of);
+        }
         // A bucket is never emptier than empty, also by the measure of a stream that has become faster.
-        self.full_at = self.full_at.min(now + self.spacing() * self.burst());
+        self.full_at = self.full_at.min(now + self.rate.spacing * self.rate.burst);
     }
 
     /// Another stream follows: nothing that is known of this one holds for it.
@@ -66,30 +96,22 @@ impl Pacer {
 
     /// When one more packet may leave, at the earliest; not after `now` when it may leave now.
     pub fn allowed_at(&self) -> Time {
-        self.full_at - self.spacing() * (self.burst() - 1)
+        self.full_at - self.rate.spacing * (self.rate.burst - 1)
     }
 
     /// A packet leaves at `now`.
     pub fn left(&mut self, now: Time) {
-        self.full_at = self.full_at.max(now) + self.spacing();
+        self.full_at = self.full_at.max(now) + self.rate.spacing;
     }
 
     /// Time between two packets of a backlog.
     pub fn spacing(&self) -> Duration {
-        let backlog = |own: Duration| (own * OVERSPEED.1 / OVERSPEED.0).clamp(LEAST_SPACING, MOST_SPACING);
-        self.own_spacing().map_or(UNKNOWN_SPACING, backlog)
-    }
-
-    /// Packets that may leave back to back.
-    fn burst(&self) -> u32 {
-        let packets = BURST_TIME.as_micros() / self.spacing().as_micros().max(1);
-        let known = self.own_spacing().and_then(|_| u32::try_from(packets).ok());
-        known.map_or(BURST_PACKETS, |packets| packets.max(BURST_PACKETS))
+        self.rate.spacing
     }
 
     /// Time between two packets of the stream itself, once it is known.
     pub fn own_spacing(&self) -> Option<Duration> {
-        [self.marks.spacing(), self.arrivals.spacing].into_iter().flatten().min()
+        self.rate.own
     }
 }
 
