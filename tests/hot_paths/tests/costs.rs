@@ -35,7 +35,7 @@ const ALLOWED: &[Allowed] = &[
     allowed("path-suspended", 280, 0),
     allowed("path-1-destination", 390, 0),
     allowed("path-50-destinations", 4_495, 0),
-    allowed("interest", 14_226, 3_533),
+    allowed("interest", 14_226, 3_680),
     allowed("topology", 509, 0),
     allowed("ts-header", 63, 0),
     allowed("psi-section", 2_126, 4_000),
