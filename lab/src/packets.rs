@@ -11,6 +11,9 @@ const RECOGNISED_BY: usize = 24;
 /// How far ahead, in packets, a place is looked for after a gap.
 const LOOK_AHEAD: usize = 20_000;
 
+/// Packet identifier of null packets (ISO/IEC 13818-1 §2.4.3.3).
+const NULL_PID: u16 = 0x1fff;
+
 /// How `received` compares with what the source sent.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Comparison {
@@ -35,7 +38,10 @@ impl Comparison {
 pub fn compare(sent: &[u8], received: &[u8]) -> Comparison {
     let sent: Vec<&[u8]> = sent.chunks(PACKET_BYTES).collect();
     let received: Vec<&[u8]> = received.chunks(PACKET_BYTES).collect();
-    let Some(first) = find(&sent, &received) else {
+    // Null packets are all alike: those at the beginning say nothing of where it is.
+    let nulls = received.iter().take_while(|packet| pid(packet) == NULL_PID).count();
+    let first = find(&sent, &received[nulls..]).map(|at| at.saturating_sub(nulls));
+    let Some(first) = first.or_else(|| find(&sent, &received)) else {
         return Comparison { foreign: received.len(), ..Comparison::default() };
     };
     let mut comparison = Comparison { first, ..Comparison::default() };
@@ -145,6 +151,18 @@ mod tests {
         let comparison = compare(&sent, &sent[50 * PACKET_BYTES..150 * PACKET_BYTES]);
         assert!(comparison.is_exact());
         assert_eq!((comparison.first, comparison.same), (50, 100));
+    }
+
+    #[test]
+    fn a_part_that_begins_with_null_packets_is_found_where_it_was_and_not_at_earlier_ones() {
+        let null = [&[0x47, 0x1f, 0xff, 0x10][..], &[0xff; 184]].concat();
+        let nulls = null.repeat(40);
+        let whole = stream(200);
+        let (early, late) = whole.split_at(100 * PACKET_BYTES);
+        let sent = [&nulls, early, &nulls, late].concat();
+        let comparison = compare(&sent, &sent[150 * PACKET_BYTES..]);
+        assert!(comparison.is_exact(), "{comparison:?}");
+        assert_eq!(comparison.first, 150);
     }
 
     #[test]
