@@ -44,13 +44,16 @@ impl Shutdown {
         ctrlc::set_handler(move || handle.request())?;
         let handle = shutdown.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        // Heard from here on, and not from whenever the thread comes to run.
+        let mut terminated = {
+            let _entered = runtime.enter();
+            signal(SignalKind::terminate())?
+        };
         // A thread of its own, since the caller may not be on a runtime yet. It ends with the process.
         std::thread::Builder::new().name("sigterm".to_owned()).spawn(move || {
             runtime.block_on(async {
-                if let Ok(mut terminated) = signal(SignalKind::terminate()) {
-                    terminated.recv().await;
-                    handle.request();
-                }
+                terminated.recv().await;
+                handle.request();
             });
         })?;
         Ok(shutdown)
