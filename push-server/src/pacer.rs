@@ -1,10 +1,10 @@
 //! When packets may leave: as they come while they come evenly, and after a stall no faster than half as fast again as
 //! the stream itself, so that a burst of TCP becomes none on a LAN.
 //!
-//! A token bucket: [`BURST_PACKETS`] back to back, or what a fast stream has in [`BURST_TIME`], refilled at [`OVERSPEED`] times the stream's own rate. That rate is
-//! read from the RTP timestamps of the packets as they arrive, over the last 32 and the last 256 of them, whichever
-//! says faster; and as it would be wrong where timestamps are, it is never taken for slower than what has in truth
-//! arrived.
+//! A token bucket: [`BURST_PACKETS`] back to back, or what a fast stream has in [`BURST_TIME`], refilled at [`OVERSPEED`]
+//! times the stream's own rate. That rate is read from the RTP timestamps of the packets as they arrive, over the last 32
+//! and the last 256 of them, whichever says faster; and as it would be wrong where timestamps are, it is never taken for
+//! slower than what has in truth arrived.
 //!
 //! Figures: at 5 Mb/s a backlog leaves at 712 packets/s, at most 8 at once (0.9 ms of a 100 Mb/s port).
 

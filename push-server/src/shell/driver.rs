@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::Error;
 use super::data::{DataThread, Order};
 use super::openings::Opening;
+use super::tally::Counts;
 use crate::placement::{Move, Placement};
 use crate::plan::ChannelCounters;
 use crate::server::{FeedId, Input, Output, PushServer};
@@ -114,7 +115,7 @@ impl Driver {
                 Some(news) = heard.recv() => self.news(news),
                 () = self.clock.reach(deadline) => self.handle(Input::Tick),
                 _ = log.tick() => {
-                    self.log_counters("counters");
+                    tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), "counters");
                     Ok(())
                 }
             };
@@ -122,14 +123,13 @@ impl Driver {
                 break Err(error);
             }
         };
-        self.log_counters("ending");
+        tracing::info!(counters = ?self.machine.counters().named(), threads = ?self.counts(), "ending");
         self.threads.into_iter().for_each(DataThread::stop);
         ended
     }
 
-    fn log_counters(&self, occasion: &'static str) {
-        let threads: Vec<_> = self.threads.iter().map(|thread| thread.tally().counts()).collect();
-        tracing::info!(counters = ?self.machine.counters().named(), ?threads, occasion);
+    fn counts(&self) -> Vec<Counts> {
+        self.threads.iter().map(|thread| thread.tally().counts()).collect()
     }
 
     async fn datagrams(&mut self, readable: io::Result<()>) -> Result<(), Error> {
@@ -215,6 +215,9 @@ impl Driver {
 
     /// Moves a channel where that makes the threads more alike.
     fn rebalance(&mut self) -> Result<(), Error> {
+        if !self.moving.is_empty() {
+            return Ok(()); // one at a time: what a move does to the load is seen before the next
+        }
         let Some(Move { channel, from, to }) = self.placement.rebalance(self.clock.now()) else {
             return Ok(());
         };

@@ -32,10 +32,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use link::clock::Clock;
+use link::open_files;
 use link::random;
 use link::shutdown::{Shutdown, SignalError};
 use link::udp::{self, SocketError};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use protocols::authority::ClusterKey;
 use protocols::ids::HostId;
 use thiserror::Error;
@@ -138,7 +138,8 @@ impl Host {
 
     /// Serves until `shutdown` is requested.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), Error> {
-        raise_descriptor_limit();
+        // Each destination has a socket.
+        open_files::raise_limit();
         let Self { options, control, feeds, tallies } = self;
         let clock = Clock::start();
         let boot_id = random::boot_id();
@@ -191,14 +192,4 @@ fn feed_listener(address: SocketAddr) -> Result<TcpListener, Error> {
     attempt().map_err(|error| {
         SocketError::new(format!("TCP port {} on {}", address.port(), address.ip()), error).into()
     })
-}
-
-/// Each destination has a socket: take as many descriptors as the administrator allows.
-fn raise_descriptor_limit() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-    {
-        tracing::debug!(%error, soft, "the limit of open files stays");
-    }
 }

@@ -10,18 +10,21 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use link::udp::{self, Aim, SocketError};
-use link::volley::Volley;
+use link::volley::{MAX_VOLLEY, Volley};
 use nix::errno::Errno;
 use protocols::ids::ChannelId;
 use protocols::p3_feed::MAX_PACKET_BYTES;
 use protocols::p4_control::DestinationFault;
 use protocols::time::Time;
 
+use crate::lane::MAX_BATCH;
 use crate::plan::{Plan, Target};
 use crate::ring::Run;
 
 /// A destination that fails is tried again after this.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
+
+const _: () = assert!(MAX_BATCH <= MAX_VOLLEY, "a batch that is not segmented is one volley");
 
 /// The socket of one target of a plan.
 #[derive(Debug)]

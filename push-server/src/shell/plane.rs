@@ -152,9 +152,10 @@ impl DataPlane {
                 continue;
             }
             let now = self.clock.now();
-            let served = self.with(place, |held, tools| held.serve(now, tools));
-            self.settle(place, now, served.as_ref().and_then(|served| served.as_ref().err().cloned()));
-            if let Some(Ok(true)) = served {
+            let served = self.with(place, |held, tools| held.serve(now, tools)).unwrap_or(Ok(false));
+            let more = served == Ok(true);
+            self.settle(place, now, served.err());
+            if more {
                 self.dues[place] = now;
             }
             if let Some(held) = &self.channels[place] {
