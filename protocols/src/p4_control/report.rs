@@ -1,0 +1,122 @@
+//! Query and report: the database server learns how a host is, and what has changed there.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ChannelId, Revision};
+use crate::time::ClusterTime;
+
+/// How often the database server queries each host.
+pub const QUERY_INTERVAL: Duration = Duration::from_millis(250);
+/// A host that has answered nothing for this long is taken for dead.
+pub const HOST_TIMEOUT: Duration = Duration::from_secs(1);
+/// Items in one report.
+pub const ITEMS_PER_REPORT: usize = 18;
+
+/// "How are you, and what has changed?"
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// The cluster's time, by which the host sets its cluster clock.
+    pub time: ClusterTime,
+    /// The highest [`Report::up_to`] that the database server has.
+    pub since: u64,
+    /// Makes the query as long as the empty report that may answer it.
+    pub padding: [u8; 16],
+}
+
+/// What has changed at a host, oldest change first, and a few unchanged items in turn so that counters stay fresh.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Number of the newest change in this report; give it back in the next query.
+    pub up_to: u64,
+    /// More changes wait: query again at once.
+    pub more: bool,
+    /// At most [`ITEMS_PER_REPORT`].
+    pub items: Vec<ReportItem>,
+}
+
+/// One line of a report. Counters run from the host's start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReportItem {
+    /// A push server.
+    Server {
+        /// Its channel.
+        channel: ChannelId,
+        /// The configuration that it carries out.
+        revision: Revision,
+        /// Whether packets arrive by P3.
+        fed: bool,
+        /// RTP packets received by P3.
+        packets: u64,
+    },
+    /// One of its destinations.
+    Destination {
+        /// The channel.
+        channel: ChannelId,
+        /// The destination.
+        address: IpAddr,
+        /// Whether packets are being sent: interest holds.
+        sending: bool,
+        /// RTP packets sent.
+        packets: u64,
+        /// Why it cannot be sent to, though it should be: a missing interface, no permission.
+        fault: Option<DestinationFault>,
+    },
+}
+
+/// Why a destination cannot be sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DestinationFault {
+    /// The interface named in the topology does not exist at the host.
+    NoInterface,
+    /// The operating system forbids it.
+    NotPermitted,
+    /// No route, or the interface is down.
+    Unreachable,
+    /// Another error of the operating system.
+    Other,
+    /// The host has more to send than it can, and sheds whole channels, the newest first.
+    Overloaded,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::ClusterKey;
+    use crate::ids::{BootId, HostId};
+    use crate::p4_control::{Command, CommandOrder, Kind, MAX_DATAGRAM_BYTES, Response, seal};
+
+    fn cluster() -> ClusterKey {
+        ClusterKey::new([7; 32])
+    }
+
+    #[test]
+    fn an_empty_report_is_no_longer_than_the_query() {
+        let host: HostId = "hall".parse().unwrap();
+        let key = cluster().host_key(&host);
+        let query = Query { time: ClusterTime(1), since: 0, padding: [0; 16] };
+        let order = CommandOrder { start: 1, sequence: 1 };
+        let command = Command { host: host.clone(), host_boot: BootId(0), order, body: query };
+        let response = Response { host, host_boot: BootId(1), order, body: Report::default() };
+        assert!(seal(Kind::Report, &response, &key).len() <= seal(Kind::Query, &command, &key).len());
+    }
+
+    #[test]
+    fn the_largest_report_fits_a_datagram() {
+        let host: HostId = "h".repeat(32).parse().unwrap();
+        let key = cluster().host_key(&host);
+        let order = CommandOrder { start: 1, sequence: 1 };
+        let item = ReportItem::Destination {
+            channel: ChannelId(1),
+            address: "ff15::1".parse().unwrap(),
+            sending: true,
+            packets: 1,
+            fault: Some(DestinationFault::Other),
+        };
+        let body = Report { up_to: 1, more: true, items: vec![item; ITEMS_PER_REPORT] };
+        let response = Response { host, host_boot: BootId(1), order, body };
+        assert!(seal(Kind::Report, &response, &key).len() <= MAX_DATAGRAM_BYTES);
+    }
+}
