@@ -1,6 +1,5 @@
 //! One destination of a channel's data plane: which packets it has had, and the batches in which it is given the others.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use protocols::p4_control::DestinationFault;
@@ -13,36 +12,50 @@ use crate::ring::{PacketRing, Run};
 /// Packets that leave for one target back to back at most: 0.9 ms of a 100 Mb/s port.
 pub const MAX_BATCH: usize = BURST_PACKETS as usize;
 
-/// One destination, beside its target in the plan.
+const _: () = assert!(
+    size_of::<Lane>() <= 32,
+    "each turn walks the lanes of a channel, up to a thousand of them: two of them share a cache line"
+);
+
+/// One destination, at the place of its target in the plan, which has all that is not needed for each batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lane {
-    pub(crate) address: IpAddr,
-    pub(crate) sending: bool,
-    pub(crate) window: Duration,
-    /// When its last batch left.
-    pub(crate) served: Time,
     /// Position of the first packet that has not been given to it.
     pub(crate) next: u64,
     pub(crate) packets: u64,
+    /// When its last batch left.
+    served: Time,
+    window_us: u32,
+    pub(crate) sending: bool,
     pub(crate) fault: Option<DestinationFault>,
 }
 
 impl Lane {
-    pub(crate) fn new(target: &Target) -> Self {
-        Self {
-            address: target.address,
-            sending: false,
-            window: target.window,
-            served: Time::ZERO,
-            next: 0,
-            packets: 0,
-            fault: None,
+    pub(crate) fn new() -> Self {
+        Self { next: 0, packets: 0, served: Time::ZERO, window_us: 0, sending: false, fault: None }
+    }
+
+    /// Does from now on what `target` says; one that resumes is given no packet before `resume_at`.
+    pub(crate) fn follow(&mut self, target: &Target, resume_at: u64) {
+        if target.sending && !self.sending {
+            self.next = self.next.max(resume_at);
         }
+        self.sending = target.sending;
+        self.window_us = u32::try_from(target.window.as_micros()).unwrap_or(u32::MAX);
+    }
+
+    pub(crate) fn window(&self) -> Duration {
+        Duration::from_micros(self.window_us.into())
+    }
+
+    /// When its window is over.
+    pub(crate) fn window_ends(&self) -> Time {
+        self.served + self.window()
     }
 
     /// Whether its window is over, or nearly: turns are not punctual to the microsecond.
     pub(crate) fn due(&self, now: Time) -> bool {
-        now + self.window / 8 >= self.served + self.window
+        now + self.window() / 8 >= self.window_ends()
     }
 
     /// Hands the packets before `released` to `send`, in batches; of what does not fill one, only the `whole` rest.

@@ -25,7 +25,7 @@ use protocols::time::Time;
 
 use crate::lane::Lane;
 use crate::pacer::{Pacer, Stamp};
-use crate::plan::{ChannelCounters, Plan, TargetCounters};
+use crate::plan::{ChannelCounters, Plan, Target, TargetCounters};
 use crate::ring::{PacketRing, Run, SLOTS};
 
 /// A packet that has waited this long to leave is passed over, with all others but the newest.
@@ -75,7 +75,10 @@ pub struct Drops {
 pub struct ChannelPath {
     channel: ChannelId,
     plan: Arc<Plan>,
+    /// One for each target of the plan, at its index.
     lanes: Vec<Lane>,
+    /// The shortest window of those that are sent to; [`SKIM_INTERVAL`] where nobody is.
+    shortest_window: Duration,
     ring: PacketRing,
     /// When the packet in each slot arrived.
     arrived: Box<[Time]>,
@@ -129,6 +132,7 @@ impl ChannelPath {
             channel,
             plan: Arc::default(),
             lanes: Vec::new(),
+            shortest_window: SKIM_INTERVAL,
             ring: PacketRing::default(),
             arrived: vec![Time::ZERO; SLOTS].into_boxed_slice(),
             pacer: Pacer::default(),
@@ -229,26 +233,17 @@ impl ChannelPath {
         let newest = self.released.saturating_sub(1);
         let fresh = self.released > self.begins && now.since(self.arrived[slot_of(newest)]) < FRESH;
         let resume_at = if fresh { newest } else { self.released.max(self.begins) };
-        let before = std::mem::take(&mut self.lanes);
-        self.lanes = plan
-            .targets
-            .iter()
-            .map(|target| {
-                let kept = before
-                    .binary_search_by_key(&target.address, |lane| lane.address)
-                    .ok()
-                    .map(|at| before[at]);
-                let mut lane = kept.unwrap_or_else(|| Lane::new(target));
-                if target.sending && !lane.sending {
-                    lane.next = lane.next.max(resume_at);
-                }
-                lane.sending = target.sending;
-                lane.window = target.window;
-                lane
-            })
-            .collect();
+        let lane = |target: &Target| {
+            let before = self.plan.targets.binary_search_by_key(&target.address, |before| before.address);
+            let mut lane = before.map_or_else(|_| Lane::new(), |index| self.lanes[index]);
+            lane.follow(target, resume_at);
+            lane
+        };
+        self.lanes = plan.targets.iter().map(lane).collect();
         self.plan = plan;
-        let watched = self.lanes.iter().any(|lane| lane.sending);
+        let shortest = self.lanes.iter().filter(|lane| lane.sending).map(Lane::window).min();
+        self.shortest_window = shortest.unwrap_or(SKIM_INTERVAL);
+        let watched = shortest.is_some();
         self.watched_since = watched.then(|| self.watched_since.unwrap_or(now));
         self.shed &= watched;
     }
@@ -262,9 +257,9 @@ impl ChannelPath {
         if self.shed {
             return;
         }
-        let shortest = self.shortest_window();
+        let shortest = self.shortest_window;
         for (index, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.sending) {
-            let whole = lane.window <= shortest || lane.due(now);
+            let whole = lane.window() <= shortest || lane.due(now);
             self.drops.refused += lane.serve(now, &self.ring, self.released, whole, |runs| send(index, runs));
         }
     }
@@ -279,11 +274,6 @@ impl ChannelPath {
             self.pacer.left(now);
             self.released += 1;
         }
-    }
-
-    fn shortest_window(&self) -> Duration {
-        let windows = self.lanes.iter().filter(|lane| lane.sending).map(|lane| lane.window);
-        windows.min().unwrap_or(SKIM_INTERVAL)
     }
 
     /// When to look after it again.
@@ -304,7 +294,7 @@ impl ChannelPath {
             let room = own.map_or(SKIM_INTERVAL, |own| own * SKIM_PACKETS);
             return Pace::Every(room.clamp(LEAST_WINDOW, SKIM_INTERVAL));
         }
-        let mut window = self.shortest_window();
+        let mut window = self.shortest_window;
         if window.is_zero() {
             return Pace::Arrival;
         }
@@ -383,12 +373,12 @@ impl ChannelPath {
         }
         self.told = Told { at: now, flowing, urgent: false };
         let shed = self.shed;
-        let line = |lane: &Lane| TargetCounters {
-            address: lane.address,
+        let line = |(target, lane): (&Target, &Lane)| TargetCounters {
+            address: target.address,
             packets: lane.packets,
             fault: (shed && lane.sending).then_some(DestinationFault::Overloaded).or(lane.fault),
         };
-        let targets = self.lanes.iter().map(line).collect();
+        let targets = self.plan.targets.iter().zip(&self.lanes).map(line).collect();
         Some(ChannelCounters { channel: self.channel, packets: self.packets, flowing, targets })
     }
 
@@ -406,7 +396,7 @@ impl ChannelPath {
         let paced = (self.released < self.ring.next()).then(|| self.pacer.allowed_at());
         let waiting =
             self.lanes.iter().filter(|lane| lane.sending && lane.next < self.released && !self.shed);
-        waiting.map(|lane| lane.served + lane.window).chain(paced).min()
+        waiting.map(Lane::window_ends).chain(paced).min()
     }
 
     /// Whether a packet has come within [`STALL_TIMEOUT`].
