@@ -26,37 +26,47 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 const _: () = assert!(MAX_BATCH <= MAX_VOLLEY, "a batch that is not segmented is one volley");
 
+const _: () = assert!(
+    size_of::<Outlet>() <= 24,
+    "each turn walks the outlets of a channel, up to a thousand of them: five of them fill two cache lines"
+);
+
 /// The socket of one target of a plan.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    channel: ChannelId,
-    aim: Aim,
     socket: Option<UdpSocket>,
     /// Whether the socket cuts what it is given into packets.
     segments: bool,
     fault: Option<DestinationFault>,
     retry_at: Time,
+    purpose: Box<Purpose>,
+}
+
+/// What an outlet is for: looked at when something changes or fails, not for each batch.
+#[derive(Debug)]
+struct Purpose {
+    channel: ChannelId,
+    aim: Aim,
 }
 
 impl Outlet {
     pub(super) fn new(channel: ChannelId, plan: &Plan, target: &Target) -> Self {
         Self {
-            channel,
-            aim: aim(plan, target),
             socket: None,
             segments: true,
             fault: None,
             retry_at: Time::ZERO,
+            purpose: Box::new(Purpose { channel, aim: aim(plan, target) }),
         }
     }
 
     /// Whether this outlet serves `target` of `plan` as it is.
     pub(super) fn fits(&self, plan: &Plan, target: &Target) -> bool {
-        self.aim == aim(plan, target)
+        self.purpose.aim == aim(plan, target)
     }
 
     pub(super) fn address(&self) -> IpAddr {
-        self.aim.to.ip()
+        self.purpose.aim.to.ip()
     }
 
     pub(super) fn fault(&self) -> Option<DestinationFault> {
@@ -70,7 +80,7 @@ impl Outlet {
 
     /// Opens the socket. A fault that a send found lasts until a send succeeds, or until `sending` is over.
     pub(super) fn open(&mut self, now: Time, sending: bool) {
-        match udp::send(&self.aim) {
+        match udp::send(&self.purpose.aim) {
             Ok(socket) => {
                 self.segments = self.segments && udp::segment(&socket, MAX_PACKET_BYTES).is_ok();
                 self.socket = Some(socket);
@@ -111,7 +121,7 @@ impl Outlet {
                 Err(error) if run.len() > 1 && no_segmentation(&error) => {
                     self.segments = false;
                     tracing::info!(
-                        channel = %self.channel, destination = %self.aim.to, %error,
+                        channel = %self.purpose.channel, destination = %self.purpose.aim.to, %error,
                         "the device does not segment; packets are sent one by one"
                     );
                     udp::segment(socket, 0)?;
@@ -152,8 +162,8 @@ impl Outlet {
                 None
             }
             Err(error) => {
-                let by = self.aim.interface.as_deref().unwrap_or("the routing table's interface");
-                let what = format!("sending to {} by {by}", self.aim.to);
+                let by = self.purpose.aim.interface.as_deref().unwrap_or("the routing table's interface");
+                let what = format!("sending to {} by {by}", self.purpose.aim.to);
                 let fault = classify(&error);
                 self.failed(now, fault, &SocketError::new(what, error));
                 None
@@ -166,13 +176,13 @@ impl Outlet {
         self.retry_at = now + RETRY;
         if self.fault != Some(fault) {
             self.fault = Some(fault);
-            tracing::warn!(channel = %self.channel, destination = %self.aim.to, %error, "cannot send; trying each second");
+            tracing::warn!(channel = %self.purpose.channel, destination = %self.purpose.aim.to, %error, "cannot send; trying each second");
         }
     }
 
     fn recovered(&mut self) {
         if self.fault.take().is_some() {
-            tracing::info!(channel = %self.channel, destination = %self.aim.to, "can send again");
+            tracing::info!(channel = %self.purpose.channel, destination = %self.purpose.aim.to, "can send again");
         }
     }
 }
