@@ -12,17 +12,19 @@
 //! | 4 configured | host → database | [`Response`] with [`Configured`] | the host's |
 //! | 5 interest | client → host | [`Interest`] | the lease's secret |
 //! | 6 interest answer | host → client | [`InterestAnswer`] | the lease's secret |
+//! | 7 repair | client → host | [`Repair`] | the lease's secret |
 //!
 //! **Replay.** A command counts when it names the host's present boot id and its order (database start number, sequence)
 //! is above the last that counted. A command with another boot id changes nothing and is answered by an empty report,
 //! shorter than itself, from which the database server learns the boot id. A response counts when it echoes the order of
-//! a command that still waits. An interest counts when its date is within [`crate::authority::CLOCK_TOLERANCE`] of cluster time.
+//! a command that still waits. An interest or a repair counts when its date is within [`crate::authority::CLOCK_TOLERANCE`] of cluster time.
 //!
 //! Datagrams that fail any check are dropped and counted, never answered.
 
 mod command;
 mod configure;
 mod interest;
+mod repair;
 mod report;
 
 use serde::Serialize;
@@ -40,6 +42,9 @@ pub use configure::{
 pub use interest::{
     INTEREST_BYTES, INTEREST_INTERVAL, INTEREST_TIMEOUT, Interest, InterestAnswer, InterestVerdict,
     mask_secret,
+};
+pub use repair::{
+    AGGREGATION_WINDOW, LEAST_REPEAT, MAX_MISSING_PER_REPAIR, Missing, REPEAT_AFTER_PERCENT, Repair,
 };
 pub use report::{
     DestinationFault, HOST_TIMEOUT, ITEMS_PER_REPORT, QUERY_INTERVAL, Query, Report, ReportItem,
@@ -67,6 +72,8 @@ pub enum Kind {
     Interest = 5,
     /// Host: something about that interest.
     InterestAnswer = 6,
+    /// Client: send me these packets again.
+    Repair = 7,
 }
 
 impl Kind {
@@ -78,6 +85,7 @@ impl Kind {
             Self::Configured,
             Self::Interest,
             Self::InterestAnswer,
+            Self::Repair,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -90,6 +98,7 @@ impl Kind {
             Self::Configured => "P4 configured",
             Self::Interest => "P4 interest",
             Self::InterestAnswer => "P4 interest answer",
+            Self::Repair => "P4 repair",
         }
     }
 }
