@@ -283,10 +283,10 @@ impl ChannelPath {
             let watched = self.watched_since.is_some();
             return if watched { Pace::Arrival } else { Pace::Every(SAMPLE_INTERVAL) };
         }
-        let quiet = self.last_arrival.is_none_or(|at| now.since(at) >= QUIET);
         let waiting = |lane: &Lane| lane.sending && lane.next < self.released;
         let idle = self.watched_since.is_none() || self.shed;
-        if quiet && (idle || (self.released == self.ring.next() && !self.lanes.iter().any(waiting))) {
+        if self.quiet(now) && (idle || (self.released == self.ring.next() && !self.lanes.iter().any(waiting)))
+        {
             return Pace::Arrival;
         }
         let own = self.pacer.own_spacing();
@@ -402,6 +402,15 @@ impl ChannelPath {
     /// Whether a packet has come within [`STALL_TIMEOUT`].
     pub fn flowing(&self, now: Time) -> bool {
         self.last_arrival.is_some_and(|at| now.since(at) < STALL_TIMEOUT)
+    }
+
+    /// Whether a batch leaves shortly for each target that is sending: what is to go there can go along.
+    pub fn streaming(&self, now: Time) -> bool {
+        !self.held && !self.shed && !self.quiet(now)
+    }
+
+    fn quiet(&self, now: Time) -> bool {
+        self.last_arrival.is_none_or(|at| now.since(at) >= QUIET)
     }
 
     /// The plan in force.

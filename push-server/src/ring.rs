@@ -45,6 +45,11 @@ impl<'ring> Run<'ring> {
         self.bytes.is_empty()
     }
 
+    /// Whether its last packet is as long as the others, so that one more, of any length, may follow in its train.
+    pub fn is_even(&self) -> bool {
+        self.bytes.len().is_multiple_of(MAX_PACKET_BYTES)
+    }
+
     /// Each packet.
     pub fn packets(&self) -> Chunks<'ring, u8> {
         self.bytes.chunks(MAX_PACKET_BYTES)
@@ -166,6 +171,7 @@ mod tests {
         assert_eq!(lens(ring.run(0, 9)), Some(vec![1_328, 1_328, 576]));
         assert_eq!(lens(ring.run(2, 9)), Some(vec![576]));
         assert_eq!(lens(ring.run(3, 4)), Some(vec![1_328]));
+        assert!(ring.run(0, 2).unwrap().is_even() && !ring.run(0, 9).unwrap().is_even());
         assert_eq!((ring.run(5, 9), ring.run(0, 9).map(|run| run.len())), (None, Some(3)));
         for _ in 5..SLOTS + 3 {
             push(&mut ring, 7, 1_328);

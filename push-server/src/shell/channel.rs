@@ -28,6 +28,8 @@ const PHASES: usize = 4;
 const CHANNELS_PER_PHASE: usize = 8;
 /// A channel with so many destinations is worth a turn of its own: those after it wait less.
 const MANY_DESTINATIONS: usize = 32;
+/// An announcement waits this long for a batch to go along with; then it leaves alone.
+const RIDER_WAITS: Duration = Duration::from_millis(20);
 /// Later than everything: the channel waits for its feed or for an order.
 pub(super) const NEVER: Time = Time::from_us(u64::MAX);
 
@@ -54,6 +56,9 @@ pub(super) struct Channel {
     id: ChannelId,
     path: ChannelPath,
     outlets: Vec<Outlet>,
+    /// Outlets that have a rider, and when those leave alone that still wait.
+    riders: usize,
+    riders_leave: Time,
     feed: Option<FeedReader>,
     /// Whether the thread is woken when the feed brings something.
     awaited: bool,
@@ -63,7 +68,16 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(id: ChannelId) -> Self {
-        Self { id, path: ChannelPath::new(id), outlets: Vec::new(), feed: None, awaited: false, wide: false }
+        Self {
+            id,
+            path: ChannelPath::new(id),
+            outlets: Vec::new(),
+            riders: 0,
+            riders_leave: NEVER,
+            feed: None,
+            awaited: false,
+            wide: false,
+        }
     }
 
     pub(super) fn id(&self) -> ChannelId {
@@ -78,9 +92,11 @@ impl Channel {
         &mut self.path
     }
 
-    /// Puts a plan in force. What its feed has brought by now comes first, so that who resumes is given what is newest.
+    /// Puts a plan in force. What its feed has brought by now comes first, so that who resumes is given what is newest;
+    /// and riders get off, since the outlets that they wait in may go.
     pub(super) fn apply(&mut self, now: Time, plan: Arc<Plan>, tools: &mut Tools) -> Option<String> {
         let ended = self.serve(now, tools).err();
+        self.send_riders(now, tools);
         let outlets = std::mem::take(&mut self.outlets).into_iter();
         let mut before: BTreeMap<IpAddr, Outlet> = outlets.map(|outlet| (outlet.address(), outlet)).collect();
         let outlets = plan.targets.iter().map(|target| {
@@ -130,30 +146,71 @@ impl Channel {
     }
 
     fn send(&mut self, now: Time, tools: &mut Tools) {
-        let Self { path, outlets, .. } = self;
+        let Self { path, outlets, riders, .. } = self;
         let mut faulty = false;
         path.drain(now, &mut |index, runs| {
             let outlet = &mut outlets[index];
-            let before = outlet.fault();
+            let (fault, rider) = (outlet.fault(), outlet.has_rider());
             let taken = outlet.send(now, runs, &mut tools.volley);
             tools.counts.sends += 1;
             tools.counts.packets_out += taken as u64;
-            faulty |= outlet.fault() != before;
+            faulty |= outlet.fault() != fault;
+            *riders -= usize::from(rider && !outlet.has_rider());
             taken
         });
         if faulty {
             outlets.iter().enumerate().for_each(|(index, outlet)| path.set_fault(index, outlet.fault()));
         }
+        if now >= self.riders_due() {
+            self.send_riders(now, tools);
+        }
     }
 
-    /// Sends an announcement, if its destination is being sent to.
-    pub(super) fn announce(&mut self, now: Time, destination: IpAddr, bytes: &[u8; ANNOUNCEMENT_BYTES]) {
+    /// Sends an announcement, if its destination is being sent to: with the next batch while packets flow, at once
+    /// otherwise. Answers when the channel is to be served for it.
+    pub(super) fn announce(
+        &mut self,
+        now: Time,
+        destination: IpAddr,
+        bytes: &[u8; ANNOUNCEMENT_BYTES],
+        tools: &mut Tools,
+    ) -> Time {
         let targets = &self.path.plan().targets;
         let found = targets.binary_search_by_key(&destination, |target| target.address).ok();
         if let Some(index) = found.filter(|index| targets[*index].sending) {
-            self.outlets[index].send_one(now, bytes);
-            self.path.set_fault(index, self.outlets[index].fault());
+            if self.riders == 0 {
+                self.riders_leave = now + RIDER_WAITS;
+            }
+            self.riders += usize::from(!self.outlets[index].has_rider());
+            self.outlets[index].board(bytes);
+            if !self.path.streaming(now) {
+                self.send_rider(now, index, tools);
+            }
         }
+        self.riders_due()
+    }
+
+    /// When those riders leave alone that no batch has taken.
+    fn riders_due(&self) -> Time {
+        if self.riders > 0 { self.riders_leave } else { NEVER }
+    }
+
+    fn send_riders(&mut self, now: Time, tools: &mut Tools) {
+        for index in 0..self.outlets.len() {
+            if self.riders == 0 {
+                return;
+            }
+            if self.outlets[index].has_rider() {
+                self.send_rider(now, index, tools);
+            }
+        }
+    }
+
+    fn send_rider(&mut self, now: Time, index: usize, tools: &mut Tools) {
+        self.riders -= 1;
+        self.outlets[index].send_rider(now);
+        tools.counts.lone_announcements += 1;
+        self.path.set_fault(index, self.outlets[index].fault());
     }
 
     /// When to serve it again, and whether its feed wakes the thread until then. `place` is what it is called there.
@@ -165,8 +222,9 @@ impl Channel {
                 (next_window(now, window, turn), false)
             }
         };
+        let riders_due = self.riders_due();
         let Some(reader) = &self.feed else {
-            return Ok(self.path.deadline().unwrap_or(NEVER));
+            return Ok(self.path.deadline().unwrap_or(NEVER).min(riders_due));
         };
         if awaited != self.awaited {
             if awaited {
@@ -176,7 +234,7 @@ impl Channel {
             }
             self.awaited = awaited;
         }
-        Ok(due)
+        Ok(due.min(riders_due))
     }
 
     /// Makes it wake this thread no more, before another takes it.
@@ -224,7 +282,179 @@ fn next_window(now: Time, window: Duration, turn: usize) -> Time {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
+    use protocols::p3_feed::{HEADER_BYTES, MAX_PACKET_BYTES};
+
     use super::*;
+    use crate::plan::Target;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const FULL: usize = MAX_PACKET_BYTES;
+    const ANNOUNCEMENT: [u8; ANNOUNCEMENT_BYTES] = [0xaa; ANNOUNCEMENT_BYTES];
+
+    /// A channel whose one destination is a socket of this host, with real outlets but literal times.
+    struct Scene {
+        channel: Channel,
+        tools: Tools,
+        receiver: UdpSocket,
+        packets: u16,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let receiver = UdpSocket::bind((HERE, 0)).unwrap();
+            receiver.set_nonblocking(true).unwrap();
+            let channel = Channel::new(ChannelId(1));
+            let mut scene = Self { channel, tools: Tools::default(), receiver, packets: 0 };
+            scene.plan(0, true);
+            scene
+        }
+
+        fn plan(&mut self, at_ms: u64, sending: bool) {
+            let target = Target {
+                address: HERE,
+                interface: None,
+                ttl: 1,
+                dscp: 0,
+                window: Duration::from_millis(10),
+                broadcast: false,
+                sending,
+            };
+            let port = self.receiver.local_addr().unwrap().port();
+            let plan = Plan { port, targets: vec![target], ..Plan::default() };
+            assert_eq!(self.channel.apply(Time::from_ms(at_ms), Arc::new(plan), &mut self.tools), None);
+        }
+
+        /// Packets of these lengths come.
+        fn feed(&mut self, at_ms: u64, lengths: &[usize]) {
+            for length in lengths {
+                let mut packet = vec![0; *length];
+                (packet[0], packet[1]) = (0x80, 33);
+                packet[2..4].copy_from_slice(&self.packets.to_be_bytes());
+                packet[4..8].copy_from_slice(&(u32::from(self.packets) * 190).to_be_bytes());
+                self.packets += 1;
+                self.channel.path_mut().feed(Time::from_ms(at_ms), &packet);
+            }
+        }
+
+        fn announce(&mut self, at_ms: u64) -> Time {
+            self.channel.announce(Time::from_ms(at_ms), HERE, &ANNOUNCEMENT, &mut self.tools)
+        }
+
+        fn serve(&mut self, at_ms: u64) {
+            assert_eq!(self.channel.serve(Time::from_ms(at_ms), &mut self.tools), Ok(false));
+        }
+
+        /// Lengths of the datagrams that have come.
+        fn come(&self) -> Vec<usize> {
+            let mut bytes = [0; 2_000];
+            std::iter::from_fn(|| self.receiver.recv(&mut bytes).ok()).collect()
+        }
+
+        /// System calls that sent batches, and announcements alone.
+        fn calls(&self) -> (u64, u64) {
+            (self.tools.counts.sends, self.tools.counts.lone_announcements)
+        }
+    }
+
+    #[test]
+    fn while_packets_flow_an_announcement_is_the_last_datagram_of_a_batch() {
+        let mut scene = Scene::new();
+        scene.feed(1, &[FULL; 2]);
+        scene.serve(1);
+        assert_eq!(scene.come(), [FULL; 2]);
+        assert_eq!(scene.announce(3), Time::from_ms(23));
+        assert!(scene.come().is_empty());
+        scene.feed(10, &[FULL; 3]);
+        scene.serve(10);
+        assert_eq!(scene.come(), [FULL, FULL, FULL, ANNOUNCEMENT_BYTES]);
+        scene.serve(23);
+        assert_eq!((scene.come(), scene.calls()), (vec![], (2, 0)));
+    }
+
+    #[test]
+    fn an_announcement_leaves_at_once_where_no_packets_flow() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.announce(1), NEVER);
+        assert_eq!(scene.come(), [ANNOUNCEMENT_BYTES]);
+        scene.feed(2, &[FULL]);
+        scene.serve(2);
+        scene.announce(1_000);
+        assert_eq!(scene.come(), [FULL, ANNOUNCEMENT_BYTES]);
+        scene.feed(1_001, &[HEADER_BYTES]);
+        scene.announce(1_002);
+        assert_eq!((scene.come(), scene.calls()), (vec![ANNOUNCEMENT_BYTES], (1, 3)));
+    }
+
+    #[test]
+    fn an_announcement_that_no_batch_takes_leaves_alone_after_20_ms() {
+        let mut scene = Scene::new();
+        scene.feed(1, &[FULL]);
+        scene.serve(1);
+        let due = scene.announce(2);
+        scene.serve(21);
+        assert_eq!((due, scene.come()), (Time::from_ms(22), vec![FULL]));
+        scene.serve(22);
+        assert_eq!((scene.come(), scene.calls()), (vec![ANNOUNCEMENT_BYTES], (1, 1)));
+    }
+
+    #[test]
+    fn nothing_rides_behind_a_packet_that_is_short() {
+        let mut scene = Scene::new();
+        scene.feed(1, &[FULL, 576]);
+        scene.announce(1);
+        scene.serve(1);
+        assert_eq!(scene.come(), [FULL, 576]);
+        scene.feed(10, &[FULL]);
+        scene.serve(10);
+        assert_eq!((scene.come(), scene.calls()), (vec![FULL, ANNOUNCEMENT_BYTES], (2, 0)));
+    }
+
+    #[test]
+    fn packets_that_leave_in_a_volley_take_the_announcement_with_them_where_there_is_room() {
+        let mut scene = Scene::new();
+        scene.feed(1, &[576, FULL]);
+        scene.announce(1);
+        scene.serve(1);
+        assert_eq!(scene.come(), [576, FULL, ANNOUNCEMENT_BYTES]);
+        scene.feed(400, &[576; 8]);
+        scene.announce(400);
+        scene.serve(400);
+        assert_eq!(scene.come(), [576; 8]);
+        scene.serve(420);
+        assert_eq!((scene.come(), scene.calls()), (vec![ANNOUNCEMENT_BYTES], (2, 1)));
+    }
+
+    #[test]
+    fn a_plan_that_suspends_lets_what_waits_leave_before_and_nothing_after() {
+        let mut scene = Scene::new();
+        scene.feed(1, &[FULL]);
+        scene.serve(1);
+        scene.announce(2);
+        scene.plan(3, false);
+        assert_eq!(scene.come(), [FULL, ANNOUNCEMENT_BYTES]);
+        assert_eq!(scene.announce(4), NEVER);
+        scene.plan(5, true);
+        scene.serve(40);
+        assert!(scene.come().is_empty());
+        scene.feed(41, &[FULL]);
+        scene.announce(42);
+        scene.serve(42);
+        assert_eq!((scene.come(), scene.calls()), (vec![FULL, ANNOUNCEMENT_BYTES], (2, 1)));
+    }
+
+    #[test]
+    fn of_two_announcements_that_wait_the_newer_leaves() {
+        let mut scene = Scene::new();
+        scene.feed(1, &[FULL]);
+        scene.serve(1);
+        scene.announce(2);
+        assert_eq!(scene.announce(10), Time::from_ms(22));
+        scene.feed(11, &[FULL]);
+        scene.serve(11);
+        assert_eq!((scene.come(), scene.calls()), (vec![FULL, FULL, ANNOUNCEMENT_BYTES], (2, 0)));
+    }
 
     #[test]
     fn windows_begin_at_multiples_of_themselves_in_four_phases() {

@@ -4,17 +4,22 @@
 //! A run of packets is one system call where the socket segments ("UDP GSO"), which is found out by trying: when the
 //! socket is opened, and again with each send, since it is the device that may refuse. Otherwise, and where packets
 //! differ in length, `sendmmsg` takes the batch.
+//!
+//! An announcement does not pay for a system call of its own: it is a *rider*, the short last segment of the next batch.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use link::udp::{self, Aim, SocketError};
 use link::volley::{MAX_VOLLEY, Volley};
 use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, sendmsg};
 use protocols::ids::ChannelId;
 use protocols::p3_feed::MAX_PACKET_BYTES;
 use protocols::p4_control::DestinationFault;
+use protocols::p6_broadcast::ANNOUNCEMENT_BYTES;
 use protocols::time::Time;
 
 use crate::lane::MAX_BATCH;
@@ -25,6 +30,10 @@ use crate::ring::Run;
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 const _: () = assert!(MAX_BATCH <= MAX_VOLLEY, "a batch that is not segmented is one volley");
+
+/// Segments of one send that every kernel takes (`UDP_MAX_SEGMENTS`; newer ones take more).
+const MAX_SEGMENTS: usize = 64;
+const _: () = assert!(MAX_BATCH < MAX_SEGMENTS, "a batch and its rider are one train");
 
 const _: () = assert!(
     size_of::<Outlet>() <= 24,
@@ -37,16 +46,20 @@ pub(super) struct Outlet {
     socket: Option<UdpSocket>,
     /// Whether the socket cuts what it is given into packets.
     segments: bool,
+    /// Whether [`Purpose::rider`] waits to leave.
+    rider_waits: bool,
     fault: Option<DestinationFault>,
     retry_at: Time,
     purpose: Box<Purpose>,
 }
 
-/// What an outlet is for: looked at when something changes or fails, not for each batch.
+/// What an outlet is for: looked at when something changes, fails or is announced, not for each batch.
 #[derive(Debug)]
 struct Purpose {
     channel: ChannelId,
     aim: Aim,
+    /// The announcement taken in last.
+    rider: [u8; ANNOUNCEMENT_BYTES],
 }
 
 impl Outlet {
@@ -54,9 +67,10 @@ impl Outlet {
         Self {
             socket: None,
             segments: true,
+            rider_waits: false,
             fault: None,
             retry_at: Time::ZERO,
-            purpose: Box::new(Purpose { channel, aim: aim(plan, target) }),
+            purpose: Box::new(Purpose { channel, aim: aim(plan, target), rider: [0; _] }),
         }
     }
 
@@ -98,27 +112,46 @@ impl Outlet {
         }
     }
 
-    /// Hands packets to the operating system; answers how many of them, from the first, it took.
+    /// Takes in an announcement that leaves with the next batch, or by [`Self::send_rider`]; one that waits is overtaken.
+    pub(super) fn board(&mut self, announcement: &[u8; ANNOUNCEMENT_BYTES]) {
+        self.purpose.rider = *announcement;
+        self.rider_waits = true;
+    }
+
+    /// Whether an announcement waits to leave.
+    pub(super) fn has_rider(&self) -> bool {
+        self.rider_waits
+    }
+
+    /// Hands packets to the operating system, and the rider behind them where it costs no call; answers how many of the
+    /// packets, from the first, it took.
     pub(super) fn send(&mut self, now: Time, runs: &[Run<'_>], volley: &mut Volley) -> usize {
-        let taken = self.attempt(now, |outlet, socket| outlet.hand_over(socket, runs, volley));
+        let mut taken = self.attempt(now, |outlet, socket| outlet.hand_over(socket, runs, volley));
         if taken.is_none() && !self.segments && self.socket.is_some() {
             // The device does not segment; that is known now.
-            return self.attempt(now, |outlet, socket| outlet.hand_over(socket, runs, volley)).unwrap_or(0);
+            taken = self.attempt(now, |outlet, socket| outlet.hand_over(socket, runs, volley));
         }
-        taken.unwrap_or(0)
+        let (taken, packets) = (taken.unwrap_or(0), runs.iter().map(Run::len).sum());
+        self.rider_waits &= taken <= packets;
+        taken.min(packets)
     }
 
-    /// Hands one datagram of no more than a packet's length to the operating system.
-    pub(super) fn send_one(&mut self, now: Time, datagram: &[u8]) {
-        self.attempt(now, |_, socket| socket.send(datagram));
+    /// Hands the rider to the operating system by itself. One that is not taken is gone: the next is not far.
+    pub(super) fn send_rider(&mut self, now: Time) {
+        self.rider_waits = false;
+        self.attempt(now, |outlet, socket| socket.send(&outlet.purpose.rider));
     }
 
+    /// Answers how many datagrams were taken: packets, and then the rider.
     fn hand_over(&mut self, socket: &UdpSocket, runs: &[Run<'_>], volley: &mut Volley) -> io::Result<usize> {
+        let rider = self.rider_waits.then_some(&self.purpose.rider[..]);
         if let [run] = runs
             && (self.segments || run.len() == 1)
         {
-            return match socket.send(run.bytes()) {
-                Err(error) if run.len() > 1 && no_segmentation(&error) => {
+            let rider = rider.filter(|_| self.segments && run.is_even());
+            let datagrams = run.len() + usize::from(rider.is_some());
+            return match send_train(socket, run, rider) {
+                Err(error) if datagrams > 1 && no_segmentation(&error) => {
                     self.segments = false;
                     tracing::info!(
                         channel = %self.purpose.channel, destination = %self.purpose.aim.to, %error,
@@ -127,10 +160,10 @@ impl Outlet {
                     udp::segment(socket, 0)?;
                     Err(io::ErrorKind::Interrupted.into())
                 }
-                sent => sent.map(|_| run.len()),
+                sent => sent.map(|_| datagrams),
             };
         }
-        volley.send(socket, runs.iter().flat_map(Run::packets))
+        volley.send(socket, runs.iter().flat_map(Run::packets).chain(rider))
     }
 
     /// One attempt to send; `None` when the operating system refuses.
@@ -185,6 +218,13 @@ impl Outlet {
             tracing::info!(channel = %self.purpose.channel, destination = %self.purpose.aim.to, "can send again");
         }
     }
+}
+
+/// One system call for a run, and for what may be the short last segment behind it.
+fn send_train(socket: &UdpSocket, run: &Run<'_>, rider: Option<&[u8]>) -> io::Result<usize> {
+    let Some(rider) = rider else { return socket.send(run.bytes()) };
+    let train = [IoSlice::new(run.bytes()), IoSlice::new(rider)];
+    Ok(sendmsg::<()>(socket.as_raw_fd(), &train, &[], MsgFlags::empty(), None)?)
 }
 
 /// Full queues pass by themselves: the datagram is lost, the destination is not.

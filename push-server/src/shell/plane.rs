@@ -125,7 +125,9 @@ impl DataPlane {
                 Order::Release { channel } => self.release(channel),
                 Order::Announce { channel, destination, bytes } => {
                     if let Some(place) = self.places.get(&channel).copied() {
-                        self.with(place, |held, _| held.announce(now, destination, &bytes));
+                        let announced =
+                            self.with(place, |held, tools| held.announce(now, destination, &bytes, tools));
+                        self.dues[place] = self.dues[place].min(announced.unwrap_or(NEVER));
                     }
                 }
                 Order::Feed { channel, feed, stream } => {

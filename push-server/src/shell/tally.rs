@@ -8,6 +8,7 @@ pub struct Tally {
     turns: AtomicU64,
     reads: AtomicU64,
     sends: AtomicU64,
+    lone_announcements: AtomicU64,
     packets_in: AtomicU64,
     packets_out: AtomicU64,
     channels_shed: AtomicU64,
@@ -21,8 +22,10 @@ pub struct Counts {
     pub turns: u64,
     /// System calls that read feeds.
     pub reads: u64,
-    /// System calls that sent packets.
+    /// System calls that sent packets, and announcements along with them.
     pub sends: u64,
+    /// System calls that sent an announcement alone.
+    pub lone_announcements: u64,
     /// Packets that came by P3.
     pub packets_in: u64,
     /// Packets that the operating system took, over all destinations.
@@ -41,6 +44,7 @@ impl Tally {
             turns: read(&self.turns),
             reads: read(&self.reads),
             sends: read(&self.sends),
+            lone_announcements: read(&self.lone_announcements),
             packets_in: read(&self.packets_in),
             packets_out: read(&self.packets_out),
             channels_shed: read(&self.channels_shed),
@@ -49,11 +53,20 @@ impl Tally {
     }
 
     pub(super) fn show(&self, counts: &Counts) {
-        let Counts { turns, reads, sends, packets_in, packets_out, channels_shed, channels_taken_over } =
-            *counts;
+        let Counts {
+            turns,
+            reads,
+            sends,
+            lone_announcements,
+            packets_in,
+            packets_out,
+            channels_shed,
+            channels_taken_over,
+        } = *counts;
         self.turns.store(turns, Ordering::Relaxed);
         self.reads.store(reads, Ordering::Relaxed);
         self.sends.store(sends, Ordering::Relaxed);
+        self.lone_announcements.store(lone_announcements, Ordering::Relaxed);
         self.packets_in.store(packets_in, Ordering::Relaxed);
         self.packets_out.store(packets_out, Ordering::Relaxed);
         self.channels_shed.store(channels_shed, Ordering::Relaxed);
