@@ -75,6 +75,19 @@ impl SoftInterrupts {
     }
 }
 
+/// Processor time, of all processors, that a hypervisor gave to other machines until now; nothing where the kernel cannot
+/// tell. In steps of 10 ms.
+pub fn stolen() -> Duration {
+    stolen_of(&std::fs::read_to_string("/proc/stat").unwrap_or_default())
+}
+
+/// By the first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal (proc(5)).
+fn stolen_of(text: &str) -> Duration {
+    let line = text.lines().find_map(|line| line.strip_prefix("cpu "));
+    let ticks = line.and_then(|line| line.split_whitespace().nth(7)?.parse().ok());
+    Duration::from_millis(ticks.unwrap_or(0_u64) * 10)
+}
+
 fn duration(time: TimeSpec) -> Duration {
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec()).unwrap_or(0))
@@ -83,6 +96,13 @@ fn duration(time: TimeSpec) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stolen_time_is_found_in_the_kernels_table() {
+        let text = "cpu  2947100 124901 429501 1572691 11297 0 28129 99889 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0";
+        assert_eq!(stolen_of(text), Duration::from_millis(998_890));
+        assert_eq!(stolen_of(""), Duration::ZERO);
+    }
 
     #[test]
     fn time_of_a_thread_that_has_ended_is_counted() {

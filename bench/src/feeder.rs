@@ -99,6 +99,11 @@ impl Feeder {
         Duration::from_micros(self.shared.late_us.load(Ordering::Relaxed))
     }
 
+    /// The most that a packet was late by since this was last asked.
+    pub fn take_lateness(&self) -> Duration {
+        Duration::from_micros(self.shared.late_us.swap(0, Ordering::Relaxed))
+    }
+
     /// Stops after a whole round of all channels; gives the packets of each channel in all, and the feeds.
     pub fn stop(mut self) -> (u64, Vec<Feed>) {
         let feeds = self.end();
@@ -146,13 +151,9 @@ fn feed(mut feeds: Vec<Feed>, pace: Pace, first: u64, shared: &Shared) -> Vec<Fe
 }
 
 fn wait_until(due: Instant, shared: &Shared) {
-    let now = Instant::now();
-    if let Some(early) = due.checked_duration_since(now) {
-        std::thread::sleep(early);
-    } else {
-        let late = u64::try_from((now - due).as_micros()).unwrap_or(u64::MAX);
-        shared.late_us.fetch_max(late, Ordering::Relaxed);
-    }
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    let late = Instant::now().saturating_duration_since(due).as_micros();
+    shared.late_us.fetch_max(u64::try_from(late).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 /// Waits while the receiver does not read. What a closed connection does not take is missed at the far end.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -47,6 +47,8 @@ pub enum Carriage {
 #[derive(Debug)]
 pub struct Source {
     stop: Arc<AtomicBool>,
+    /// The most that a datagram was late by since it was last asked, in µs.
+    late_us: Arc<AtomicU64>,
     thread: Option<JoinHandle<Vec<u64>>>,
 }
 
@@ -69,11 +71,17 @@ impl Source {
     fn start_stream(host: &Host, plan: Plan, stream: Cbr) -> Self {
         let socket = host.enter(|| open(&plan));
         let stop = Arc::new(AtomicBool::new(false));
+        let late_us = Arc::new(AtomicU64::new(0));
         let thread = std::thread::spawn({
-            let stop = stop.clone();
-            move || send(&socket, &plan, stream, &stop)
+            let (stop, late_us) = (stop.clone(), late_us.clone());
+            move || send(&socket, &plan, stream, &stop, &late_us)
         });
-        Self { stop, thread: Some(thread) }
+        Self { stop, late_us, thread: Some(thread) }
+    }
+
+    /// The most that a datagram left late by since this was last asked.
+    pub fn take_lateness(&self) -> Duration {
+        Duration::from_micros(self.late_us.swap(0, Ordering::Relaxed))
     }
 
     /// Ends it; gives the time at which each datagram was sent, in ns since 1970.
@@ -101,7 +109,13 @@ fn open(plan: &Plan) -> socket2::Socket {
     socket
 }
 
-fn send(socket: &socket2::Socket, plan: &Plan, mut stream: Cbr, stop: &AtomicBool) -> Vec<u64> {
+fn send(
+    socket: &socket2::Socket,
+    plan: &Plan,
+    mut stream: Cbr,
+    stop: &AtomicBool,
+    late_us: &AtomicU64,
+) -> Vec<u64> {
     // Refused at worst: then the input is rougher, which the input's own row shows.
     let _ = nix::sys::prctl::set_timerslack(TIMER_SLACK_NS);
     let to: Vec<socket2::SockAddr> = plan.to.iter().map(|address| (*address).into()).collect();
@@ -115,6 +129,8 @@ fn send(socket: &socket2::Socket, plan: &Plan, mut stream: Cbr, stop: &AtomicBoo
         if stop.load(Ordering::Relaxed) {
             break;
         }
+        let late = Instant::now().saturating_duration_since(due);
+        late_us.fetch_max(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         sent.push(now_ns());
         for address in &to {
             // A unicast receiver that does not listen yet answers with ICMP: an error on the next send.

@@ -1,7 +1,8 @@
 //! How smoothly one 5 Mb/s stream arrives, beside how smoothly it came in.
 //!
 //! Every sender gets the same input, paced packet by packet, and sends it over the same wire; times are those of the
-//! receiving kernel.
+//! receiving kernel, by its wall clock. Beside each run stands what could spoil it: how late the input itself left, how much
+//! processor time the hypervisor gave to others, and whether the wall clock was set.
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
@@ -11,6 +12,7 @@ use lab::{Command, timeline};
 use protocols::ids::ChannelId;
 
 use crate::arrivals::{Smoothness, smoothness};
+use crate::cpu;
 use crate::feeder::{Feed, Feeder, Pace};
 use crate::figure::Figure;
 use crate::house::{FIRST_PORT, House, Plan, RECEIVER, SERVERS, Wire};
@@ -35,8 +37,24 @@ const LEAST_PERIOD: Duration = Duration::from_millis(2_200);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What starts a stream is not judged.
 const SETTLE: Duration = Duration::from_millis(500);
+/// A run is explained when its delay factor is more than the median by this.
+const OUTLIER_MS: f64 = 20.0;
+/// A wall clock that moved more than this against the monotonic one was set.
+const CLOCK_SET: Duration = Duration::from_millis(2);
 /// Of the file that ffmpeg plays by `-re`.
 const FILE_SECONDS: u64 = 60;
+
+/// One run: how smooth the stream was, and what could have spoilt it.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    smoothness: Smoothness,
+    /// The most that a packet of the input left late by; `None` for an input of a sender's own.
+    input_late: Option<Duration>,
+    /// Processor time that the hypervisor gave to others.
+    stolen: Duration,
+    /// By how much the wall clock, which stamps arrivals, moved against the monotonic one.
+    clock_moved: Duration,
+}
 
 /// Who sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +90,7 @@ fn run(bench: &mut Bench) {
     let wire = Wire::lay(&ground);
     peers::prepare(ground.host());
     let senders = senders(bench);
-    let mut results: Vec<Vec<Smoothness>> = vec![Vec::new(); senders.len()];
+    let mut results: Vec<Vec<Run>> = vec![Vec::new(); senders.len()];
     for run in 1..=bench.options.runs() {
         for (sender, results) in senders.iter().zip(&mut results) {
             bench.progress(&format!("{}, run {run} of {}", sender.name(), bench.options.runs()));
@@ -83,12 +101,37 @@ fn run(bench: &mut Bench) {
         }
     }
     for (sender, results) in senders.iter().zip(results).filter(|(_, results)| !results.is_empty()) {
-        let lost: u64 = results.iter().map(|result| result.lost).sum();
+        let lost: u64 = results.iter().map(|result| result.smoothness.lost).sum();
         if lost > 0 && matches!(sender, Sender::Masthead { .. }) {
             bench.fault(format!("{}: {lost} packets lost", sender.name()));
         }
-        bench.row(row(*sender, &results));
+        let row = row(*sender, &results);
+        for outlier in outliers(&sender.name(), &results, row.figures[0].median) {
+            bench.remark(outlier);
+        }
+        bench.row(row);
     }
+}
+
+/// A sentence for each run that was much rougher than the median.
+fn outliers(sender: &str, results: &[Run], median_ms: f64) -> Vec<String> {
+    let rough = |run: &Run| run.smoothness.delay_factor_max_ms > median_ms + OUTLIER_MS;
+    let explain = |(number, run): (usize, &Run)| {
+        let late = run.input_late.map_or("an input of its own".into(), |late| {
+            format!("its input up to {:.1} ms late", late.as_secs_f64() * 1e3)
+        });
+        let clock = match run.clock_moved {
+            moved if moved > CLOCK_SET => format!("; the wall clock was set by {} ms", moved.as_millis()),
+            _ => String::new(),
+        };
+        format!(
+            "smoothness, {sender}, run {number}: delay factor {:.0} ms, with {late} and {} ms of processor time taken by \
+             the hypervisor{clock}.",
+            run.smoothness.delay_factor_max_ms,
+            run.stolen.as_millis()
+        )
+    };
+    (1..).zip(results).filter(|(_, run)| rough(run)).map(explain).collect()
 }
 
 fn senders(bench: &mut Bench) -> Vec<Sender> {
@@ -113,7 +156,7 @@ fn senders(bench: &mut Bench) -> Vec<Sender> {
     senders
 }
 
-fn listen(bench: &Bench, ground: &Ground, wire: &Wire, sender: Sender) -> Option<Smoothness> {
+fn listen(bench: &Bench, ground: &Ground, wire: &Wire, sender: Sender) -> Option<Run> {
     let at = SocketAddrV4::new(RECEIVER, FIRST_PORT);
     let receiver = Receiver::start(&wire.receiver, at, RECEIVER, RATE_BPS);
     let film = film::encoded(RATE_BPS, ground.lab().folder());
@@ -127,8 +170,8 @@ fn listen(bench: &Bench, ground: &Ground, wire: &Wire, sender: Sender) -> Option
     };
     match sender {
         Sender::Input => {
-            let _source = source(vec![at], Carriage::Rtp);
-            judge(bench, &receiver, SETTLE)
+            let source = source(vec![at], Carriage::Rtp);
+            judge(bench, &receiver, SETTLE, || Some(source.take_lateness()))
         }
         Sender::Reference => {
             let host = ground.host();
@@ -140,21 +183,20 @@ fn listen(bench: &Bench, ground: &Ground, wire: &Wire, sender: Sender) -> Option
             )));
             let (stream, _) = listener.accept().expect("the reference sender connects");
             stream.set_nodelay(true).expect("TCP has it");
-            let _feeder =
-                Feeder::start(vec![Feed::flowing(stream)], Pace { rate_bps: RATE_BPS, burst: 1 }, 0);
-            judge(bench, &receiver, SETTLE)
+            let feeder = Feeder::start(vec![Feed::flowing(stream)], Pace { rate_bps: RATE_BPS, burst: 1 }, 0);
+            judge(bench, &receiver, SETTLE, || Some(feeder.take_lateness()))
         }
         Sender::Masthead { window_ms } => {
             let plan = Plan::one(window_ms);
             let house = House::open(ground, &plan);
-            let _source = source(plan.inputs(), Carriage::Raw);
+            let source = source(plan.inputs(), Carriage::Raw);
             let _crowd = house.watch(&[(ChannelId(1), RECEIVER.into())]);
-            judge(bench, &receiver, SETTLE)
+            judge(bench, &receiver, SETTLE, || Some(source.take_lateness()))
         }
         Sender::Peer(peer) => {
             let _processes = peer.start(ground.host(), &[at], ground.lab().folder());
-            let _source = source(vec![peer.input()], Carriage::Rtp);
-            judge(bench, &receiver, SETTLE + peer.warm_up())
+            let source = source(vec![peer.input()], Carriage::Rtp);
+            judge(bench, &receiver, SETTLE + peer.warm_up(), || Some(source.take_lateness()))
         }
         Sender::FfmpegFile => {
             let file = ground.lab().path("input.ts");
@@ -174,13 +216,18 @@ fn listen(bench: &Bench, ground: &Ground, wire: &Wire, sender: Sender) -> Option
                 "rtp_mpegts",
                 &url,
             ]));
-            judge(bench, &receiver, SETTLE)
+            judge(bench, &receiver, SETTLE, || None)
         }
     }
 }
 
-/// Judges a period of what arrives, `settle` after the first packet.
-fn judge(bench: &Bench, receiver: &Receiver, settle: Duration) -> Option<Smoothness> {
+/// Judges a period of what arrives, `settle` after the first packet. `take_lateness` gives the input's since it was last asked.
+fn judge(
+    bench: &Bench,
+    receiver: &Receiver,
+    settle: Duration,
+    take_lateness: impl Fn() -> Option<Duration>,
+) -> Option<Run> {
     let begun = Instant::now();
     while receiver.count() == 0 {
         if begun.elapsed() > PATIENCE {
@@ -190,8 +237,22 @@ fn judge(bench: &Bench, receiver: &Receiver, settle: Duration) -> Option<Smoothn
     }
     timeline::lasts(settle);
     receiver.take();
+    take_lateness();
+    let (begun, wall_ns, stolen) = (Instant::now(), source::now_ns(), cpu::stolen());
     timeline::lasts(bench.options.period().max(LEAST_PERIOD));
-    smoothness(&receiver.take(), RATE_BPS)
+    let smoothness = smoothness(&receiver.take(), RATE_BPS)?;
+    let wall = Duration::from_nanos(source::now_ns().saturating_sub(wall_ns));
+    let run = Run {
+        smoothness,
+        input_late: take_lateness(),
+        stolen: cpu::stolen().saturating_sub(stolen),
+        clock_moved: wall.abs_diff(begun.elapsed()),
+    };
+    bench.progress(&format!(
+        "delay factor {:.1} ms, input late {:?}, stolen {:?}, clock moved {:?}",
+        smoothness.delay_factor_max_ms, run.input_late, run.stolen, run.clock_moved
+    ));
+    Some(run)
 }
 
 fn write_file(file: &std::path::Path, film: Option<&[u8]>) {
@@ -202,13 +263,16 @@ fn write_file(file: &std::path::Path, film: Option<&[u8]>) {
     std::fs::write(file, bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
 }
 
-fn row(sender: Sender, results: &[Smoothness]) -> Row {
+fn row(sender: Sender, results: &[Run]) -> Row {
     let figure = |name: &str, value: fn(&Smoothness) -> f64| {
-        Figure::new(name, "ms", results.iter().map(value).collect())
+        Figure::new(name, "ms", results.iter().map(|run| value(&run.smoothness)).collect())
     };
+    let late: Vec<f64> =
+        results.iter().filter_map(|run| run.input_late).map(|late| late.as_secs_f64() * 1e3).collect();
+    let late = (!late.is_empty()).then(|| Figure::new("input late, worst", "ms", late));
     #[expect(clippy::cast_precision_loss, reason = "packets of seconds")]
-    let lost = results.iter().map(|result| result.lost as f64).collect();
-    let spans: Vec<f64> = results.iter().filter_map(|result| result.pcr_span_ms).collect();
+    let lost = results.iter().map(|run| run.smoothness.lost as f64).collect();
+    let spans: Vec<f64> = results.iter().filter_map(|run| run.smoothness.pcr_span_ms).collect();
     let pcr = (!spans.is_empty()).then(|| Figure::new("PCR against arrival, 99 % within", "ms", spans));
     Row {
         point: "5 Mb/s".into(),
@@ -223,6 +287,7 @@ fn row(sender: Sender, results: &[Smoothness]) -> Row {
         ]
         .into_iter()
         .chain(pcr)
+        .chain(late)
         .collect(),
         ..Row::default()
     }
