@@ -6,11 +6,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ChannelId, Revision};
+use crate::recording::{RecordPeer, Span};
 
 /// A configuration not acknowledged is repeated after this.
 pub const CONFIGURE_RETRY: Duration = Duration::from_millis(100);
 /// Destinations in one configure datagram.
 pub const DESTINATIONS_PER_PART: usize = 10;
+/// Peers in one configure datagram, which then has no destinations and no spans.
+pub const PEERS_PER_PART: usize = 10;
+/// Protected spans in one configure datagram, which then has no destinations and no peers.
+pub const SPANS_PER_PART: usize = 40;
 /// Window of a destination unless set: 10 ms, five packets of a 5 Mb/s channel.
 pub const DEFAULT_WINDOW_MS: u8 = 10;
 /// Longest window of a destination.
@@ -31,6 +36,19 @@ pub struct Configure {
     pub port: u16,
     /// This part's destinations, at most [`DESTINATIONS_PER_PART`].
     pub destinations: Vec<DestinationOrder>,
+    /// What to record, the same in each part but for its lists; `None`: nothing.
+    pub record: Option<RecordPart>,
+}
+
+/// One part of a [`crate::recording::RecordOrder`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordPart {
+    /// Age at which a segment may be deleted, in s.
+    pub keep_s: u32,
+    /// This part's protected spans, at most [`SPANS_PER_PART`].
+    pub protected: Vec<Span>,
+    /// This part's peers, at most [`PEERS_PER_PART`].
+    pub peers: Vec<RecordPeer>,
 }
 
 /// One destination of a push server.
@@ -69,15 +87,17 @@ pub struct Configured {
 mod tests {
     use super::*;
     use crate::authority::ClusterKey;
+    use crate::codec::encode;
     use crate::ids::{BootId, HostId};
     use crate::p4_control::{Command, CommandOrder, Kind, MAX_DATAGRAM_BYTES, seal};
+    use crate::time::ClusterTime;
 
     fn cluster() -> ClusterKey {
         ClusterKey::new([7; 32])
     }
 
     #[test]
-    fn the_largest_part_fits_a_datagram() {
+    fn the_largest_parts_fit_a_datagram() {
         let host: HostId = "h".repeat(32).parse().unwrap();
         let key = cluster().host_key(&host);
         let order = CommandOrder { start: 1, sequence: 1 };
@@ -90,15 +110,35 @@ mod tests {
             broadcast: false,
             assigned: true,
         };
-        let body = Configure {
-            channel: ChannelId(1),
-            revision: Revision(1),
-            part: 0,
-            parts: 1,
-            port: 1,
-            destinations: vec![destination; DESTINATIONS_PER_PART],
-        };
-        let command = Command { host: host.clone(), host_boot: BootId(1), order, body };
-        assert!(seal(Kind::Configure, &command, &key).len() <= MAX_DATAGRAM_BYTES);
+        let span = Span { from: ClusterTime(1), to: ClusterTime(2) };
+        let peer = RecordPeer { host: host.clone(), feed: "[ff15::1]:1".parse().unwrap() };
+        let record = RecordPart { keep_s: 60, ..RecordPart::default() };
+        let parts = [
+            (vec![destination; DESTINATIONS_PER_PART], record.clone()),
+            (vec![], RecordPart { protected: vec![span; SPANS_PER_PART], ..record.clone() }),
+            (vec![], RecordPart { peers: vec![peer; PEERS_PER_PART], ..record }),
+        ];
+        for (destinations, record) in parts {
+            let (channel, revision, record) = (ChannelId(1), Revision(1), Some(record));
+            let body = Configure { channel, revision, part: 0, parts: 1, port: 1, destinations, record };
+            let command = Command { host: host.clone(), host_boot: BootId(1), order, body };
+            assert!(seal(Kind::Configure, &command, &key).len() <= MAX_DATAGRAM_BYTES);
+        }
+    }
+
+    #[test]
+    fn an_order_to_record_on_the_wire() {
+        let span = Span { from: ClusterTime(1), to: ClusterTime(2) };
+        let peer = RecordPeer { host: "h".parse().unwrap(), feed: "10.0.0.1:7403".parse().unwrap() };
+        let record = Some(RecordPart { keep_s: 60, protected: vec![span], peers: vec![peer] });
+        let (channel, revision) = (ChannelId(7), Revision(8));
+        let body = Configure { channel, revision, part: 0, parts: 1, port: 9, destinations: vec![], record };
+        let mut expected = vec![7, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        expected.extend([60, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend([1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend([
+            1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'h', 0, 0, 0, 0, 10, 0, 0, 1, 0xeb, 0x1c,
+        ]);
+        assert_eq!(encode(&body), expected);
     }
 }

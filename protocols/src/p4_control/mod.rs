@@ -37,14 +37,15 @@ use crate::codec::{self, CodecError};
 pub use command::{Command, CommandOrder, Response};
 pub use configure::{
     CONFIGURE_RETRY, Configure, Configured, DEFAULT_WINDOW_MS, DESTINATIONS_PER_PART, DestinationOrder,
-    MAX_WINDOW_MS,
+    MAX_WINDOW_MS, PEERS_PER_PART, RecordPart, SPANS_PER_PART,
 };
 pub use interest::{
     INTEREST_BYTES, INTEREST_INTERVAL, INTEREST_TIMEOUT, Interest, InterestAnswer, InterestVerdict,
     mask_secret,
 };
 pub use repair::{
-    AGGREGATION_WINDOW, LEAST_REPEAT, MAX_MISSING_PER_REPAIR, Missing, REPEAT_AFTER_PERCENT, Repair,
+    AGGREGATION_WINDOW, LEAST_REPEAT, MAX_MISSING_PER_REPAIR, Missing, REPAIR_BUDGET_PERCENT,
+    REPAIR_BURST_PACKETS, REPAIR_BURST_TIME, REPEAT_AFTER_PERCENT, Repair,
 };
 pub use report::{
     DestinationFault, HOST_TIMEOUT, ITEMS_PER_REPORT, QUERY_INTERVAL, Query, Report, ReportItem,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ChannelId, Revision};
+use crate::recording::{Extent, RecordingFault};
 use crate::time::ClusterTime;
 
 /// How often the database server queries each host.
@@ -64,6 +65,31 @@ pub enum ReportItem {
         /// Why it cannot be sent to, though it should be: a missing interface, no permission.
         fault: Option<DestinationFault>,
     },
+    /// The host's recorder; told once it has something to say.
+    Recorder {
+        /// Why it does not record, though it should.
+        fault: Option<RecordingFault>,
+    },
+    /// The host knows what it holds of a channel that it records: once no more changes wait, all its extents have been
+    /// told, and what is known from earlier lives of it counts no more.
+    Archive {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// One extent.
+    Extent {
+        /// Names it for as long as it grows, shrinks or joins with others; below [`crate::recording::MAX_EXTENTS`].
+        slot: u16,
+        /// What is held.
+        extent: Extent,
+    },
+    /// An extent is gone.
+    Vacant {
+        /// Its channel.
+        channel: ChannelId,
+        /// Its slot.
+        slot: u16,
+    },
 }
 
 /// Why a destination cannot be sent to.
@@ -85,8 +111,10 @@ pub enum DestinationFault {
 mod tests {
     use super::*;
     use crate::authority::ClusterKey;
+    use crate::codec::encode;
     use crate::ids::{BootId, HostId};
     use crate::p4_control::{Command, CommandOrder, Kind, MAX_DATAGRAM_BYTES, Response, seal};
+    use crate::recording::Digest;
 
     fn cluster() -> ClusterKey {
         ClusterKey::new([7; 32])
@@ -115,8 +143,40 @@ mod tests {
             packets: 1,
             fault: Some(DestinationFault::Other),
         };
-        let body = Report { up_to: 1, more: true, items: vec![item; ITEMS_PER_REPORT] };
-        let response = Response { host, host_boot: BootId(1), order, body };
-        assert!(seal(Kind::Report, &response, &key).len() <= MAX_DATAGRAM_BYTES);
+        for item in [item, extent()] {
+            let body = Report { up_to: 1, more: true, items: vec![item; ITEMS_PER_REPORT] };
+            let response = Response { host: host.clone(), host_boot: BootId(1), order, body };
+            assert!(seal(Kind::Report, &response, &key).len() <= MAX_DATAGRAM_BYTES);
+        }
+    }
+
+    fn extent() -> ReportItem {
+        let extent = Extent {
+            channel: ChannelId(7),
+            from: ClusterTime(1),
+            to: ClusterTime(2),
+            segments: 3,
+            bytes: 4,
+            digest: Digest([5; 16]),
+        };
+        ReportItem::Extent { slot: 6, extent }
+    }
+
+    #[test]
+    fn items_of_a_recorder_on_the_wire() {
+        let mut expected = vec![4, 0, 0, 0, 6, 0];
+        expected.extend(encode(&7_u32));
+        expected.extend([1_u64, 2].iter().flat_map(encode));
+        expected.extend(encode(&3_u32));
+        expected.extend(encode(&4_u64));
+        expected.extend([5; 16]);
+        assert_eq!(encode(&extent()), expected);
+        let full = ReportItem::Recorder { fault: Some(RecordingFault::DiskFull) };
+        assert_eq!(encode(&full), [2, 0, 0, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(encode(&ReportItem::Archive { channel: ChannelId(7) }), [3, 0, 0, 0, 7, 0, 0, 0]);
+        assert_eq!(
+            encode(&ReportItem::Vacant { channel: ChannelId(7), slot: 6 }),
+            [5, 0, 0, 0, 7, 0, 0, 0, 6, 0]
+        );
     }
 }
