@@ -1,7 +1,9 @@
 //! The ground that senders stand on: a host of the laboratory whose network interface discards what is sent, and counts it.
 //!
 //! The interface is an `ifb` device with segmentation offload, as a network card has it: whatever is sent into it directly
-//! is counted and freed at once, which is the least that any real device costs. Where the kernel has none, it is a `veth`
+//! is counted and freed at once, which is the least that any real device costs. It has a transmit queue for each processor,
+//! and each processor uses its own, as drivers of network cards set them up: with one queue its lock alone holds two sending
+//! threads to 1.3 to 1.6 times what one sends, with two they reach 1.9 to 2 times. Where the kernel has none, it is a `veth`
 //! pair whose far end drops at its ingress. Either way what is measured is the way down to the device, and no receiver.
 
 use std::net::Ipv4Addr;
@@ -13,6 +15,8 @@ pub const DEVICE: &str = "sink";
 /// Destinations are 10.99.0.1 and up; none of them exists.
 const FIRST_DESTINATION: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 const OWN_ADDRESS: &str = "10.99.255.254/16";
+/// Transmit queues at most: one word of the kernel's processor masks.
+const MOST_QUEUES: usize = 32;
 /// Bytes that Ethernet, IPv4 and UDP put before each datagram (once per segmented train, as the device counts).
 const HEADER_BYTES: u64 = 14 + 20 + 8;
 
@@ -49,7 +53,9 @@ impl Ground {
     pub fn open(name: &str) -> Self {
         let lab = Lab::open(name, &[]).expect("obstacles were looked for");
         let sender = lab.host("sender");
-        let made = sender.output(format!("ip link add {DEVICE} type ifb"));
+        let queues = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_QUEUES);
+        let made =
+            sender.output(format!("ip link add {DEVICE} numtxqueues {queues} numrxqueues {queues} type ifb"));
         let (device, far) = if made.status.success() {
             ("ifb, segmentation offload on", None)
         } else {
@@ -61,6 +67,9 @@ impl Ground {
         sender.run(format!("ip route add 224.0.0.0/4 dev {DEVICE}"));
         // A queue in front of a device that is never busy would only be a lock to take.
         let _ = sender.output(format!("tc qdisc replace dev {DEVICE} root noqueue"));
+        if far.is_none() {
+            give_each_processor_a_queue(&sender, queues);
+        }
         if far.is_some() {
             sender.run(format!("ip link set {DEVICE} arp off"));
         }
@@ -134,6 +143,18 @@ fn discarding_pair(lab: &Lab, sender: &Host) -> Host {
                  policy drop ; }";
     far.run(Command::new("nft").arg(rules));
     far
+}
+
+/// Without it the kernel chooses a queue for each socket by chance, so that two threads may meet in one. Refused at worst:
+/// then two threads carry less. The kernel shows a device's queues only in a `/sys` of its own network.
+fn give_each_processor_a_queue(sender: &Host, queues: usize) {
+    let masks: Vec<String> = (0..queues)
+        .map(|queue| {
+            format!("echo {:x} > /sys/class/net/{DEVICE}/queues/tx-{queue}/xps_cpus", 1_u64 << queue)
+        })
+        .collect();
+    let script = format!("mount -t sysfs sysfs /sys && {}", masks.join(" && "));
+    let _ = sender.output(Command::new("unshare").args(["--mount", "sh", "-c", &script]));
 }
 
 /// Packets and bytes of `device` in the text of `/proc/net/dev`: `column` 0 received, 8 transmitted.
