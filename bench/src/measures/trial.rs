@@ -77,6 +77,13 @@ impl Outcome {
         self.cpu.as_secs_f64() * 1e6 / self.period.as_secs_f64() / f64::from(streams)
     }
 
+    /// Packets that left for each buffer handed to the device.
+    pub fn packets_per_send(&self, load: &Load) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "packets of seconds")]
+        let (left, buffers) = (self.fed as f64 * f64::from(load.streams()), self.buffers as f64);
+        left / buffers.max(1.0)
+    }
+
     /// CPU time in ns per packet that left.
     pub fn cpu_ns_per_packet(&self, load: &Load) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "packets of seconds")]
@@ -290,7 +297,12 @@ pub fn compare(
             cpu = cpu.compared(name, reference);
         }
         let per_packet = outcomes.iter().map(|outcome| outcome.cpu_ns_per_packet(&entry.load)).collect();
-        let mut figures = vec![cpu, Figure::new("CPU per packet", "ns", per_packet)];
+        let per_send = outcomes.iter().map(|outcome| outcome.packets_per_send(&entry.load)).collect();
+        let mut figures = vec![
+            cpu,
+            Figure::new("CPU per packet", "ns", per_packet),
+            Figure::new("packets per send", "packets", per_send),
+        ];
         #[expect(clippy::cast_precision_loss, reason = "packets of seconds")]
         let missing: Vec<f64> =
             outcomes.iter().filter_map(|outcome| outcome.missing).map(|missing| missing as f64).collect();
