@@ -4,17 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lab::pcap::Pcap;
-use lab::site::{Daemon, READY_LIMIT, Site};
-use lab::source::Clip;
 use lab::wire::{Capture, WireCounter};
 use lab::{Lab, timeline};
 
 use crate::resuming::{
-    CAPTURED_WITHIN, CHANNELS, Control, KEPT_BYTES, QUIET, RESUMED_WITHIN, distribution, percentile, plan,
-    resume_times, send_interests,
+    CAPTURED_WITHIN, CHANNELS, Control, KEPT_BYTES, QUIET, RESUMED_WITHIN, active_site, distribution,
+    percentile, resume_times, send_interests,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
 /// From a feed's first packet until it is held: ten seconds, and a second for what is on its way.
 const HELD_AFTER: Duration = Duration::from_secs(11);
 /// How long each is counted: the interests hold for as long and longer.
@@ -30,16 +27,7 @@ const STANDING: Duration = Duration::from_secs(1);
 fn a_feed_that_nobody_needs_costs_next_to_nothing_and_flows_for_its_first_viewer() {
     const NAME: &str = "a_feed_that_nobody_needs_costs_next_to_nothing_and_flows_for_its_first_viewer";
     let Some(lab) = Lab::open(NAME, &["ffmpeg", "tcpdump"]) else { return };
-    let site = Site::build(&lab, &plan(&Clip::five_megabits(40), 1));
-    let viewer = site.viewer("anna", &site.room);
-    let _servers = [Daemon::Database, Daemon::Acquisition, Daemon::Hall].map(|daemon| {
-        let mut process = site.start(daemon);
-        process.wait_for_line("ready", READY_LIMIT);
-        process
-    });
-    for channel in 1..=CHANNELS {
-        site.wait_active(&viewer, channel, PATIENCE);
-    }
+    let (site, viewer, _servers) = active_site(&lab, 1);
     let wire = site.core.heard_by(&site.hall, "tcp dport 7403");
     timeline::lasts(HELD_AFTER);
     let held = bytes_over(&wire, COUNTED);

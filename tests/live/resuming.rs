@@ -11,7 +11,7 @@ use lab::pcap::Pcap;
 use lab::site::{Daemon, Plan, PlannedDestination, READY_LIMIT, Site};
 use lab::source::Clip;
 use lab::wire::Capture;
-use lab::{Host, Lab, timeline};
+use lab::{Host, Lab, Process, timeline};
 use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease};
 use protocols::ids::ChannelId;
 use protocols::p4_control::Interest;
@@ -40,7 +40,7 @@ fn group(n: u8) -> Ipv4Addr {
 }
 
 /// Ten channels, each to so many groups in the room; only one push server.
-pub(crate) fn plan(clip: &Clip, destinations: u8) -> Plan {
+fn plan(clip: &Clip, destinations: u8) -> Plan {
     let url = format!("file:{}", clip.path.display());
     let mut plan = Plan::of(&url);
     for id in 2..=CHANNELS {
@@ -57,6 +57,21 @@ pub(crate) fn plan(clip: &Clip, destinations: u8) -> Plan {
     plan
 }
 
+/// A site by [`plan`] with its daemons at work and every channel active, and a viewer in its room.
+pub(crate) fn active_site(lab: &Lab, destinations: u8) -> (Site, Host, [Process; 3]) {
+    let site = Site::build(lab, &plan(&Clip::five_megabits(40), destinations));
+    let viewer = site.viewer("anna", &site.room);
+    let servers = [Daemon::Database, Daemon::Acquisition, Daemon::Hall].map(|daemon| {
+        let mut process = site.start(daemon);
+        process.wait_for_line("ready", READY_LIMIT);
+        process
+    });
+    for channel in 1..=CHANNELS {
+        site.wait_active(&viewer, channel, PATIENCE);
+    }
+    (site, viewer, servers)
+}
+
 /// Goal: the first packet leaves within 5 ms of the first interest, p99 of 200 suspended (channel, destination) pairs.
 /// Method: 5 Mb/s each; the test sends the interests itself, with leases minted from the site's key; a capture at the push
 /// server's interface has both the interest as it arrives and the packet as it leaves. Two threads of the test that wake
@@ -65,16 +80,7 @@ pub(crate) fn plan(clip: &Clip, destinations: u8) -> Plan {
 fn first_packet_leaves_within_five_milliseconds_of_the_first_interest() {
     const NAME: &str = "first_packet_leaves_within_five_milliseconds_of_the_first_interest";
     let Some(lab) = Lab::open(NAME, &["ffmpeg", "tcpdump"]) else { return };
-    let site = Site::build(&lab, &plan(&Clip::five_megabits(40), DESTINATIONS));
-    let viewer = site.viewer("anna", &site.room);
-    let _servers = [Daemon::Database, Daemon::Acquisition, Daemon::Hall].map(|daemon| {
-        let mut process = site.start(daemon);
-        process.wait_for_line("ready", READY_LIMIT);
-        process
-    });
-    for channel in 1..=CHANNELS {
-        site.wait_active(&viewer, channel, PATIENCE);
-    }
+    let (site, viewer, _servers) = active_site(&lab, DESTINATIONS);
 
     let filter = "udp dst port 7404 or udp dst portrange 7601-7610";
     let capture = Capture::of_first_bytes(&site.hall, &site.room, filter, KEPT_BYTES);
