@@ -24,11 +24,13 @@
 //! | [`selection`], [`target`] | what a person means by a channel, an output, an address |
 //! | [`listing`], [`meter`] | what is printed: the channel list, the status line, the summary |
 //! | [`cache`] | the last known list, as bytes |
+//! | [`flow`] | [`flow::Flow`]: how fast a recording is to be sent |
 //! | [`picker`] | the channel picker: keys in, screen out |
 //! | [`shell`] | sockets, terminal, files, players |
 
 pub mod announcements;
 pub mod cache;
+pub mod flow;
 pub mod interest;
 pub mod listing;
 pub mod meter;
