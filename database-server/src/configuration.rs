@@ -18,7 +18,9 @@ use protocols::authority::MacKey;
 use protocols::ids::{BootId, ChannelId, HostId, Revision};
 use protocols::p4_control::{
     CONFIGURE_RETRY, CommandOrder, Configure, Configured, DESTINATIONS_PER_PART, DestinationOrder, Kind,
+    PEERS_PER_PART, RecordPart, SPANS_PER_PART,
 };
+use protocols::recording::RecordOrder;
 use protocols::time::Time;
 use tracing::warn;
 
@@ -72,6 +74,8 @@ pub enum Desired {
         port: u16,
         /// All its destinations.
         destinations: Vec<DestinationOrder>,
+        /// What to record; `None`: nothing.
+        record: Option<Box<RecordOrder>>,
     },
     /// Carry it no more.
     Release,
@@ -380,35 +384,61 @@ impl Queue {
 }
 
 impl Server {
-    /// Number of parts, as in [`Configure::parts`].
+    /// Number of parts, as in [`Configure::parts`]: first those with destinations, then those with spans, then those with peers.
     fn parts(&self) -> u8 {
         match &self.desired {
             Desired::Release => 0,
-            Desired::Carry { destinations, .. } => {
-                // A host has at most 256 destinations by the topology's limit, so 26 parts.
-                let parts = destinations.len().div_ceil(DESTINATIONS_PER_PART).max(1);
+            Desired::Carry { destinations, record, .. } => {
+                let lists = record.as_ref().map_or(0, |order| span_parts(order) + peer_parts(order));
+                let parts = destination_parts(destinations) + lists;
+                // By the limits of the topology and of programmes 112 at most.
                 u8::try_from(parts).unwrap_or(u8::MAX)
             }
         }
     }
 
     fn part(&self, channel: ChannelId, part: u8) -> Configure {
-        let (port, destinations) = match &self.desired {
-            Desired::Release => (0, Vec::new()),
-            Desired::Carry { port, destinations } => {
-                let from = usize::from(part) * DESTINATIONS_PER_PART;
-                let to = (from + DESTINATIONS_PER_PART).min(destinations.len());
-                (*port, destinations[from.min(to)..to].to_vec())
-            }
+        let (revision, parts) = (self.revision, self.parts());
+        let Desired::Carry { port, destinations, record } = &self.desired else {
+            let (port, destinations, record) = (0, Vec::new(), None);
+            return Configure { channel, revision, part, parts, port, destinations, record };
         };
-        Configure { channel, revision: self.revision, part, parts: self.parts(), port, destinations }
+        let record = record.as_ref().map(|order| {
+            let index = usize::from(part).checked_sub(destination_parts(destinations));
+            let after = index.and_then(|index| index.checked_sub(span_parts(order)));
+            RecordPart {
+                keep_s: order.keep_s,
+                protected: nth(&order.protected, SPANS_PER_PART, index),
+                peers: nth(&order.peers, PEERS_PER_PART, after),
+            }
+        });
+        let destinations = nth(destinations, DESTINATIONS_PER_PART, Some(part.into()));
+        Configure { channel, revision, part, parts, port: *port, destinations, record }
     }
+}
+
+fn destination_parts(destinations: &[DestinationOrder]) -> usize {
+    destinations.len().div_ceil(DESTINATIONS_PER_PART).max(1)
+}
+
+fn span_parts(order: &RecordOrder) -> usize {
+    order.protected.len().div_ceil(SPANS_PER_PART)
+}
+
+fn peer_parts(order: &RecordOrder) -> usize {
+    order.peers.len().div_ceil(PEERS_PER_PART)
+}
+
+/// The `index`-th piece of `all`, in pieces of `size`; nothing behind the last one, and without an index.
+fn nth<T: Clone>(all: &[T], size: usize, index: Option<usize>) -> Vec<T> {
+    index.and_then(|index| all.chunks(size).nth(index)).unwrap_or_default().to_vec()
 }
 
 #[cfg(test)]
 mod tests {
     use protocols::authority::ClusterKey;
     use protocols::p4_control::{Command, Sealed};
+    use protocols::recording::{RecordPeer, Span};
     use protocols::time::ClusterTime;
 
     use super::*;
@@ -491,7 +521,7 @@ mod tests {
             broadcast: false,
             assigned: true,
         };
-        Desired::Carry { port: 7601, destinations: vec![destination; destinations] }
+        Desired::Carry { port: 7601, destinations: vec![destination; destinations], record: None }
     }
 
     #[test]
@@ -524,6 +554,33 @@ mod tests {
         }
         assert!(bench.is_settled());
         assert_eq!(bench.configuration.hosts[&bench.host].deadline(), None);
+    }
+
+    #[test]
+    fn an_order_to_record_follows_the_destinations_in_parts_of_its_own() {
+        let span = |n: u64| Span { from: ClusterTime(n * 2), to: ClusterTime(n * 2 + 1) };
+        let peer = |n: u16| RecordPeer {
+            host: format!("h{n}").parse().unwrap(),
+            feed: "10.0.0.1:7403".parse().unwrap(),
+        };
+        let order = RecordOrder {
+            keep_s: 60,
+            protected: (0..45).map(span).collect(),
+            peers: (0..11).map(peer).collect(),
+        };
+        let Desired::Carry { port, destinations, .. } = carry(11) else { panic!() };
+        let mut bench = Bench::new(0, 0);
+        bench.want(1, Desired::Carry { port, destinations, record: Some(Box::new(order.clone())) });
+        let sent = bench.pump(0);
+        let lists = |command: &Command<Configure>| {
+            let record = command.body.record.as_ref().unwrap();
+            assert_eq!((record.keep_s, command.body.parts), (60, 6));
+            (command.body.destinations.len(), record.protected.len(), record.peers.len())
+        };
+        let expected = [(10, 0, 0), (1, 0, 0), (0, 40, 0), (0, 5, 0), (0, 0, 10), (0, 0, 1)];
+        assert_eq!(sent.iter().map(lists).collect::<Vec<_>>(), expected);
+        let spans = sent.iter().flat_map(|command| command.body.record.clone().unwrap().protected);
+        assert_eq!(spans.collect::<Vec<_>>(), order.protected);
     }
 
     #[test]

@@ -216,7 +216,17 @@ impl Directory {
                     self.held_back.cancel(&(connection, channel));
                 }
             }
+            // Answered from the catalogue.
+            ToDatabase::Recordings { .. } | ToDatabase::Record { .. } | ToDatabase::Unrecord { .. } => {}
         }
+    }
+
+    /// A client says something that the directory has no answer to. `None`: there is no such client; else its network, which
+    /// may be none of the topology's.
+    pub(crate) fn heard(&mut self, now: Time, connection: ConnectionId) -> Option<Option<&NetworkId>> {
+        let client = self.clients.get_mut(&connection)?;
+        client.last_heard = now;
+        Some(client.network.as_ref())
     }
 
     /// What who tunes to `place` is told has changed.

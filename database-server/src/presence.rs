@@ -21,6 +21,7 @@ use protocols::ids::{BootId, ChannelId, HostId, Revision};
 use protocols::p4_control::{
     CommandOrder, DestinationFault, HOST_TIMEOUT, Kind, QUERY_INTERVAL, Query, Report, ReportItem, Response,
 };
+use protocols::recording::{Extent, RecordingFault};
 use protocols::time::Time;
 use protocols::topology::Topology;
 
@@ -72,6 +73,8 @@ pub struct Host {
     next_query: Time,
     waiting: BTreeSet<CommandOrder>,
     since: u64,
+    /// Something was said of what it holds, and more is to follow.
+    held_untold: bool,
     servers: BTreeMap<ChannelId, ServerReport>,
     destinations: BTreeMap<(ChannelId, IpAddr), DestinationReport>,
 }
@@ -118,6 +121,23 @@ pub enum Change {
     Server(HostId, ChannelId),
     /// A push server says which configuration is in force.
     InForce(HostId, ChannelId, Revision),
+    /// A host's recorder says whether it can write.
+    Recorder(HostId, Option<RecordingFault>),
+    /// A host says something of what it holds of a channel.
+    Held(HostId, ChannelId, Holding),
+    /// A host has nothing more to say: what it said of what it holds is all of it.
+    Told(HostId),
+}
+
+/// What a report says of what a host holds of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holding {
+    /// It knows what it holds.
+    Known,
+    /// What is in a slot.
+    Extent(u16, Extent),
+    /// That nothing is in a slot.
+    Vacant(u16),
 }
 
 impl Presence {
@@ -206,7 +226,14 @@ impl Presence {
         host.heard(wire.now, &id, response.host_boot, wire.counters, &mut changes);
         let stale = response.body.up_to < host.since;
         if !stale {
+            let before = changes.len();
             host.merge(&id, &response.body.items, wire.counters, &mut changes);
+            let held = changes[before..].iter().any(|change| matches!(change, Change::Held(..)));
+            host.held_untold |= held;
+            if host.held_untold && !response.body.more {
+                host.held_untold = false;
+                changes.push(Change::Told(id.clone()));
+            }
         }
         let progress = response.body.up_to > host.since;
         host.since = host.since.max(response.body.up_to);
@@ -255,6 +282,7 @@ impl Host {
             next_query: first_query,
             waiting: BTreeSet::new(),
             since: 0,
+            held_untold: false,
             servers: BTreeMap::new(),
             destinations: BTreeMap::new(),
         }
@@ -305,6 +333,7 @@ impl Host {
         if rebooted {
             self.boot = Some(boot);
             self.since = 0;
+            self.held_untold = false;
             // Answers to these would be from a life that is over.
             self.waiting.clear();
             changes.extend(self.servers.keys().map(|channel| Change::Server(id.clone(), *channel)));
@@ -349,6 +378,16 @@ impl Host {
                     if old.unwrap_or_default().fault != fault {
                         changes.push(Change::Server(id.clone(), channel));
                     }
+                }
+                ReportItem::Recorder { fault } => changes.push(Change::Recorder(id.clone(), fault)),
+                ReportItem::Archive { channel } => {
+                    changes.push(Change::Held(id.clone(), channel, Holding::Known));
+                }
+                ReportItem::Extent { slot, extent } => {
+                    changes.push(Change::Held(id.clone(), extent.channel, Holding::Extent(slot, extent)));
+                }
+                ReportItem::Vacant { channel, slot } => {
+                    changes.push(Change::Held(id.clone(), channel, Holding::Vacant(slot)));
                 }
             }
         }

@@ -9,7 +9,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use protocols::ids::{ChannelId, Revision};
-use protocols::p4_control::{Configure, DESTINATIONS_PER_PART, DestinationOrder, MAX_WINDOW_MS};
+use protocols::p4_control::{
+    Configure, DESTINATIONS_PER_PART, DestinationOrder, MAX_WINDOW_MS, PEERS_PER_PART, RecordPart,
+    SPANS_PER_PART,
+};
+use protocols::recording::{MAX_PEERS, MAX_PROGRAMMES_PER_CHANNEL, RecordOrder, RecordPeer, Span};
 
 /// Channels that one host carries at most; a configuration of one more is not put in force, which its
 /// acknowledgement shows (`in_force` stays 0).
@@ -22,7 +26,9 @@ pub const MAX_PENDING: usize = 64;
 /// Longest interface name or address, in bytes.
 pub const MAX_INTERFACE_BYTES: usize = 45;
 
-const MAX_PARTS: usize = MAX_DESTINATIONS.div_ceil(DESTINATIONS_PER_PART);
+const MAX_PARTS: usize = MAX_DESTINATIONS.div_ceil(DESTINATIONS_PER_PART)
+    + MAX_PROGRAMMES_PER_CHANNEL.div_ceil(SPANS_PER_PART)
+    + MAX_PEERS.div_ceil(PEERS_PER_PART);
 
 /// One push server's configuration in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +39,8 @@ pub struct Configuration {
     pub port: u16,
     /// Destinations by address.
     pub destinations: BTreeMap<IpAddr, DestinationOrder>,
+    /// What to record; `None`: nothing.
+    pub record: Option<Box<RecordOrder>>,
 }
 
 impl Configuration {
@@ -70,7 +78,13 @@ pub struct Configurations {
 struct Assembly {
     revision: Revision,
     parts: u8,
-    received: BTreeMap<u8, Vec<DestinationOrder>>,
+    received: BTreeMap<u8, Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    destinations: Vec<DestinationOrder>,
+    record: Option<RecordPart>,
 }
 
 impl Configurations {
@@ -93,16 +107,16 @@ impl Configurations {
         }
         let (revision, port) = (configure.revision, configure.port);
         match self.assemble(configure) {
-            Some(destinations) => {
-                self.in_force.insert(channel, Configuration { revision, port, destinations });
+            Some((destinations, record)) => {
+                self.in_force.insert(channel, Configuration { revision, port, destinations, record });
                 Effect::Applied
             }
             None => Effect::Unchanged,
         }
     }
 
-    /// The destinations, once the last part is in.
-    fn assemble(&mut self, part: Configure) -> Option<BTreeMap<IpAddr, DestinationOrder>> {
+    /// The destinations and what to record, once the last part is in.
+    fn assemble(&mut self, part: Configure) -> Option<Whole> {
         let fresh = || Assembly { revision: part.revision, parts: part.parts, received: BTreeMap::new() };
         let assembly = self.pending.entry(part.channel).or_insert_with(fresh);
         if assembly.revision > part.revision {
@@ -111,13 +125,13 @@ impl Configurations {
         if assembly.revision < part.revision || assembly.parts != part.parts {
             *assembly = fresh();
         }
-        assembly.received.insert(part.part, part.destinations);
+        let Configure { destinations, record, .. } = part;
+        assembly.received.insert(part.part, Part { destinations, record });
         if assembly.received.len() < usize::from(assembly.parts) {
             self.bound_pending();
             return None;
         }
-        let assembly = self.pending.remove(&part.channel)?;
-        Some(assembly.received.into_values().flatten().map(|order| (order.address, order)).collect())
+        Some(self.pending.remove(&part.channel)?.whole())
     }
 
     fn bound_pending(&mut self) {
@@ -146,18 +160,49 @@ impl Configurations {
     }
 }
 
+type Whole = (BTreeMap<IpAddr, DestinationOrder>, Option<Box<RecordOrder>>);
+
+impl Assembly {
+    /// What all parts say together. Parts that do not agree whether to record: then it is recorded.
+    fn whole(self) -> Whole {
+        let (mut destinations, mut keep_s) = (BTreeMap::new(), None);
+        let (mut spans, mut peers): (Vec<Span>, BTreeMap<_, RecordPeer>) = (Vec::new(), BTreeMap::new());
+        for part in self.received.into_values() {
+            destinations.extend(part.destinations.into_iter().map(|order| (order.address, order)));
+            if let Some(record) = part.record {
+                keep_s = Some(record.keep_s);
+                spans.extend(record.protected);
+                peers.extend(record.peers.into_iter().map(|peer| (peer.host.clone(), peer)));
+            }
+        }
+        let order = |keep_s| {
+            let (protected, peers) = (Span::merged(spans), peers.into_values().collect());
+            Box::new(RecordOrder { keep_s, protected, peers })
+        };
+        (destinations, keep_s.map(order))
+    }
+}
+
 fn valid(configure: &Configure) -> bool {
     if configure.channel.0 == 0 {
         return false;
     }
     if configure.parts == 0 {
-        return configure.destinations.is_empty();
+        return configure.destinations.is_empty() && configure.record.is_none();
     }
     usize::from(configure.parts) <= MAX_PARTS
         && configure.part < configure.parts
         && configure.port != 0
         && configure.destinations.len() <= DESTINATIONS_PER_PART
         && configure.destinations.iter().all(valid_order)
+        && configure.record.as_ref().is_none_or(valid_record)
+}
+
+fn valid_record(record: &RecordPart) -> bool {
+    record.keep_s > 0
+        && record.protected.len() <= SPANS_PER_PART
+        && !record.protected.iter().any(|span| span.is_empty())
+        && record.peers.len() <= PEERS_PER_PART
 }
 
 fn valid_order(order: &DestinationOrder) -> bool {
@@ -170,6 +215,8 @@ fn valid_order(order: &DestinationOrder) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use protocols::time::ClusterTime;
+
     use super::*;
 
     fn order(last: u8) -> DestinationOrder {
@@ -192,6 +239,7 @@ mod tests {
             parts,
             port: 7601,
             destinations: vec![order(part)],
+            record: None,
         }
     }
 
@@ -204,6 +252,25 @@ mod tests {
         assert_eq!(all.take(part(1, 5, 0, 2)), Effect::Applied);
         assert_eq!(all.get(ChannelId(1)).unwrap().destinations.len(), 2);
         assert_eq!(all.take(part(1, 5, 0, 2)), Effect::Unchanged);
+    }
+
+    #[test]
+    fn an_order_to_record_is_put_together_from_its_parts() {
+        let mut all = Configurations::default();
+        let span = |from| Span { from: ClusterTime(from), to: ClusterTime(from + 10) };
+        let peer =
+            |id: &str| RecordPeer { host: id.parse().unwrap(), feed: "10.0.0.1:7403".parse().unwrap() };
+        let record = |spans: &[u64], peers: &[&str]| {
+            let protected = spans.iter().copied().map(span).collect();
+            Some(RecordPart { keep_s: 60, protected, peers: peers.iter().copied().map(peer).collect() })
+        };
+        let first = Configure { record: record(&[50, 5], &["yard"]), ..part(1, 5, 0, 2) };
+        let second = Configure { record: record(&[15], &["attic"]), ..part(1, 5, 1, 2) };
+        assert_eq!((all.take(second), all.take(first)), (Effect::Unchanged, Effect::Applied));
+        let order = all.get(ChannelId(1)).unwrap().record.clone().unwrap();
+        assert_eq!(order.protected, [Span { to: ClusterTime(25), ..span(5) }, span(50)]);
+        assert_eq!(order.peers, [peer("attic"), peer("yard")]);
+        assert!(order.protects(span(24)) && !order.protects(span(25)));
     }
 
     #[test]
@@ -249,6 +316,11 @@ mod tests {
         assert_eq!(all.take(part(7, 2, 0, 1)), Effect::Applied);
     }
 
+    fn record(spans: usize) -> RecordPart {
+        let span = Span { from: ClusterTime(1), to: ClusterTime(2) };
+        RecordPart { keep_s: 60, protected: vec![span; spans], peers: vec![] }
+    }
+
     #[test]
     fn rules_of_p4_are_held() {
         let mut all = Configurations::default();
@@ -265,6 +337,9 @@ mod tests {
                 ..part(1, 1, 0, 1)
             },
             Configure { destinations: vec![order(1)], ..part(1, 1, 0, 0) },
+            Configure { record: Some(RecordPart::default()), ..part(1, 1, 0, 1) },
+            Configure { destinations: vec![], record: Some(record(1)), ..part(1, 1, 0, 0) },
+            Configure { record: Some(record(SPANS_PER_PART + 1)), ..part(1, 1, 0, 1) },
         ];
         for configure in bad {
             assert_eq!(all.take(configure.clone()), Effect::Invalid, "{configure:?}");

@@ -53,11 +53,13 @@ pub struct Counters {
     pub feeds_flowed: u64,
     /// Answers withheld because they would have been longer than what they answer.
     pub answers_withheld: u64,
+    /// Extents that were not told of: too many of one channel, or impossible.
+    pub extents_left_out: u64,
 }
 
 impl Counters {
     /// Every counter with its name, for logs and statistics.
-    pub fn named(&self) -> [(&'static str, u64); 25] {
+    pub fn named(&self) -> [(&'static str, u64); 26] {
         [
             ("interest_heard", self.interest_heard),
             ("commands_heard", self.commands_heard),
@@ -84,6 +86,7 @@ impl Counters {
             ("feeds_held", self.feeds_held),
             ("feeds_flowed", self.feeds_flowed),
             ("answers_withheld", self.answers_withheld),
+            ("extents_left_out", self.extents_left_out),
         ]
     }
 }

@@ -24,6 +24,7 @@
 //! | [`configuration`] | what the database server ordered, put together from its parts |
 //! | [`interest`], [`announcement`] | who is watched, until when, and when that is announced |
 //! | [`holding`] | which feeds are held, since nobody watches |
+//! | [`archive`] | what of each channel is recorded here, as it is reported |
 //! | [`report`] | what the database server has not heard yet |
 //! | [`plan`] | what control hands to the data plane |
 //! | [`path`], [`ring`], [`pacer`], [`lane`], [`deframer`] | the data plane of one channel |
@@ -31,6 +32,7 @@
 //! | [`counters`] | why datagrams and packets were dropped |
 
 pub mod announcement;
+pub mod archive;
 pub mod configuration;
 pub mod counters;
 pub mod deframer;

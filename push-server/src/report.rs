@@ -11,11 +11,17 @@ use protocols::p4_control::ITEMS_PER_REPORT;
 
 /// What a line of a report is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Subject {
-    /// The channel.
-    pub channel: ChannelId,
-    /// One of its destinations; `None`: the push server itself.
-    pub destination: Option<IpAddr>,
+pub enum Subject {
+    /// The push server of a channel.
+    Server(ChannelId),
+    /// One of its destinations.
+    Destination(ChannelId, IpAddr),
+    /// The host's recorder.
+    Recorder,
+    /// That what is held of a channel is known.
+    Archive(ChannelId),
+    /// One slot of a channel's extents, perhaps vacant.
+    Extent(ChannelId, u16),
 }
 
 /// The subjects of one report, and what its head says.
@@ -48,6 +54,13 @@ impl ReportLog {
         self.by_number.insert(self.newest, subject);
     }
 
+    /// `subject` is new, and will never change.
+    pub fn changed_once(&mut self, subject: Subject) {
+        if !self.by_subject.contains_key(&subject) {
+            self.changed(subject);
+        }
+    }
+
     /// `subject` is gone and is reported no more.
     pub fn removed(&mut self, subject: Subject) {
         if let Some(number) = self.by_subject.remove(&subject) {
@@ -70,15 +83,16 @@ impl ReportLog {
         page
     }
 
-    /// Unchanged subjects in turn, so that their counters stay fresh at the database server.
+    /// Unchanged subjects with counters in turn, so that those stay fresh at the database server.
     fn fill(&mut self, subjects: &mut Vec<Subject>) {
         for _ in 0..self.by_subject.len().min(ITEMS_PER_REPORT) {
             if subjects.len() == ITEMS_PER_REPORT {
                 return;
             }
             let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
-            let next = self.by_subject.range((after, Bound::Unbounded)).next();
-            let next = next.or_else(|| self.by_subject.first_key_value()).map(|(subject, _)| *subject);
+            let next = self.by_subject.range((after, Bound::Excluded(Subject::Recorder))).next();
+            let next = next.or_else(|| self.by_subject.range(..Subject::Recorder).next());
+            let next = next.map(|(subject, _)| *subject);
             self.turn = next;
             subjects.extend(next.filter(|subject| !subjects.contains(subject)));
         }
@@ -90,7 +104,7 @@ mod tests {
     use super::*;
 
     fn subject(channel: u32) -> Subject {
-        Subject { channel: ChannelId(channel), destination: None }
+        Subject::Server(ChannelId(channel))
     }
 
     #[test]

@@ -17,9 +17,11 @@ use protocols::p4_control::{
 };
 use protocols::p6_broadcast::ANNOUNCEMENT_BYTES;
 use protocols::preamble::Refusal;
+use protocols::recording::{Extent, RecordOrder, RecordingFault};
 use protocols::time::{ClusterClock, ClusterTime, Time};
 use serde::Serialize;
 
+use crate::archive::Archive;
 use crate::configuration::{Configurations, Effect, MAX_CHANNELS};
 use crate::counters::Counters;
 use crate::holding::{Holding, Told};
@@ -76,6 +78,15 @@ pub enum Input {
 }
 
 /// What the shell must do, in order.
+    /// What the recorder holds of a channel: all of it, also when that is nothing.
+    Extents {
+        /// The channel.
+        channel: ChannelId,
+        /// In any order; at most [`protocols::recording::MAX_EXTENTS`] count, the newest.
+        extents: Vec<Extent>,
+    },
+    /// The recorder cannot write, or can again (`None`).
+    RecordingFault(Option<RecordingFault>),
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Output {
@@ -97,6 +108,13 @@ pub enum Output {
     Release {
         /// The channel.
         channel: ChannelId,
+    },
+    /// Record the channel by this order from now on; `None`: no more. What is held stays. Comes before the channel's plan.
+    Record {
+        /// The channel.
+        channel: ChannelId,
+        /// How long to keep what, and who else has it.
+        order: Option<Box<RecordOrder>>,
     },
     /// Send an announcement to a destination, to the channel's port, by the sockets of its packets.
     Announce {
@@ -160,6 +178,8 @@ pub struct PushServer {
     report: ReportLog,
     counters: Counters,
     /// When a forged command was last told of.
+    /// What is held of a channel has changed again, and is to be told.
+    Recording,
     forgery_told: Option<Time>,
 }
 
@@ -179,6 +199,8 @@ impl State {
         self.feed.is_some() && self.flowing
     }
 }
+    archive: Archive,
+    recording_fault: Option<RecordingFault>,
 
 impl PushServer {
     /// A host that carries nothing yet and waits for the database server. `boot_id` is drawn at random.
@@ -195,6 +217,8 @@ impl PushServer {
             states: BTreeMap::new(),
             changed_plans: BTreeSet::new(),
             report: ReportLog::default(),
+    /// What the recorder was told.
+    record: Option<Box<RecordOrder>>,
             counters: Counters::default(),
             forgery_told: None,
         }
@@ -219,6 +243,8 @@ impl PushServer {
         self.carry_out(now, due, out);
         while let Some((channel, told)) = self.holding.next_due(now) {
             self.tell_feed(channel, told, out);
+            archive: Archive::default(),
+            recording_fault: None,
         }
     }
 
@@ -226,16 +252,23 @@ impl PushServer {
     pub fn deadline(&self) -> Option<(Time, Reason)> {
         let interest = self.interest.deadline().map(|at| (at, Reason::Interest));
         let holding = self.holding.deadline().map(|at| (at, Reason::Holding));
-        [interest, holding].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let recording = self.archive.deadline().map(|at| (at, Reason::Recording));
+        [interest, holding, recording].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// What was heard and dropped so far.
     pub fn counters(&self) -> Counters {
-        Counters { assemblies_dropped: self.configurations.given_up(), ..self.counters }
+        Counters {
+            assemblies_dropped: self.configurations.given_up(),
+            extents_left_out: self.archive.left_out(),
+            ..self.counters
+        }
     }
 
     /// Its boot id.
     pub fn boot_id(&self) -> BootId {
+            Input::Extents { channel, extents } => self.extents(now, channel, extents),
+            Input::RecordingFault(fault) => self.recording_fault(fault),
         self.boot_id
     }
 
@@ -248,6 +281,9 @@ impl PushServer {
     pub fn revision(&self, channel: ChannelId) -> Option<Revision> {
         self.configurations.get(channel).map(|configuration| configuration.revision)
     }
+        while let Some((channel, slots)) = self.archive.next_due(now) {
+            self.extents_changed(channel, slots);
+        }
 
     /// Whether `channel` is being sent to `destination`: assigned to this host, and interest holds.
     pub fn sending(&self, channel: ChannelId, destination: IpAddr) -> bool {
@@ -292,6 +328,11 @@ impl PushServer {
             Err(DatagramError::Kind(_)) => self.counters.other_kind += 1,
             Err(DatagramError::Body(_)) => self.counters.malformed += 1,
             Err(DatagramError::Tag) => self.forged(now, from),
+    /// Whether `channel` is to be recorded.
+    pub fn recorded(&self, channel: ChannelId) -> bool {
+        self.states.get(&channel).is_some_and(|state| state.record.is_some())
+    }
+
         }
     }
 
@@ -342,7 +383,11 @@ impl PushServer {
         }
         let Configure { channel, revision, part, parts, .. } = command.body;
         match self.configurations.take(command.body) {
-            Effect::Applied => self.applied(channel, effects),
+            Effect::Applied => {
+                self.applied(channel, effects);
+                let order = self.configurations.get(channel).and_then(|known| known.record.clone());
+                self.record(channel, order, out);
+            }
             Effect::Released => self.released(channel, effects, out),
             Effect::Unchanged => {}
             Effect::Full => {
@@ -404,9 +449,20 @@ impl PushServer {
 
     /// The line of a report about `subject`; `None` when it is gone.
     fn item(&self, subject: Subject) -> Option<ReportItem> {
-        let channel = subject.channel;
+        let (channel, address) = match subject {
+            Subject::Server(channel) => (channel, None),
+            Subject::Destination(channel, address) => (channel, Some(address)),
+            Subject::Recorder => return Some(ReportItem::Recorder { fault: self.recording_fault }),
+            Subject::Archive(channel) => return Some(ReportItem::Archive { channel }),
+            Subject::Extent(channel, slot) => {
+                return Some(match self.archive.extent(channel, slot) {
+                    Some(extent) => ReportItem::Extent { slot, extent },
+                    None => ReportItem::Vacant { channel, slot },
+                });
+            }
+        };
         let (configuration, state) = (self.configurations.get(channel)?, self.states.get(&channel)?);
-        let Some(address) = subject.destination else {
+        let Some(address) = address else {
             let revision = configuration.revision;
             return Some(ReportItem::Server { channel, revision, fed: state.fed(), packets: state.packets });
         };
@@ -427,7 +483,7 @@ impl PushServer {
         let state = self.states.entry(channel).or_default();
         for address in state.known.difference(&configuration.destinations.keys().copied().collect()) {
             self.interest.unassign(channel, *address, effects);
-            self.report.removed(Subject { channel, destination: Some(*address) });
+            self.report.removed(Subject::Destination(channel, *address));
             state.targets.remove(address);
         }
         for (address, order) in &configuration.destinations {
@@ -437,11 +493,11 @@ impl PushServer {
                 self.interest.unassign(channel, *address, effects);
             }
             if !state.known.contains(address) {
-                self.report.changed(Subject { channel, destination: Some(*address) });
+                self.report.changed(Subject::Destination(channel, *address));
             }
         }
         state.known = configuration.destinations.keys().copied().collect();
-        self.report.changed(Subject { channel, destination: None });
+        self.report.changed(Subject::Server(channel));
         self.changed_plans.insert(channel);
         let (revision, destinations) = (configuration.revision, configuration.destinations.len());
         let assigned = configuration.destinations.values().filter(|order| order.assigned).count();
@@ -452,9 +508,9 @@ impl PushServer {
         let state = self.states.remove(&channel).unwrap_or_default();
         for address in state.known {
             self.interest.unassign(channel, address, effects);
-            self.report.removed(Subject { channel, destination: Some(address) });
+            self.report.removed(Subject::Destination(channel, address));
         }
-        self.report.removed(Subject { channel, destination: None });
+        self.report.removed(Subject::Server(channel));
         self.holding.forget(channel);
         if let Some(feed) = state.feed {
             out.push(Output::CloseFeed { channel, feed, refusal: Refusal::NotConfigured(channel) });
@@ -490,13 +546,18 @@ impl PushServer {
     }
 
     fn feed_closed(&mut self, channel: ChannelId, feed: FeedId) {
+        self.stream_named(channel, None);
         let Some(state) = self.states.get_mut(&channel) else { return };
         if state.feed == Some(feed) {
             let was_fed = state.fed();
             (state.feed, state.flowing) = (None, false);
             self.holding.closed(channel);
             if was_fed {
-                self.report.changed(Subject { channel, destination: None });
+                self.report.changed(Subject::Server(channel));
+        if state.record.is_some() {
+            self.recorded_no_more(channel);
+            out.push(Output::Record { channel, order: None });
+        }
             }
             tracing::info!(%channel, "feed lost: waiting for the acquisition server");
         }
@@ -504,17 +565,71 @@ impl PushServer {
 
     fn counted(&mut self, counters: ChannelCounters) {
         let channel = counters.channel;
+    /// Tells the recorder what to do with `channel` from now on, where that is news.
+    fn record(&mut self, channel: ChannelId, order: Option<Box<RecordOrder>>, out: &mut Vec<Output>) {
+        let Some(state) = self.states.get_mut(&channel) else { return };
+        if state.record == order {
+            return;
+        }
+        let before = std::mem::replace(&mut state.record, order.clone());
+        match (before, &order) {
+            (None, Some(order)) => {
+                tracing::info!(%channel, keep_s = order.keep_s, "recorded from now on");
+                if self.archive.knows(channel) {
+                    self.extents_changed(channel, self.archive.slots(channel));
+                }
+            }
+            (Some(_), None) => {
+                tracing::info!(%channel, "recorded no more");
+                self.recorded_no_more(channel);
+            }
+            _ => {}
+        }
+        out.push(Output::Record { channel, order });
+    }
+
+    fn recorded_no_more(&mut self, channel: ChannelId) {
+        for slot in self.archive.slots(channel) {
+            self.report.removed(Subject::Extent(channel, slot));
+        }
+        self.report.removed(Subject::Archive(channel));
+    }
+
+    fn extents(&mut self, now: Time, channel: ChannelId, extents: Vec<Extent>) {
+        if let Some(changed) = self.archive.hear(now, channel, extents) {
+            self.extents_changed(channel, changed);
+        }
+    }
+
+    /// Slots of `channel` are to be told of, and that all of them are known.
+    fn extents_changed(&mut self, channel: ChannelId, slots: impl IntoIterator<Item = u16>) {
+        if !self.recorded(channel) {
+            return;
+        }
+        for slot in slots {
+            self.report.changed(Subject::Extent(channel, slot));
+        }
+        self.report.changed_once(Subject::Archive(channel));
+    }
+
+    fn recording_fault(&mut self, fault: Option<RecordingFault>) {
+        if self.recording_fault != fault {
+            self.recording_fault = fault;
+            self.report.changed(Subject::Recorder);
+        }
+    }
+
         let Some(state) = self.states.get_mut(&channel) else { return };
         let was_fed = state.fed();
         (state.packets, state.flowing) = (counters.packets, counters.flowing);
         if state.fed() != was_fed {
-            self.report.changed(Subject { channel, destination: None });
+            self.report.changed(Subject::Server(channel));
             tracing::info!(%channel, flowing = counters.flowing, "packets of the feed");
         }
         for target in counters.targets.into_iter().filter(|target| state.known.contains(&target.address)) {
             let before = state.targets.insert(target.address, target);
             if before.and_then(|before| before.fault) != target.fault {
-                self.report.changed(Subject { channel, destination: Some(target.address) });
+                self.report.changed(Subject::Destination(channel, target.address));
             }
         }
     }
@@ -539,7 +654,8 @@ impl PushServer {
         }
         for channel in std::mem::take(&mut self.changed_plans) {
             let Some(plan) = self.plan(channel) else { continue };
-            let watched = plan.targets.iter().any(|target| target.sending);
+            // What is recorded is wanted, whether or not anybody watches.
+            let watched = plan.targets.iter().any(|target| target.sending) || self.recorded(channel);
             if let Some(told) = self.holding.watched(now, channel, watched) {
                 self.tell_feed(channel, told, out);
             }
@@ -561,7 +677,7 @@ impl PushServer {
     fn switched(&mut self, channel: ChannelId, destination: IpAddr, what: &str) {
         self.changed_plans.insert(channel);
         if self.states.get(&channel).is_some_and(|state| state.known.contains(&destination)) {
-            self.report.changed(Subject { channel, destination: Some(destination) });
+            self.report.changed(Subject::Destination(channel, destination));
         }
         tracing::info!(%channel, %destination, "{what}");
     }

@@ -90,7 +90,7 @@ impl Commands {
         };
         let destinations = (0..if parts == 0 { 0 } else { 4 }).map(order).collect();
         let body =
-            Configure { channel, revision: Revision(revision), part: 0, parts, port: 7601, destinations };
+            Configure { channel, revision: Revision(revision), part: 0, parts, port: 7601, destinations, record: None };
         self.command(Kind::Configure, BOOT, body)
     }
 }

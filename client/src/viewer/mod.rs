@@ -220,7 +220,11 @@ impl Viewer {
                 let soon = now + LIST_SPACING.mul_f64(self.random.f64());
                 self.list.refresh_at = self.list.refresh_at.map(|at| at.min(soon));
             }
-            ToClient::Pong => {}
+            ToClient::Pong
+            | ToClient::Recordings(_)
+            | ToClient::Recorded(_)
+            | ToClient::Unrecorded { .. }
+            | ToClient::RecordRefused(_) => {} // of the lists of recordings, which ask by connections of their own
         }
         self.link.heard(now);
     }

@@ -113,6 +113,7 @@ impl DatabaseServer {
                     self.touched_hosts.remove(&host);
                 }
                 Change::Server(host, channel) => self.touch_server(&host, channel, topology),
+                Change::Recorder(..) | Change::Held(..) | Change::Told(_) => {}
                 Change::InForce(host, channel, revision) => {
                     let carries = |channel| {
                         topology.hosts.get(&host).is_some_and(|declared| declared.channels.contains(&channel))

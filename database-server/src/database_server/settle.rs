@@ -221,7 +221,7 @@ impl DatabaseServer {
                 broadcast: destination.kind == DestinationKind::Broadcast,
                 assigned: self.is_assigned(channel, &destination.network, &(host.clone(), index), topology),
             });
-        Desired::Carry { port, destinations: destinations.collect() }
+        Desired::Carry { port, destinations: destinations.collect(), record: None }
     }
 
     fn is_assigned(

@@ -238,6 +238,11 @@ impl Driver {
                 Ok(())
             }
             Output::Plan { channel, plan } => self.order(channel, Order::Plan { channel, plan }),
+            Output::Record { channel, order } => {
+                // Here the recorder is told, once there is one; it answers by Input::Extents and Input::RecordingFault.
+                tracing::debug!(%channel, ?order, "no recorder yet");
+                Ok(())
+            }
             Output::Release { channel } => self.order(channel, Order::Release { channel }),
             Output::Announce { channel, destination, bytes } => {
                 self.order(channel, Order::Announce { channel, destination, bytes })

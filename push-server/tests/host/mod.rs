@@ -117,7 +117,7 @@ impl Running {
         port: u16,
         destinations: Vec<DestinationOrder>,
     ) -> Configured {
-        let body = Configure { channel, revision: Revision(1), part: 0, parts: 1, port, destinations };
+        let body = Configure { channel, revision: Revision(1), part: 0, parts: 1, port, destinations, record: None };
         self.ask(Kind::Configure, body).body
     }
 

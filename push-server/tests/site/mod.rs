@@ -113,23 +113,25 @@ impl Site {
         revision: u64,
         destinations: &[(u8, bool)],
     ) -> Vec<Output> {
-        let body = configure(channel, revision, destinations);
-        let datagram = self.command(Kind::Configure, self.boot_id(), body);
-        self.datagram(now, &datagram)
+        self.put(now, configure(channel, revision, destinations))
     }
 
     pub(crate) fn configure_datagram(&mut self, revision: u64, destinations: &[(u8, bool)]) -> Vec<u8> {
         self.command(Kind::Configure, self.boot_id(), configure(CHANNEL, revision, destinations))
     }
 
-    pub(crate) fn release(&mut self, now: Time, revision: u64) -> Vec<Output> {
-        let body = Configure { parts: 0, ..configure(CHANNEL, revision, &[]) };
+    /// Whatever configuration.
+    pub(crate) fn put(&mut self, now: Time, body: Configure) -> Vec<Output> {
         let datagram = self.command(Kind::Configure, self.boot_id(), body);
         self.datagram(now, &datagram)
     }
 
     pub(crate) fn response<B: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Response<B> {
         let sealed = Sealed::parse(bytes).unwrap();
+    pub(crate) fn release(&mut self, now: Time, revision: u64) -> Vec<Output> {
+        self.put(now, Configure { parts: 0, ..configure(CHANNEL, revision, &[]) })
+    }
+
         assert_eq!(sealed.kind, kind);
         sealed.open(&cluster().host_key(&host())).unwrap()
     }
@@ -187,7 +189,8 @@ fn host() -> HostId {
     "hall".parse().unwrap()
 }
 
-fn configure(channel: ChannelId, revision: u64, destinations: &[(u8, bool)]) -> Configure {
+/// A whole configuration in one part, without recording.
+pub(crate) fn configure(channel: ChannelId, revision: u64, destinations: &[(u8, bool)]) -> Configure {
     let order = |(last, assigned): &(u8, bool)| DestinationOrder {
         address: destination(*last),
         interface: None,
@@ -198,5 +201,13 @@ fn configure(channel: ChannelId, revision: u64, destinations: &[(u8, bool)]) -> 
         assigned: *assigned,
     };
     let destinations = destinations.iter().map(order).collect();
-    Configure { channel, revision: Revision(revision), part: 0, parts: 1, port: 7601, destinations }
+    Configure {
+        channel,
+        revision: Revision(revision),
+        part: 0,
+        parts: 1,
+        port: 7601,
+        destinations,
+        record: None,
+    }
 }

@@ -272,6 +272,7 @@ impl HostNode {
             }
             Output::Release { channel } => {
                 self.paths.remove(&channel);
+            Output::Record { .. } => {} // nothing is recorded here
             }
             Output::Announce { channel, destination, bytes } => {
                 fabric.broadcast(self.node, channel, destination, &bytes);

@@ -6,6 +6,9 @@
 //! | any time | [`ToDatabase::List`] | [`ToClient::Channels`] |
 //! | any time | [`ToDatabase::Watch`] | [`ToClient::Tuning`] or [`ToClient::Unavailable`], and again whenever it changes |
 //! | any time | [`ToDatabase::Unwatch`] | nothing |
+//! | any time | [`ToDatabase::Recordings`] | [`ToClient::Recordings`] |
+//! | any time | [`ToDatabase::Record`] | [`ToClient::Recorded`] or [`ToClient::RecordRefused`] |
+//! | any time | [`ToDatabase::Unrecord`] | [`ToClient::Unrecorded`] or [`ToClient::RecordRefused`] |
 //! | every [`PING_INTERVAL`] | [`ToDatabase::Ping`] | [`ToClient::Pong`] |
 //! | the list changes | | [`ToClient::ListChanged`], to those who have asked for a list |
 //!
@@ -13,6 +16,8 @@
 //! address by the lease. The caller's network is that of the connection's source address. Requests are at most
 //! [`crate::preamble::MAX_P2_REQUEST_BYTES`], answers [`crate::preamble::MAX_P2_ANSWER_BYTES`]. A client silent for
 //! [`SILENCE_TIMEOUT`] is disconnected; a client that does not read its answers likewise.
+
+mod recordings;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -22,7 +27,13 @@ use serde::{Deserialize, Serialize};
 use crate::authority::{Lease, MacKey};
 use crate::codec::Message;
 use crate::ids::{ChannelId, Generation, PushServerId, Revision};
+use crate::recording::{RecordingId, Span};
 use crate::time::ClusterTime;
+
+pub use recordings::{
+    ChannelRecording, MAX_NAMED, MAX_RANGES_LISTED, ProgrammeEntry, ProgrammeState, Range, RangeState,
+    RecordRefusal, RecorderFault, RecordingList,
+};
 
 /// How often a client shows that it is there.
 pub const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -51,10 +62,29 @@ pub enum ToDatabase {
     },
     /// "I am here."
     Ping,
+    /// Asks what is recorded of the channels of the caller's network.
+    Recordings {
+        /// Of this channel only.
+        channel: Option<ChannelId>,
+    },
+    /// Orders a programme recording; the answers to several come in their order.
+    Record {
+        /// The channel.
+        channel: ChannelId,
+        /// From when to when.
+        span: Span,
+        /// What people call it: 1 to [`crate::recording::MAX_TITLE_BYTES`] bytes.
+        title: String,
+    },
+    /// Gives a programme recording up, before, while or after it is made: what is held of it is kept no longer than the rest.
+    Unrecord {
+        /// Which.
+        id: RecordingId,
+    },
 }
 
 impl Message for ToDatabase {
-    const KINDS: u32 = 4;
+    const KINDS: u32 = 7;
 }
 
 /// From the database server.
@@ -77,10 +107,21 @@ pub enum ToClient {
     Pong,
     /// The last message before the connection is closed on purpose.
     Refused(crate::preamble::Refusal),
+    /// Answers [`ToDatabase::Recordings`].
+    Recordings(RecordingList),
+    /// A programme recording is ordered.
+    Recorded(Box<ProgrammeEntry>),
+    /// A programme recording is given up.
+    Unrecorded {
+        /// Which.
+        id: RecordingId,
+    },
+    /// Nothing was ordered or given up.
+    RecordRefused(RecordRefusal),
 }
 
 impl Message for ToClient {
-    const KINDS: u32 = 6;
+    const KINDS: u32 = 10;
 }
 
 /// The channels of one network.
@@ -163,5 +204,37 @@ mod tests {
         assert_eq!(encode(&ToDatabase::Ping), [3, 0, 0, 0]);
         let read: ToDatabase = decode_message::<_, 16>(&[2, 0, 0, 0, 7, 0, 0, 0]).unwrap();
         assert_eq!(read, ToDatabase::Unwatch { channel: ChannelId(7) });
+    }
+
+    #[test]
+    fn requests_about_recordings_on_the_wire() {
+        assert_eq!(
+            encode(&ToDatabase::Recordings { channel: Some(ChannelId(7)) }),
+            [4, 0, 0, 0, 1, 7, 0, 0, 0]
+        );
+        let span = Span { from: ClusterTime(1), to: ClusterTime(2) };
+        let record = ToDatabase::Record { channel: ChannelId(7), span, title: "A".to_owned() };
+        let mut expected = vec![5, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
+        expected.extend([1, 0, 0, 0, 0, 0, 0, 0, b'A']);
+        assert_eq!(encode(&record), expected);
+        assert_eq!(encode(&ToDatabase::Unrecord { id: RecordingId(3) }), [6, 0, 0, 0, 3, 0, 0, 0]);
+    }
+
+    #[test]
+    fn answers_about_recordings_on_the_wire() {
+        assert_eq!(encode(&ToClient::Unrecorded { id: RecordingId(3) }), [8, 0, 0, 0, 3, 0, 0, 0]);
+        let refused = ToClient::RecordRefused(RecordRefusal::UnknownRecording(RecordingId(3)));
+        assert_eq!(encode(&refused), [9, 0, 0, 0, 9, 0, 0, 0, 3, 0, 0, 0]);
+        let range = Range {
+            span: Span { from: ClusterTime(1), to: ClusterTime(2) },
+            bytes: 3,
+            replicas: 1,
+            away: 0,
+            state: RangeState::Thin,
+            lacking: vec!["h".parse().unwrap()],
+        };
+        let mut expected = vec![1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
+        expected.extend([1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'h']);
+        assert_eq!(encode(&range), expected);
     }
 }
