@@ -34,11 +34,13 @@ pub const LONGEST_BACKLOG: Duration = Duration::from_secs(1);
 pub const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
 /// A target that resumes is given the newest packet only when that arrived less than this ago.
 pub const FRESH: Duration = Duration::from_secs(1);
-/// Packets of a stream that come in one window, as it is chosen for fast streams: below [`MAX_BATCH`](crate::lane::MAX_BATCH), so that a turn
-/// that is late, or a stream that varies, still fits a batch.
-const BATCH_AIM: u32 = 7;
-/// A window is never cut shorter than this, a fraction of it that is a power of two.
+/// Half packets of a stream that come in one window, as it is chosen for fast streams: below
+/// [`MAX_BATCH`](crate::lane::MAX_BATCH), so that a turn that is late, or a stream that varies, still fits a batch.
+const BATCH_AIM_HALVES: u32 = 15;
+/// A window is never cut shorter than this: to a half, a quarter, …, or three quarters of those, whichever fits first.
 const LEAST_WINDOW: Duration = Duration::from_micros(500);
+/// So much of what a late turn held up leaves with it: 4 ms of a 100 Mb/s port at 5 Mb/s.
+pub const MOST_LATE: Duration = Duration::from_millis(50);
 /// How often a channel is looked after that nobody watches: its packets wait in the socket.
 pub const SKIM_INTERVAL: Duration = Duration::from_millis(100);
 /// Packets that may wait in the socket of a channel that nobody watches: half of what a socket holds by default.
@@ -94,6 +96,8 @@ pub struct ChannelPath {
     /// Since when packets have been wanted somewhere.
     watched_since: Option<Time>,
     shed: bool,
+    /// By how much the turn is late that comes now.
+    late: Duration,
     packets: u64,
     drops: Drops,
     told: Told,
@@ -143,6 +147,7 @@ impl ChannelPath {
             last_arrival: None,
             watched_since: None,
             shed: false,
+            late: Duration::ZERO,
             packets: 0,
             drops: Drops::default(),
             told: Told::default(),
@@ -248,6 +253,12 @@ impl ChannelPath {
         self.shed &= watched;
     }
 
+    /// The turn that comes now is `late`: what would have left meanwhile may leave with it, for [`MOST_LATE`] at most.
+    /// Otherwise a stream would fall back further with each turn that is later than a burst lasts.
+    pub fn came_late(&mut self, late: Duration) {
+        self.late = late.min(MOST_LATE);
+    }
+
     /// Hands every batch that may leave now to every target that is sending: `send(index, runs)` with the target's index
     /// in the plan, target by target, packets in order, at most [`MAX_BATCH`](crate::lane::MAX_BATCH) at a time. `send` answers how many of them,
     /// from the first, the operating system took; the others are gone for this target.
@@ -266,12 +277,13 @@ impl ChannelPath {
 
     /// Lets those packets go that the pacer allows; all, where nobody is sent to.
     fn release(&mut self, now: Time) {
+        let late = std::mem::take(&mut self.late);
         if self.watched_since.is_none() || self.shed {
             self.released = self.ring.next();
             return;
         }
         while self.released < self.ring.next() && self.pacer.allowed_at() <= now {
-            self.pacer.left(now);
+            self.pacer.left(now - late);
             self.released += 1;
         }
     }
@@ -298,9 +310,10 @@ impl ChannelPath {
         if window.is_zero() {
             return Pace::Arrival;
         }
-        let room = own.map_or(LEAST_WINDOW, |own| own * BATCH_AIM);
+        let room = own.map_or(LEAST_WINDOW, |own| own * BATCH_AIM_HALVES / 2);
         while window > room && window >= LEAST_WINDOW * 2 {
-            window /= 2;
+            let three_quarters = window * 3 / 4;
+            window = if three_quarters <= room { three_quarters } else { window / 2 };
         }
         Pace::Every(window)
     }

@@ -288,9 +288,29 @@ fn a_channel_is_served_once_a_window_or_as_often_as_a_batch_of_eight_fills() {
     let ms = Duration::from_millis;
     assert_eq!(pace(475, &[(true, ms(10))]), Pace::Every(ms(10)));
     assert_eq!(pace(475, &[(true, ms(40)), (true, ms(10)), (false, ms(1))]), Pace::Every(ms(10)));
-    assert_eq!(pace(950, &[(true, ms(10))]), Pace::Every(ms(5)));
-    assert_eq!(pace(3_800, &[(true, ms(10))]), Pace::Every(Duration::from_micros(1_250)));
+    assert_eq!(pace(950, &[(true, ms(10))]), Pace::Every(Duration::from_micros(7_500)));
+    assert_eq!(pace(1_200, &[(true, ms(10))]), Pace::Every(ms(5)));
+    assert_eq!(pace(3_800, &[(true, ms(10))]), Pace::Every(Duration::from_micros(1_875)));
     assert_eq!(pace(475, &[(true, ms(0)), (true, ms(10))]), Pace::Arrival);
+}
+
+/// A thread that has no processor for a while serves its channels late, turn after turn.
+#[test]
+fn turns_that_come_late_do_not_make_a_stream_fall_back() {
+    let mut path = path(ms(0), &[true]);
+    let (mut sent, mut fed) = (0, 0);
+    for turn in 1..=100 {
+        let now = ms(1_000 + turn * 42);
+        while fed < turn * 20 {
+            let mut bytes = packet(fed);
+            bytes[4..8].copy_from_slice(&u32::try_from(fed * 90_000 / 475).unwrap().to_be_bytes());
+            path.feed(now, &bytes);
+            fed += 1;
+        }
+        path.came_late(Duration::from_millis(32));
+        sent += drained(&mut path, now).len() as u64;
+    }
+    assert!(fed - sent <= 8, "{sent} of {fed}");
 }
 
 #[test]

@@ -62,6 +62,8 @@ pub(super) struct Channel {
     feed: Option<FeedReader>,
     /// Whether the thread is woken when the feed brings something.
     awaited: bool,
+    /// When its turn is, while it has turns.
+    due: Option<Time>,
     /// It is sent to [`MANY_DESTINATIONS`].
     wide: bool,
 }
@@ -76,6 +78,7 @@ impl Channel {
             riders_leave: NEVER,
             feed: None,
             awaited: false,
+            due: None,
             wide: false,
         }
     }
@@ -137,6 +140,7 @@ impl Channel {
             tools.counts.packets_in += self.path.packets() - before;
             turn
         });
+        self.path.came_late(self.due.map_or(Duration::ZERO, |due| now.since(due)));
         self.send(now, tools);
         match turn {
             Turn::Dry => Ok(false),
@@ -223,6 +227,7 @@ impl Channel {
             }
         };
         let riders_due = self.riders_due();
+        self.due = (!awaited).then_some(due);
         let Some(reader) = &self.feed else {
             return Ok(self.path.deadline().unwrap_or(NEVER).min(riders_due));
         };
