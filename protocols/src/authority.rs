@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cluster key ─┬─ server key (role, id) ── P1 and P3 handshakes, P4 between servers
-//!              ├─ lease key ── lease secret (one client, one channel, one destination) ── P4 from clients
+//!              ├─ lease key ─┬─ lease secret (one client, one channel, one destination) ── P4 from clients
+//!              │             └─ recording secret (one client, one channel, a span of dates) ── P4 play
 //!              └─ announce key (channel) ── P6 announcements
 //! ```
 //!
@@ -199,6 +200,30 @@ impl Lease {
     }
 }
 
+/// Signed permission for one client to have what is recorded of one channel between two dates sent to it.
+///
+/// As with a [`Lease`], the right to use it is its secret ([`LeaseKey::recording_secret`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingLease {
+    /// The only address that may use it, and where the packets go.
+    pub client: IpAddr,
+    /// The channel.
+    pub channel: ChannelId,
+    /// First date.
+    pub from: ClusterTime,
+    /// End; above the present where the client may follow a recording that grows.
+    pub to: ClusterTime,
+    /// The end of the lease itself, in cluster time.
+    pub expires: ClusterTime,
+}
+
+impl RecordingLease {
+    /// Whether `date` lies in it; its end does, since nothing more follows there.
+    pub fn covers(&self, date: ClusterTime) -> bool {
+        (self.from..=self.to).contains(&date)
+    }
+}
+
 /// Mints and verifies leases. Held by the database server and by push servers.
 #[derive(Debug, Clone)]
 pub struct LeaseKey(MacKey);
@@ -207,6 +232,11 @@ impl LeaseKey {
     /// The secret that goes with `lease`: whoever tags a message with it was given the lease by a server.
     pub fn secret(&self, lease: &Lease) -> MacKey {
         self.0.derive("lease secret", &[&codec::encode(lease)])
+    }
+
+    /// The secret that goes with a recording lease, likewise.
+    pub fn recording_secret(&self, lease: &RecordingLease) -> MacKey {
+        self.0.derive("recording lease secret", &[&codec::encode(lease)])
     }
 }
 
@@ -259,5 +289,15 @@ mod tests {
         };
         let forged = Lease { channel: ChannelId(2), ..lease };
         assert!(key().lease_key().secret(&lease) != key().lease_key().secret(&forged));
+    }
+
+    #[test]
+    fn a_wider_recording_lease_has_another_secret() {
+        let (from, to, expires) = (ClusterTime(10), ClusterTime(20), ClusterTime(1000));
+        let client = "10.0.1.7".parse().unwrap();
+        let lease = RecordingLease { client, channel: ChannelId(1), from, to, expires };
+        let wider = RecordingLease { to: ClusterTime(21), ..lease };
+        assert!(key().lease_key().recording_secret(&lease) != key().lease_key().recording_secret(&wider));
+        assert!(lease.covers(from) && lease.covers(to) && !lease.covers(ClusterTime(21)));
     }
 }

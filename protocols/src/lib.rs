@@ -13,8 +13,7 @@
 //! | [`timers`] | a machine's deadlines, each with its reason |
 //! | [`backoff`] | when to try a lost link again |
 //! | [`preamble`], [`handshake`] | how every TCP protocol opens, and mutual authentication for P1 and P3 |
-//! | [`p1_registration`] … [`p6_broadcast`] | the messages (P5 carries nothing yet) |
-//! | [`recording`] | extents, spans, orders to record |
+//! | [`p1_registration`] … [`p6_broadcast`] | the messages |
 //! | [`topology`] | `topology.toml`, parsed and validated |
 
 pub mod authority;
@@ -26,9 +25,9 @@ pub mod p1_registration;
 pub mod p2_directory;
 pub mod p3_feed;
 pub mod p4_control;
+pub mod p5_stream;
 pub mod p6_broadcast;
 pub mod preamble;
-pub mod recording;
 pub mod time;
 pub mod timers;
 pub mod topology;

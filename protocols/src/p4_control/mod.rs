@@ -13,17 +13,20 @@
 //! | 5 interest | client → host | [`Interest`] | the lease's secret |
 //! | 6 interest answer | host → client | [`InterestAnswer`] | the lease's secret |
 //! | 7 repair | client → host | [`Repair`] | the lease's secret |
+//! | 8 play | client → host | [`PlayRequest`] | the recording lease's secret |
+//! | 9 play answer | host → client | [`PlayAnswer`] | the recording lease's secret |
 //!
 //! **Replay.** A command counts when it names the host's present boot id and its order (database start number, sequence)
 //! is above the last that counted. A command with another boot id changes nothing and is answered by an empty report,
 //! shorter than itself, from which the database server learns the boot id. A response counts when it echoes the order of
-//! a command that still waits. An interest or a repair counts when its date is within [`crate::authority::CLOCK_TOLERANCE`] of cluster time.
+//! a command that still waits. An interest, a repair or a play request counts when its date is within [`crate::authority::CLOCK_TOLERANCE`] of cluster time.
 //!
 //! Datagrams that fail any check are dropped and counted, never answered.
 
 mod command;
 mod configure;
 mod interest;
+mod play;
 mod repair;
 mod report;
 
@@ -42,6 +45,10 @@ pub use configure::{
 pub use interest::{
     INTEREST_BYTES, INTEREST_INTERVAL, INTEREST_TIMEOUT, Interest, InterestAnswer, InterestVerdict,
     mask_secret,
+};
+pub use play::{
+    DELTA_P_MAX, DELTA_P_MIN, PLAY_BYTES, PLAY_KEEPALIVE, PLAY_RETRY, PLAY_TIMEOUT, PacketName, PlayAnswer,
+    PlayOrder, PlayPosition, PlayRefusal, PlayRequest, PlayStart, PlayState, PlayVerdict, SessionId, TrickSpeed,
 };
 pub use repair::{
     AGGREGATION_WINDOW, LEAST_REPEAT, MAX_MISSING_PER_REPAIR, Missing, REPAIR_BUDGET_PERCENT,
@@ -75,6 +82,10 @@ pub enum Kind {
     InterestAnswer = 6,
     /// Client: send me these packets again.
     Repair = 7,
+    /// Client: have a recording sent.
+    Play = 8,
+    /// Host: what came of that.
+    PlayAnswer = 9,
 }
 
 impl Kind {
@@ -87,6 +98,8 @@ impl Kind {
             Self::Interest,
             Self::InterestAnswer,
             Self::Repair,
+            Self::Play,
+            Self::PlayAnswer,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -100,6 +113,8 @@ impl Kind {
             Self::Interest => "P4 interest",
             Self::InterestAnswer => "P4 interest answer",
             Self::Repair => "P4 repair",
+            Self::Play => "P4 play",
+            Self::PlayAnswer => "P4 play answer",
         }
     }
 }
