@@ -14,6 +14,7 @@
 //! | [`backoff`] | when to try a lost link again |
 //! | [`preamble`], [`handshake`] | how every TCP protocol opens, and mutual authentication for P1 and P3 |
 //! | [`p1_registration`] … [`p6_broadcast`] | the messages |
+//! | [`recording`] | extents, spans, orders to record |
 //! | [`topology`] | `topology.toml`, parsed and validated |
 
 pub mod authority;
@@ -28,6 +29,7 @@ pub mod p4_control;
 pub mod p5_stream;
 pub mod p6_broadcast;
 pub mod preamble;
+pub mod recording;
 pub mod time;
 pub mod timers;
 pub mod topology;
