@@ -28,6 +28,16 @@ counters! {
     responses_unexpected,
     /// Report items about more push servers or destinations than a host may have.
     report_items_over_limit,
+    /// Report items about extents that are not taken: too many, impossible, or of what the host is not to record.
+    extents_refused,
+    /// Lists of recordings served.
+    recording_lists_served,
+    /// Programme recordings ordered.
+    programmes_ordered,
+    /// Programme recordings given up.
+    programmes_removed,
+    /// Orders and removals of programme recordings refused.
+    programmes_refused,
     /// Hosts taken for dead.
     hosts_lost,
     /// Hosts that came up, or came back.

@@ -26,10 +26,12 @@
 //! | [`assignment`] | one of several push servers for each channel and network |
 //! | [`status`], [`mode`] | active or inactive and why; on-line or off-line |
 //! | [`configuration`] | what each push server must know, until it has acknowledged it |
+//! | [`catalogue`] | which host holds what of which channel, and what people asked to keep |
 //! | [`directory`] | clients: lists, watches, tunings |
 //! | [`store`], [`shell`] | the effects: SQLite; sockets, signals, time |
 
 pub mod assignment;
+pub mod catalogue;
 mod command;
 pub mod configuration;
 mod counters;
@@ -51,4 +53,4 @@ pub use counters::Counters;
 pub use database_server::DatabaseServer;
 pub use input::{Config, ConnectionId, Input, Reason};
 pub use output::Output;
-pub use record::{Assignment, Event, Record, Remembered, Server};
+pub use record::{Assignment, Event, Programme, Record, Remembered, Server};

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use protocols::ids::{AcquisitionId, BootId, ChannelId, Generation, HostId, Revision};
 use protocols::p1_registration::Command;
+use protocols::recording::{Extent, RecordingId, Span};
 use protocols::time::ClusterTime;
 use protocols::topology::NetworkId;
 
@@ -55,6 +56,29 @@ pub enum Record {
         /// The command's id.
         id: u64,
     },
+    /// A host holds this; a later one of the same host, channel and beginning replaces it.
+    Extent {
+        /// The host.
+        host: HostId,
+        /// What it holds.
+        extent: Extent,
+    },
+    /// A host holds that no more.
+    ExtentGone {
+        /// The host.
+        host: HostId,
+        /// The channel.
+        channel: ChannelId,
+        /// Where the extent began.
+        from: ClusterTime,
+    },
+    /// Somebody has ordered a recording.
+    Programme(Programme),
+    /// Nobody wants it any more.
+    ProgrammeGone {
+        /// Which.
+        id: RecordingId,
+    },
     /// Something for people to read later.
     Event(Event),
 }
@@ -72,6 +96,19 @@ pub struct Assignment {
     pub destination: IpAddr,
     /// Version of the assignment.
     pub revision: Revision,
+}
+
+/// A programme recording, as it was ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programme {
+    /// Its id.
+    pub id: RecordingId,
+    /// Its channel.
+    pub channel: ChannelId,
+    /// Its dates.
+    pub span: Span,
+    /// What people call it.
+    pub title: String,
 }
 
 /// A server that the database server knows by its boot id.
@@ -112,4 +149,10 @@ pub struct Remembered {
     pub assignments: Vec<Assignment>,
     /// Commands without a result.
     pub commands: Vec<(AcquisitionId, Command)>,
+    /// What hosts held when they last told.
+    pub extents: Vec<(HostId, Extent)>,
+    /// The programme recordings.
+    pub programmes: Vec<Programme>,
+    /// The highest id that a programme recording ever had; 0: there was none.
+    pub last_recording: RecordingId,
 }

@@ -29,7 +29,7 @@ pub const MAX_AHEAD: Duration = Duration::from_hours(366 * 24);
 pub const MAX_TITLE_BYTES: usize = 128;
 
 /// A programme recording: counts up from 1 within a site, never used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RecordingId(pub u32);
 

@@ -95,6 +95,9 @@ impl DatabaseServer {
                     let server = Server::Host(host.clone());
                     out.push(Output::event(at, &server, format!("answers, boot id {boot}")));
                     out.push(Output::Store(Record::Seen { server, boot_id: boot, at }));
+                    if rebooted {
+                        self.catalogue.rebooted(&host);
+                    }
                     self.configuration.host_up(&host, boot, rebooted);
                     self.touch_host(&host, topology);
                     self.be_patient_with(&host);
@@ -113,7 +116,9 @@ impl DatabaseServer {
                     self.touched_hosts.remove(&host);
                 }
                 Change::Server(host, channel) => self.touch_server(&host, channel, topology),
-                Change::Recorder(..) | Change::Held(..) | Change::Told(_) => {}
+                Change::Recorder(host, fault) => self.recorder_fault(now, &host, fault, out),
+                Change::Held(host, channel, holding) => self.held(&host, channel, holding, topology),
+                Change::Told(host) => self.host_told(now, &host, topology, out),
                 Change::InForce(host, channel, revision) => {
                     let carries = |channel| {
                         topology.hosts.get(&host).is_some_and(|declared| declared.channels.contains(&channel))

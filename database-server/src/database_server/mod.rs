@@ -11,6 +11,7 @@
 //! question its answer. Only a new topology, the end of the grace after the start and the loss of a whole server touch more.
 
 mod control;
+mod recordings;
 mod reload;
 #[cfg(test)]
 mod scale;
@@ -24,11 +25,13 @@ use std::sync::Arc;
 use protocols::authority::ClusterKey;
 use protocols::ids::{AcquisitionId, BootId, ChannelId, Generation, HostId};
 use protocols::p1_registration::{self as p1, CommandResult};
+use protocols::p2_directory::ToDatabase as P2;
 use protocols::preamble::Refusal;
 use protocols::time::{ClusterClock, ClusterTime, Time, earliest};
 use protocols::topology::{NetworkId, Topology};
 use tracing::{info, warn};
 
+use crate::catalogue::Catalogue;
 use crate::command::{Commander, Wire};
 use crate::configuration::{Configuration, Minter};
 use crate::counters::Counters;
@@ -62,6 +65,7 @@ pub struct DatabaseServer {
     registrations: Registrations,
     feeding: Feeding,
     configuration: Configuration,
+    catalogue: Catalogue,
     directory: Directory,
     mode: Mode,
     receptions: Receptions,
@@ -76,10 +80,11 @@ pub struct DatabaseServer {
 impl DatabaseServer {
     /// A database server that begins its life; it waits for its topology. `seed` spreads what would otherwise happen at once.
     pub fn new(config: Config, boot_id: BootId, seed: u64) -> Self {
-        let Config { cluster_key, start, clock_base, remembered } = config;
+        let Config { cluster_key, start, clock_base, mut remembered } = config;
         Self {
             boot_id,
             seed,
+            catalogue: Catalogue::new(&mut remembered),
             clock: ClusterClock::new(Time::ZERO, clock_base),
             topology: None,
             generation: remembered.topology.map(|(generation, _)| generation).unwrap_or_default(),
@@ -128,6 +133,12 @@ impl DatabaseServer {
                     out.push(Output::CloseClient { connection, refusal });
                 }
             }
+            Input::ClientMessage {
+                connection,
+                message: message @ (P2::Recordings { .. } | P2::Record { .. } | P2::Unrecord { .. }),
+            } => {
+                self.recordings_message(now, connection, message, &topology, out);
+            }
             Input::ClientMessage { connection, message } => {
                 let (directory, view, counters) = self.directory_and_view(now, &topology);
                 directory.message(now, connection, &message, view, counters, out);
@@ -147,6 +158,7 @@ impl DatabaseServer {
             (self.configuration.deadline(), Reason::Configuration),
             (self.registrations.deadline(), Reason::Registration),
             (self.waits.due(), Reason::Assignment),
+            (self.catalogue.deadline(), Reason::Catalogue),
             (self.directory.deadline(), Reason::Directory),
         ];
         all.into_iter().fold(None, |first, (time, reason)| earliest(first, time.map(|time| (time, reason))))
@@ -250,6 +262,7 @@ impl DatabaseServer {
         while let Some(place) = self.waits.pop(now) {
             self.touched_places.insert(place);
         }
+        self.look_at_recordings(now, topology, out);
         // Clients last, so that they are told what the rest of this tick found out.
         self.settle(now, out);
         let (directory, view, counters) = self.directory_and_view(now, topology);

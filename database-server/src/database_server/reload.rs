@@ -39,6 +39,7 @@ impl DatabaseServer {
         let old = self.topology.replace(Arc::clone(topology));
         self.take_up_hosts(now, old.as_deref(), topology);
         self.take_up_sources(now, old.as_deref(), topology, out);
+        out.extend(self.catalogue.take_up(now, topology).into_iter().map(Output::Store));
         let removed = self.take_up_places(topology, out);
         self.settle(now, out);
         self.take_up_lists(now, old.as_deref(), topology);

@@ -221,7 +221,11 @@ impl DatabaseServer {
                 broadcast: destination.kind == DestinationKind::Broadcast,
                 assigned: self.is_assigned(channel, &destination.network, &(host.clone(), index), topology),
             });
-        Desired::Carry { port, destinations: destinations.collect(), record: None }
+        let record = declared
+            .record
+            .as_ref()
+            .map(|record| Box::new(self.record_order(host, channel, record, topology)));
+        Desired::Carry { port, destinations: destinations.collect(), record }
     }
 
     fn is_assigned(

@@ -188,6 +188,10 @@ impl Unsent {
 fn weight(message: &ToClient) -> usize {
     match message {
         ToClient::Channels(list) => BYTES_PER_CHANNEL * (1 + list.channels.len()),
+        ToClient::Recordings(list) => {
+            let ranges: usize = list.channels.iter().map(|channel| 1 + channel.ranges.len()).sum();
+            BYTES_PER_CHANNEL * (1 + ranges + list.programmes.len())
+        }
         _ => BYTES_PER_CHANNEL,
     }
 }

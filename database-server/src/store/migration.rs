@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings version `n` to `n + 1`. Steps are never changed once released; new ones are added.
-const STEPS: [&str; 1] = [include_str!("migrations/0001_first_tables.sql")];
+const STEPS: [&str; 2] =
+    [include_str!("migrations/0001_first_tables.sql"), include_str!("migrations/0002_recordings.sql")];
 
 /// Brings the database to the present version, each step in a transaction of its own.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -55,6 +56,18 @@ mod tests {
         let mut later = Connection::open_in_memory().unwrap();
         later.pragma_update(None, "user_version", 9).unwrap();
         let error = migrate(&mut later, Path::new("masthead.db")).unwrap_err().to_string();
-        assert!(error.contains("schema version is 9, this program knows versions up to 1"), "{error}");
+        assert!(error.contains("schema version is 9, this program knows versions up to 2"), "{error}");
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_keeps_what_is_in_it() {
+        let mut old = Connection::open_in_memory().unwrap();
+        old.execute_batch(STEPS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute_batch("INSERT INTO life (id, start, started_ms) VALUES (1, 7, 8)").unwrap();
+        migrate(&mut old, Path::new("memory")).unwrap();
+        let kept: i64 = old.query_row("SELECT start FROM life", [], |row| row.get(0)).unwrap();
+        let new: i64 = old.query_row("SELECT count(*) FROM extent", [], |row| row.get(0)).unwrap();
+        assert_eq!((kept, new), (7, 0));
     }
 }

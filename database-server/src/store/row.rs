@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use protocols::ids::{ChannelId, Generation, Revision};
+use protocols::ids::{ChannelId, Generation, HostId, Revision};
 use protocols::p1_registration::{Command, Order};
+use protocols::recording::{Digest, Extent, RecordingId, Span};
 use protocols::time::ClusterTime;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::MAX_EVENTS;
-use crate::record::{Assignment, Record, Remembered, Server};
+use crate::record::{Assignment, Programme, Record, Remembered, Server};
 
 type Result<T> = std::result::Result<T, rusqlite::Error>;
 
@@ -52,7 +53,16 @@ pub(super) fn remembered(connection: &Connection) -> Result<Remembered> {
         })?
         .filter_map(readable)
         .collect::<Result<_>>()?;
-    Ok(Remembered { topology, assignments, commands })
+    let mut statement =
+        connection.prepare("SELECT host, channel, from_ms, to_ms, segments, bytes, digest FROM extent")?;
+    let extents = statement.query_map([], extent)?.filter_map(readable).collect::<Result<_>>()?;
+    let mut statement = connection.prepare("SELECT id, channel, from_ms, to_ms, title FROM programme")?;
+    let programmes = statement.query_map([], programme)?.filter_map(readable).collect::<Result<_>>()?;
+    let last_recording: Option<u32> = connection
+        .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'programme'", [], |row| row.get(0))
+        .optional()?;
+    let last_recording = RecordingId(last_recording.unwrap_or(0));
+    Ok(Remembered { topology, assignments, commands, extents, programmes, last_recording })
 }
 
 /// Writes one record.
@@ -103,6 +113,33 @@ pub(super) fn apply(transaction: &Transaction<'_>, record: &Record) -> Result<()
         Record::CommandDone { id } => {
             execute(transaction, "DELETE FROM command WHERE id = ?1", params![id.cast_signed()])
         }
+        Record::Extent { host, extent } => execute(
+            transaction,
+            "INSERT OR REPLACE INTO extent (host, channel, from_ms, to_ms, segments, bytes, digest) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                host.as_str(),
+                extent.channel.0,
+                extent.from.0.cast_signed(),
+                extent.to.0.cast_signed(),
+                extent.segments,
+                extent.bytes.cast_signed(),
+                extent.digest.0
+            ],
+        ),
+        Record::ExtentGone { host, channel, from } => execute(
+            transaction,
+            "DELETE FROM extent WHERE host = ?1 AND channel = ?2 AND from_ms = ?3",
+            params![host.as_str(), channel.0, from.0.cast_signed()],
+        ),
+        Record::Programme(Programme { id, channel, span, title }) => execute(
+            transaction,
+            "INSERT OR REPLACE INTO programme (id, channel, from_ms, to_ms, title) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![id.0, channel.0, span.from.0.cast_signed(), span.to.0.cast_signed(), title],
+        ),
+        Record::ProgrammeGone { id } => {
+            execute(transaction, "DELETE FROM programme WHERE id = ?1", params![id.0])
+        }
         Record::Event(event) => execute(
             transaction,
             "INSERT INTO event (at_ms, subject, text) VALUES (?1, ?2, ?3)",
@@ -129,6 +166,23 @@ fn assignment(row: &Row<'_>) -> Result<Assignment> {
         destination: parsed::<IpAddr>(row, 3)?,
         revision: Revision(unsigned(row, 4)?),
     })
+}
+
+fn extent(row: &Row<'_>) -> Result<(HostId, Extent)> {
+    let extent = Extent {
+        channel: ChannelId(row.get(1)?),
+        from: ClusterTime(unsigned(row, 2)?),
+        to: ClusterTime(unsigned(row, 3)?),
+        segments: row.get(4)?,
+        bytes: unsigned(row, 5)?,
+        digest: Digest(row.get(6)?),
+    };
+    Ok((parsed(row, 0)?, extent))
+}
+
+fn programme(row: &Row<'_>) -> Result<Programme> {
+    let span = Span { from: ClusterTime(unsigned(row, 2)?), to: ClusterTime(unsigned(row, 3)?) };
+    Ok(Programme { id: RecordingId(row.get(0)?), channel: ChannelId(row.get(1)?), span, title: row.get(4)? })
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {

@@ -1,4 +1,4 @@
--- What the database server keeps across restarts: the schema of user_version 1, for people.
+-- What the database server keeps across restarts: the schema of user_version 2, for people.
 -- It is made by the files in migrations/; a test holds the two together.
 -- All times are milliseconds since 1970 UTC. 64-bit identifiers are stored as the signed number with the same bits.
 
@@ -51,4 +51,25 @@ CREATE TABLE event (
     at_ms   INTEGER NOT NULL,
     subject TEXT    NOT NULL,  -- such as: push server host `hall`
     text    TEXT    NOT NULL
+) STRICT;
+
+-- What push server hosts hold, as they last told: a host that is away still holds it, also when this server restarts meanwhile.
+CREATE TABLE extent (
+    host     TEXT    NOT NULL,  -- push server host
+    channel  INTEGER NOT NULL,  -- channel id
+    from_ms  INTEGER NOT NULL,  -- date of the first packet, by the acquisition server's marks
+    to_ms    INTEGER NOT NULL,  -- date of the end of the last segment; later than from_ms
+    segments INTEGER NOT NULL,  -- whole segments in it, without a gap, at least 1
+    bytes    INTEGER NOT NULL,  -- of transport stream
+    digest   BLOB    NOT NULL,  -- 16 bytes over the hashes of the segments: equal where the same packets are held
+    PRIMARY KEY (host, channel, from_ms)
+) STRICT, WITHOUT ROWID;
+
+-- What people asked to keep at any age.
+CREATE TABLE programme (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- counts up; never used again, so that people can write it down
+    channel INTEGER NOT NULL,  -- channel id
+    from_ms INTEGER NOT NULL,  -- dates of the recording
+    to_ms   INTEGER NOT NULL,
+    title   TEXT    NOT NULL   -- 1 to 128 bytes
 ) STRICT;

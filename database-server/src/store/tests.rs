@@ -6,9 +6,10 @@ use std::process::{Command as Process, Stdio};
 
 use protocols::ids::{BootId, ChannelId, Generation, Revision};
 use protocols::p1_registration::{Command, Order};
+use protocols::recording::{Digest, Extent, RecordingId, Span};
 
 use super::*;
-use crate::record::{Assignment, Event, Record, Server};
+use crate::record::{Assignment, Event, Programme, Record, Server};
 
 const NOW: ClusterTime = ClusterTime(START_EPOCH.0 + 1_000_000_000);
 
@@ -24,6 +25,18 @@ fn assignment(channel: u32, count: u32) -> Assignment {
 
 fn event(n: u64) -> Record {
     Record::Event(Event { at: ClusterTime(n), subject: "site".to_owned(), text: n.to_string() })
+}
+
+fn extent(from: u64, to: u64) -> Record {
+    let (from, to) = (ClusterTime(from), ClusterTime(to));
+    let digest = Digest([7; 16]);
+    let extent = Extent { channel: ChannelId(1), from, to, segments: 2, bytes: u64::MAX, digest };
+    Record::Extent { host: "hall".parse().unwrap(), extent }
+}
+
+fn programme(id: u32) -> Programme {
+    let span = Span { from: ClusterTime(1), to: ClusterTime(2) };
+    Programme { id: RecordingId(id), channel: ChannelId(1), span, title: "News".to_owned() }
 }
 
 fn check(folder: &Path) -> String {
@@ -51,6 +64,13 @@ fn what_was_put_is_remembered_by_the_next_life_with_a_higher_start_number() {
         posted(command.clone()),
         posted(Command { id: 5, ..command.clone() }),
         Record::CommandDone { id: 5 },
+        extent(1, 60),
+        extent(1, 120),
+        extent(2, 60),
+        Record::ExtentGone { host: "hall".parse().unwrap(), channel: ChannelId(1), from: ClusterTime(2) },
+        Record::Programme(programme(1)),
+        Record::Programme(programme(7)),
+        Record::ProgrammeGone { id: RecordingId(7) },
         event(1),
     ]);
     drop(first);
@@ -60,6 +80,10 @@ fn what_was_put_is_remembered_by_the_next_life_with_a_higher_start_number() {
     assert_eq!(second.remembered.topology, Some((Generation(3), u64::MAX)));
     assert_eq!(second.remembered.assignments, [assignment(1, 2)]);
     assert_eq!(second.remembered.commands, [("roof".parse().unwrap(), command)]);
+    let Record::Extent { host, extent } = extent(1, 120) else { panic!() };
+    assert_eq!(second.remembered.extents, [(host, extent)]);
+    assert_eq!(second.remembered.programmes, [programme(1)]);
+    assert_eq!(second.remembered.last_recording, RecordingId(7), "given up, and never used again");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use database_server::{Assignment, Config, ConnectionId, DatabaseServer, Input, O
 use protocols::p1_registration::ToAcquisition;
 use protocols::p2_directory::ToClient;
 use protocols::p4_control::{Command, Configure, Kind, Sealed};
+use protocols::recording::Extent;
 use protocols::time::{ClusterTime, Time};
 use protocols::topology::Topology;
 
@@ -240,6 +241,20 @@ fn apply(remembered: &mut Remembered, record: Record) {
         }
         Record::CommandPosted { acquisition, command } => remembered.commands.push((acquisition, command)),
         Record::CommandDone { id } => remembered.commands.retain(|(_, command)| command.id != id),
+        Record::Extent { host, extent } => {
+            let same = |old: &Extent| old.channel == extent.channel && old.from == extent.from;
+            remembered.extents.retain(|(other, old)| !(*other == host && same(old)));
+            remembered.extents.push((host, extent));
+        }
+        Record::ExtentGone { host, channel, from } => {
+            let same = |old: &Extent| old.channel == channel && old.from == from;
+            remembered.extents.retain(|(other, old)| !(*other == host && same(old)));
+        }
+        Record::Programme(programme) => {
+            remembered.last_recording = remembered.last_recording.max(programme.id);
+            remembered.programmes.push(programme);
+        }
+        Record::ProgrammeGone { id } => remembered.programmes.retain(|programme| programme.id != id),
         Record::Seen { .. } | Record::Lost { .. } | Record::Event(_) => {}
     }
 }

@@ -1,0 +1,685 @@
+//! What is recorded: which host holds what of which channel, and what people asked to keep of it.
+//!
+//! ```text
+//! reports ──► slots of (channel, host) ──host has told all──► replica ──► stretches held ──► lists, thin or not
+//! store ────────────────────────────────────────────────────────┘             ▲
+//! Record, Unrecord ──► programmes ──► spans that hosts keep at any age ────────┘ what of each is held
+//! ```
+//!
+//! A host that does not answer still holds what it told, and what the store remembers counts until the host has told
+//! everything in a later life: a recording is not lost because somebody restarts. Nothing here decides what is recorded: that is the
+//! topology's `record`.
+
+mod held;
+mod programmes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use protocols::ids::{ChannelId, HostId};
+use protocols::p2_directory::{
+    ChannelRecording, MAX_NAMED, MAX_RANGES_LISTED, ProgrammeEntry, Range, RangeState, RecordRefusal,
+    RecorderFault, RecordingList,
+};
+use protocols::recording::{Extent, MAX_EXTENTS, RecordingFault, RecordingId, Span};
+use protocols::time::{ClusterTime, Time};
+use protocols::timers::Timers;
+use protocols::topology::{PushHost, Topology};
+
+use self::held::{Held, held};
+use self::programmes::Programmes;
+pub use self::programmes::{ORDER_EVERY, ORDERS_AT_ONCE};
+use crate::presence::{Holding, Presence};
+use crate::record::{Programme, Record, Remembered};
+
+/// What is newer than this may still be on its way from hosts that lack it: a segment of a minute, and some to complete it.
+pub const EDGE: Duration = Duration::from_mins(3);
+/// Extents that are known of one host; what it tells beyond is not taken, and counted.
+pub const MAX_EXTENTS_PER_HOST: usize = 65_536;
+
+/// The catalogue of a site.
+#[derive(Debug)]
+pub struct Catalogue {
+    channels: BTreeMap<ChannelId, Book>,
+    programmes: Programmes,
+    faults: BTreeMap<HostId, RecordingFault>,
+    /// How many slots of each host are known.
+    slots: BTreeMap<HostId, usize>,
+    /// Of which a host has told something since it last had told all.
+    unsettled: BTreeSet<(HostId, ChannelId)>,
+    /// When to look again whether a channel is thin.
+    looks: Timers<ChannelId>,
+}
+
+/// What is known of one channel.
+#[derive(Debug, Default)]
+struct Book {
+    replicas: BTreeMap<HostId, Replica>,
+    /// Made from the replicas at the first question after a change.
+    held: Option<Vec<Held>>,
+    /// What was last told of it: that some of it is held by too few.
+    thin: bool,
+}
+
+/// What one host holds of one channel.
+#[derive(Debug, Default)]
+struct Replica {
+    /// What counts, by beginning.
+    extents: BTreeMap<ClusterTime, Extent>,
+    /// What it told in its present life.
+    slots: BTreeMap<u16, Extent>,
+    /// Whether it has said in its present life that it knows what it holds.
+    known: bool,
+}
+
+/// What the catalogue is read with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sight<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) presence: &'a Presence,
+    pub(crate) time: ClusterTime,
+}
+
+/// A channel that has become thin, or is kept again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) channel: ChannelId,
+    /// The hosts that lack something of it; empty: it is kept again, or differs.
+    pub(crate) lacking: Vec<HostId>,
+    pub(crate) thin: bool,
+}
+
+impl Catalogue {
+    /// What earlier lives left.
+    pub fn new(remembered: &mut Remembered) -> Self {
+        let mut channels: BTreeMap<ChannelId, Book> = BTreeMap::new();
+        for (host, extent) in std::mem::take(&mut remembered.extents) {
+            let replica = channels.entry(extent.channel).or_default().replicas.entry(host).or_default();
+            replica.extents.insert(extent.from, extent);
+        }
+        Self {
+            channels,
+            programmes: Programmes::new(
+                std::mem::take(&mut remembered.programmes),
+                remembered.last_recording,
+            ),
+            faults: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
+            looks: Timers::new(),
+        }
+    }
+
+    /// A new topology: replicas of hosts that do not record their channel any more are forgotten. Returns what to store.
+    pub(crate) fn take_up(&mut self, now: Time, topology: &Topology) -> Vec<Record> {
+        let records = |host: &HostId, channel: ChannelId| {
+            topology
+                .hosts
+                .get(host)
+                .is_some_and(|host| host.record.is_some() && host.channels.contains(&channel))
+        };
+        let mut gone = Vec::new();
+        for (channel, book) in &mut self.channels {
+            let before = book.replicas.len();
+            book.replicas.retain(|host, replica| {
+                let stays = records(host, *channel);
+                if !stays {
+                    forget_slots(&mut self.slots, host, replica);
+                    let extent_gone =
+                        |from| Record::ExtentGone { host: host.clone(), channel: *channel, from };
+                    gone.extend(replica.extents.keys().copied().map(extent_gone));
+                }
+                stays
+            });
+            if book.replicas.len() != before {
+                book.held = None;
+            }
+            self.looks.set(*channel, now);
+        }
+        self.channels.retain(|_, book| !book.replicas.is_empty());
+        self.unsettled.retain(|(host, channel)| records(host, *channel));
+        self.faults.retain(|host, _| topology.hosts.contains_key(host));
+        gone
+    }
+
+    /// A host says something of what it holds of a channel that it is to record. `false`: that is not taken.
+    pub(crate) fn said(&mut self, host: &HostId, channel: ChannelId, holding: Holding) -> bool {
+        let slots = self.slots.entry(host.clone()).or_default();
+        let full = *slots >= MAX_EXTENTS_PER_HOST;
+        let book = self.channels.entry(channel).or_default();
+        let replica = book.replicas.entry(host.clone()).or_default();
+        let taken = match holding {
+            Holding::Known => {
+                replica.known = true;
+                true
+            }
+            Holding::Vacant(slot) => {
+                *slots -= usize::from(replica.slots.remove(&slot).is_some());
+                true
+            }
+            Holding::Extent(slot, extent) => {
+                let fits = usize::from(slot) < MAX_EXTENTS && (!full || replica.slots.contains_key(&slot));
+                if fits && extent.is_sound() {
+                    *slots += usize::from(replica.slots.insert(slot, extent).is_none());
+                }
+                fits && extent.is_sound()
+            }
+        };
+        self.unsettled.insert((host.clone(), channel));
+        taken
+    }
+
+    /// A host has nothing more to say: what it told is what it holds. Returns the channels of which that is news; what to store is
+    /// appended.
+    pub(crate) fn told(&mut self, now: Time, host: &HostId, out: &mut Vec<Record>) -> Vec<ChannelId> {
+        let first = (host.clone(), ChannelId(0));
+        let own = self.unsettled.range(first..).take_while(|(other, _)| other == host);
+        let channels: Vec<ChannelId> = own.map(|(_, channel)| *channel).collect();
+        let mut changed = Vec::new();
+        for channel in channels {
+            self.unsettled.remove(&(host.clone(), channel));
+            let Some(book) = self.channels.get_mut(&channel) else { continue };
+            let Some(replica) = book.replicas.get_mut(host).filter(|replica| replica.known) else { continue };
+            let before = out.len();
+            replica.settle(host, channel, out);
+            if out.len() > before {
+                book.held = None;
+                self.looks.set(channel, now + EDGE);
+                changed.push(channel);
+            }
+        }
+        changed
+    }
+
+    /// A host has restarted: what it holds counts as it is known until it has told anew.
+    pub(crate) fn rebooted(&mut self, host: &HostId) {
+        self.slots.remove(host);
+        self.faults.remove(host);
+        self.unsettled.retain(|(other, _)| other != host);
+        for replica in self.channels.values_mut().filter_map(|book| book.replicas.get_mut(host)) {
+            replica.slots.clear();
+            replica.known = false;
+        }
+    }
+
+    /// A host's recorder cannot write, or can again. Whether that is news.
+    pub(crate) fn fault(&mut self, host: &HostId, fault: Option<RecordingFault>) -> bool {
+        let before = match fault {
+            Some(fault) => self.faults.insert(host.clone(), fault),
+            None => self.faults.remove(host),
+        };
+        before != fault
+    }
+
+    /// What push servers of `channel` are to keep at any age.
+    pub(crate) fn protected(&self, channel: ChannelId) -> Vec<Span> {
+        Span::merged(self.programmes.of(channel).map(|programme| programme.span))
+    }
+
+    /// Somebody wants `span` of `channel` kept, which is on their list.
+    pub(crate) fn record(
+        &mut self,
+        now: Time,
+        channel: ChannelId,
+        span: Span,
+        title: String,
+        sight: Sight<'_>,
+    ) -> Result<(Programme, ProgrammeEntry), RecordRefusal> {
+        if recorders(channel, sight.topology).next().is_none() {
+            return Err(RecordRefusal::NotRecorded(channel));
+        }
+        if !span.is_empty() && span.to <= sight.time && !self.holds_some(channel, span) {
+            return Err(RecordRefusal::NothingHeld);
+        }
+        self.programmes.admit(now)?;
+        let programme = self.programmes.order(sight.time, channel, span, title)?;
+        let recorders: Vec<&PushHost> = recorders(channel, sight.topology).collect();
+        let judge = Judge::new(&recorders, self.protected(channel), sight.time);
+        let held = self.channels.get_mut(&channel).map(Book::held).unwrap_or_default();
+        let entry = judge.entry(&programme, held);
+        Ok((programme, entry))
+    }
+
+    /// Somebody wants a recording kept no more; `listed` tells the channels on their list.
+    pub(crate) fn unrecord(
+        &mut self,
+        now: Time,
+        id: RecordingId,
+        listed: &BTreeSet<ChannelId>,
+    ) -> Result<Programme, RecordRefusal> {
+        let unknown = RecordRefusal::UnknownRecording(id);
+        if !self.programmes.get(id).is_some_and(|programme| listed.contains(&programme.channel)) {
+            return Err(unknown);
+        }
+        self.programmes.admit(now)?;
+        self.programmes.remove(id).ok_or(unknown)
+    }
+
+    /// What is recorded of `listed` channels, or of one of them.
+    pub(crate) fn list(
+        &mut self,
+        listed: &BTreeSet<ChannelId>,
+        only: Option<ChannelId>,
+        sight: Sight<'_>,
+    ) -> RecordingList {
+        let wanted =
+            |channel: &ChannelId| listed.contains(channel) && only.is_none_or(|only| only == *channel);
+        let mut list = RecordingList { time: sight.time, ..RecordingList::default() };
+        for channel in listed.iter().copied().filter(wanted) {
+            if let Some((recording, programmes)) = self.survey(channel, sight) {
+                list.channels.extend((recording.recorders > 0).then_some(recording));
+                list.programmes.extend(programmes);
+            }
+        }
+        list.programmes.sort_by_key(|programme| programme.id);
+        let all: usize = list.channels.iter().map(|channel| channel.ranges.len()).sum();
+        if all > MAX_RANGES_LISTED {
+            let each = MAX_RANGES_LISTED / list.channels.len();
+            for channel in &mut list.channels {
+                let excess = channel.ranges.len().saturating_sub(each);
+                channel.ranges.drain(..excess);
+                list.left_out += u32::try_from(excess).unwrap_or(u32::MAX);
+            }
+        }
+        list
+    }
+
+    /// Whether `channel` has become thin, or is kept again, since that was last asked.
+    pub(crate) fn judge(&mut self, channel: ChannelId, sight: Sight<'_>) -> Option<Verdict> {
+        let (known, _) = self.survey(channel, sight)?;
+        let bad = |range: &&Range| matches!(range.state, RangeState::Thin | RangeState::Differs);
+        let mut bad = known.ranges.iter().filter(bad).peekable();
+        let thin = bad.peek().is_some();
+        let lacking: BTreeSet<HostId> = bad.flat_map(|range| range.lacking.iter().cloned()).collect();
+        let book = self.channels.get_mut(&channel)?;
+        if std::mem::replace(&mut book.thin, thin) == thin {
+            return None;
+        }
+        Some(Verdict { channel, lacking: lacking.into_iter().collect(), thin })
+    }
+
+    /// A channel at which to look again.
+    pub(crate) fn due(&mut self, now: Time) -> Option<ChannelId> {
+        self.looks.pop(now)
+    }
+
+    /// When `due` has something.
+    pub fn deadline(&self) -> Option<Time> {
+        self.looks.due()
+    }
+
+    fn holds_some(&mut self, channel: ChannelId, span: Span) -> bool {
+        let book = self.channels.get_mut(&channel);
+        book.is_some_and(|book| book.held().iter().any(|held| !held.span.overlap(span).is_empty()))
+    }
+
+    /// What is held of `channel`, and of the programmes on it; `None`: the topology has no such channel.
+    fn survey(
+        &mut self,
+        channel: ChannelId,
+        sight: Sight<'_>,
+    ) -> Option<(ChannelRecording, Vec<ProgrammeEntry>)> {
+        let name = sight.topology.channels.get(&channel)?.name.clone();
+        let recorders: Vec<&PushHost> = recorders(channel, sight.topology).collect();
+        let judge = Judge::new(&recorders, self.protected(channel), sight.time);
+        let held = self.channels.get_mut(&channel).map(Book::held).unwrap_or_default();
+        let range = |held: &Held| {
+            let away = |host: &&HostId| sight.presence.get(host).is_none_or(|known| !known.alive);
+            let lacking = recorders.iter().map(|host| &host.id).filter(|id| !held.holders.contains(*id));
+            Range {
+                span: held.span,
+                bytes: held.bytes,
+                replicas: count(held.holders.len()),
+                away: count(held.holders.iter().filter(away).count()),
+                state: judge.state(held),
+                lacking: lacking.take(MAX_NAMED).cloned().collect(),
+            }
+        };
+        let ranges = held.iter().map(range).collect();
+        let fault = |host: &&PushHost| {
+            let fault = *self.faults.get(&host.id)?;
+            Some(RecorderFault { host: host.id.clone(), fault })
+        };
+        let faults = recorders.iter().filter_map(fault).take(MAX_NAMED).collect();
+        let programmes = self.programmes.of(channel).map(|programme| judge.entry(programme, held));
+        let recording = ChannelRecording { channel, name, recorders: count(recorders.len()), faults, ranges };
+        Some((recording, programmes.collect()))
+    }
+}
+
+impl Book {
+    fn held(&mut self) -> &[Held] {
+        self.held.get_or_insert_with(|| {
+            let replicas = self.replicas.iter();
+            held(
+                replicas
+                    .flat_map(|(host, replica)| replica.extents.values().map(move |extent| (host, extent))),
+            )
+        })
+    }
+}
+
+impl Replica {
+    /// What was told counts from now on; what to store is appended.
+    fn settle(&mut self, host: &HostId, channel: ChannelId, out: &mut Vec<Record>) {
+        let told: BTreeMap<ClusterTime, Extent> =
+            self.slots.values().map(|extent| (extent.from, *extent)).collect();
+        let gone = self.extents.keys().filter(|from| !told.contains_key(from));
+        out.extend(gone.map(|from| Record::ExtentGone { host: host.clone(), channel, from: *from }));
+        let news = told.values().filter(|extent| self.extents.get(&extent.from) != Some(*extent));
+        out.extend(news.map(|extent| Record::Extent { host: host.clone(), extent: *extent }));
+        self.extents = told;
+    }
+}
+
+/// Tells how safe a stretch of one channel is.
+struct Judge {
+    recorders: usize,
+    time: ClusterTime,
+    /// What is older than this is deleted by some host, unless it is protected.
+    oldest: ClusterTime,
+    /// What is newer than this may still be completed by the others.
+    newest: ClusterTime,
+    protected: Vec<Span>,
+}
+
+impl Judge {
+    fn new(recorders: &[&PushHost], protected: Vec<Span>, time: ClusterTime) -> Self {
+        let before = |span: Duration| {
+            ClusterTime(time.0.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+        };
+        let keep = recorders.iter().filter_map(|host| host.record).map(|record| record.keep).min();
+        let oldest = keep.map_or(ClusterTime(0), before);
+        Self { recorders: recorders.len(), time, oldest, newest: before(EDGE), protected }
+    }
+
+    fn entry(&self, programme: &Programme, held: &[Held]) -> ProgrammeEntry {
+        let stretches = held.iter().map(|held| (held, self.state(held)));
+        programmes::entry(programme, stretches, self.recorders, self.time)
+    }
+
+    fn state(&self, held: &Held) -> RangeState {
+        let protected = || self.protected.iter().any(|span| !span.overlap(held.span).is_empty());
+        if held.differs {
+            RangeState::Differs
+        } else if held.holders.len() >= self.recorders {
+            RangeState::Kept
+        } else if held.span.from >= self.newest {
+            RangeState::Fresh
+        } else if held.span.to <= self.oldest + EDGE && !protected() {
+            RangeState::Ending
+        } else {
+            RangeState::Thin
+        }
+    }
+}
+
+/// Hosts that are to record `channel`, by id.
+pub(crate) fn recorders(channel: ChannelId, topology: &Topology) -> impl Iterator<Item = &PushHost> {
+    topology.hosts_of(channel).filter(|host| host.record.is_some())
+}
+
+fn forget_slots(slots: &mut BTreeMap<HostId, usize>, host: &HostId, replica: &Replica) {
+    if let Some(count) = slots.get_mut(host) {
+        *count -= replica.slots.len().min(*count);
+    }
+}
+
+fn count(number: usize) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocols::p2_directory::ProgrammeState;
+    use protocols::recording::Digest;
+
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+    const HOUR: u64 = 60 * MINUTE;
+    /// Now, on the clock of the cluster.
+    const NOW: ClusterTime = ClusterTime(10_000 * HOUR);
+    const ONE: ChannelId = ChannelId(1);
+
+    const SITE: &str = r#"
+[database_server]
+address = "10.0.0.2"
+[[acquisition_server]]
+id = "roof"
+  [[acquisition_server.input]]
+  id = "card"
+  url = "testcard:"
+[[channel]]
+id = 1
+name = "One"
+acquisition_server = "roof"
+input = "card"
+[[channel]]
+id = 2
+name = "Two"
+acquisition_server = "roof"
+input = "card"
+[[push_server]]
+id = "hall"
+address = "10.0.1.1"
+channels = [1, 2]
+record = { keep = "7d" }
+  [[push_server.destination]]
+  address = "239.192.1.1"
+  interface = "10.0.1.1"
+  serves = ["10.0.1.0/24"]
+[[push_server]]
+id = "yard"
+address = "10.0.1.2"
+channels = [1]
+record = { keep = "7d" }
+  [[push_server.destination]]
+  address = "239.192.1.1"
+  interface = "10.0.1.2"
+  serves = ["10.0.1.0/24"]
+"#;
+
+    struct Bench {
+        catalogue: Catalogue,
+        topology: Topology,
+        presence: Presence,
+        now: Time,
+        stored: Vec<Record>,
+    }
+
+    impl Bench {
+        fn new(mut remembered: Remembered) -> Self {
+            let topology = Topology::parse("topology.toml", SITE).expect("the text is right").0;
+            let mut catalogue = Catalogue::new(&mut remembered);
+            let stored = catalogue.take_up(Time::ZERO, &topology);
+            Self { catalogue, topology, presence: Presence::new(), now: Time::ZERO, stored }
+        }
+
+        /// `host` tells all that it holds of channel 1: slots and spans in minutes before now.
+        fn tell(&mut self, host: &str, spans: &[(u16, u64, u64)]) -> Vec<ChannelId> {
+            let host: HostId = host.parse().unwrap();
+            for slot in 0..8 {
+                let found = spans.iter().find(|(own, ..)| *own == slot);
+                let holding = match found {
+                    Some((slot, from, to)) => Holding::Extent(*slot, extent(*from, *to)),
+                    None => Holding::Vacant(slot),
+                };
+                assert!(self.catalogue.said(&host, ONE, holding));
+            }
+            assert!(self.catalogue.said(&host, ONE, Holding::Known));
+            self.catalogue.told(self.now, &host, &mut self.stored)
+        }
+
+        fn list(&mut self) -> RecordingList {
+            let listed = BTreeSet::from([ONE, ChannelId(2)]);
+            let sight = Sight { topology: &self.topology, presence: &self.presence, time: NOW };
+            self.catalogue.list(&listed, None, sight)
+        }
+
+        /// Ranges of channel 1: minutes before now, replicas, state, who lacks it.
+        fn ranges(&mut self) -> Vec<(u64, u64, u16, RangeState, String)> {
+            let ago = |time: ClusterTime| (NOW.0 - time.0) / MINUTE;
+            let line = |range: &Range| {
+                let lacking: Vec<&str> = range.lacking.iter().map(HostId::as_str).collect();
+                (ago(range.span.from), ago(range.span.to), range.replicas, range.state, lacking.join(" "))
+            };
+            self.list().channels[0].ranges.iter().map(line).collect()
+        }
+
+        fn judge(&mut self) -> Option<Verdict> {
+            let sight = Sight { topology: &self.topology, presence: &self.presence, time: NOW };
+            self.catalogue.judge(ONE, sight)
+        }
+
+        fn record(&mut self, from: u64, to: u64) -> Result<Programme, RecordRefusal> {
+            let sight = Sight { topology: &self.topology, presence: &self.presence, time: NOW };
+            let ordered = self.catalogue.record(self.now, ONE, span(from, to), "News".to_owned(), sight);
+            ordered.map(|(programme, _)| programme)
+        }
+    }
+
+    /// From so many minutes before now to so many.
+    fn span(from: u64, to: u64) -> Span {
+        Span { from: ClusterTime(NOW.0 - from * MINUTE), to: ClusterTime(NOW.0 - to * MINUTE) }
+    }
+
+    fn extent(from: u64, to: u64) -> Extent {
+        let Span { from, to } = span(from, to);
+        let segments = u32::try_from(to.since(from).as_secs() / 60).unwrap();
+        Extent { channel: ONE, from, to, segments, bytes: u64::from(segments), digest: Digest::default() }
+    }
+
+    #[test]
+    fn what_both_hosts_hold_is_kept_and_what_one_lacks_is_thin_until_it_has_it() {
+        use RangeState::{Kept, Thin};
+        let mut bench = Bench::new(Remembered::default());
+        assert_eq!(bench.list().channels.len(), 2, "channels that are recorded, though nothing is held");
+        bench.tell("hall", &[(0, 600, 0)]);
+        assert_eq!(bench.ranges(), [(600, 0, 1, Thin, "yard".to_owned())]);
+        let verdict = bench.judge().unwrap();
+        assert!(verdict.thin && verdict.lacking == ["yard".parse().unwrap()]);
+        assert_eq!(bench.judge(), None, "told once");
+        bench.tell("yard", &[(0, 600, 300), (1, 200, 0)]);
+        let both = |from, to| (from, to, 2, Kept, String::new());
+        assert_eq!(bench.ranges(), [both(600, 300), (300, 200, 1, Thin, "yard".to_owned()), both(200, 0)]);
+        bench.tell("yard", &[(0, 600, 0)]);
+        assert_eq!(bench.ranges(), [both(600, 0)]);
+        assert_eq!(bench.judge().map(|verdict| verdict.thin), Some(false));
+        assert_eq!(bench.list().channels[0].ranges[0].away, 2, "neither host answers, and both hold it");
+    }
+
+    #[test]
+    fn the_newest_minutes_may_lag_and_the_oldest_may_be_gone_at_one_host() {
+        use RangeState::{Ending, Fresh, Kept};
+        let mut bench = Bench::new(Remembered::default());
+        let week = 7 * 24 * 60;
+        bench.tell("hall", &[(0, week + 1, 0)]);
+        bench.tell("yard", &[(0, week, 2)]);
+        let expected = [
+            (week + 1, week, 1, Ending, "yard".to_owned()),
+            (week, 2, 2, Kept, String::new()),
+            (2, 0, 1, Fresh, "yard".to_owned()),
+        ];
+        assert_eq!(bench.ranges(), expected);
+        assert_eq!(bench.judge(), None);
+        // What somebody wants kept at any age is not to end.
+        bench.record(week + 1, week - 60).unwrap();
+        assert_eq!(bench.ranges()[0].3, RangeState::Thin);
+        assert_eq!(bench.catalogue.protected(ONE), [span(week + 1, week - 60)]);
+        assert_eq!(bench.catalogue.deadline(), Some(Time::ZERO + EDGE), "when the newest may be thin");
+    }
+
+    #[test]
+    fn what_a_host_held_counts_over_restarts_of_either_until_it_has_told_all_anew() {
+        let mut bench = Bench::new(Remembered::default());
+        bench.tell("hall", &[(0, 600, 0)]);
+        let Record::Extent { host, extent: stored } = bench.stored.remove(0) else { panic!() };
+        assert_eq!(stored, extent(600, 0));
+        let remembered = Remembered { extents: vec![(host.clone(), stored)], ..Remembered::default() };
+        let mut bench = Bench::new(remembered);
+        assert_eq!(bench.ranges().len(), 1);
+        // It says a part, and that more is to follow: nothing is concluded yet.
+        assert!(bench.catalogue.said(&host, ONE, Holding::Extent(0, extent(600, 300))));
+        assert_eq!(bench.catalogue.told(bench.now, &host, &mut bench.stored), [], "it does not know yet");
+        bench.catalogue.rebooted(&host);
+        assert_eq!(bench.ranges()[0].1, 0);
+        assert_eq!(bench.tell("hall", &[(1, 600, 300)]), [ONE]);
+        assert_eq!(bench.ranges()[0].1, 300);
+        assert_eq!(bench.tell("hall", &[(1, 600, 300)]), [], "no news, nothing to store");
+        // A lost disk.
+        assert_eq!(bench.tell("hall", &[]), [ONE]);
+        assert_eq!(bench.ranges(), []);
+        let gone = Record::ExtentGone { host, channel: ONE, from: extent(600, 0).from };
+        assert_eq!(bench.stored.last(), Some(&gone));
+    }
+
+    #[test]
+    fn a_host_that_is_not_to_record_is_forgotten() {
+        let host: HostId = "yard".parse().unwrap();
+        let foreign = Extent { channel: ChannelId(2), ..extent(9, 8) };
+        let remembered = Remembered { extents: vec![(host.clone(), foreign)], ..Remembered::default() };
+        let bench = Bench::new(remembered);
+        let gone = Record::ExtentGone { host, channel: ChannelId(2), from: foreign.from };
+        assert_eq!(bench.stored, [gone]);
+    }
+
+    #[test]
+    fn orders_depend_on_who_records_and_what_is_held() {
+        let mut bench = Bench::new(Remembered::default());
+        assert_eq!(bench.record(120, 60), Err(RecordRefusal::NothingHeld));
+        bench.tell("hall", &[(0, 600, 90)]);
+        let programme = bench.record(120, 60).unwrap();
+        let entry = bench.list().programmes.remove(0);
+        assert_eq!((entry.state, entry.missing_ms), (ProgrammeState::Partly, 30 * MINUTE));
+        let listed = BTreeSet::from([ChannelId(2)]);
+        let unknown = Err(RecordRefusal::UnknownRecording(programme.id));
+        assert_eq!(bench.catalogue.unrecord(bench.now, programme.id, &listed), unknown);
+        let listed = BTreeSet::from([ONE]);
+        assert_eq!(bench.catalogue.unrecord(bench.now, programme.id, &listed), Ok(programme.clone()));
+        assert_eq!(bench.catalogue.unrecord(bench.now, programme.id, &listed), unknown);
+        assert_eq!(bench.catalogue.protected(ONE), []);
+        let mut silent = SITE.replace("record = { keep = \"7d\" }", "");
+        silent.push('\n');
+        bench.topology = Topology::parse("topology.toml", &silent).expect("the text is right").0;
+        assert_eq!(bench.record(0, 0), Err(RecordRefusal::NotRecorded(ONE)));
+    }
+
+    #[test]
+    fn what_one_host_tells_is_bounded_and_what_cannot_be_is_not_taken() {
+        let mut bench = Bench::new(Remembered::default());
+        let hall: HostId = "hall".parse().unwrap();
+        let mut said = |channel: u32, slot: u16, extent| {
+            bench.catalogue.said(&hall, ChannelId(channel), Holding::Extent(slot, extent))
+        };
+        assert!(!said(1, 256, extent(9, 8)) && !said(1, 0, Extent { segments: 0, ..extent(9, 8) }));
+        for n in 0..MAX_EXTENTS_PER_HOST {
+            assert!(said(u32::try_from(n / 256 + 1).unwrap(), u16::try_from(n % 256).unwrap(), extent(9, 8)));
+        }
+        assert!(!said(999, 0, extent(9, 8)));
+        assert!(said(1, 0, extent(9, 7)), "what is known may change");
+    }
+
+    #[test]
+    fn a_list_of_very_many_ranges_tells_the_newest_of_each_channel_and_how_many_it_leaves_out() {
+        let mut bench = Bench::new(Remembered::default());
+        let hall: HostId = "hall".parse().unwrap();
+        for n in 0..5_000_u64 {
+            let replica = bench.catalogue.channels.entry(ONE).or_default();
+            let extent = extent(20_000 - 2 * n, 20_000 - 2 * n - 1);
+            let replica = replica.replicas.entry(hall.clone()).or_default();
+            replica.extents.insert(extent.from, extent);
+        }
+        assert_eq!((bench.ranges().len(), bench.list().left_out), (5_000, 0));
+        let two = bench.catalogue.channels.remove(&ONE).unwrap();
+        bench.catalogue.channels.insert(ChannelId(2), Book { held: None, ..two });
+        let book = &bench.catalogue.channels[&ChannelId(2)].replicas[&hall].extents;
+        let copy = BTreeMap::from([(hall.clone(), Replica { extents: book.clone(), ..Replica::default() })]);
+        bench.catalogue.channels.insert(ONE, Book { replicas: copy, ..Book::default() });
+        let list = bench.list();
+        assert_eq!(list.left_out, 10_000 - u32::try_from(MAX_RANGES_LISTED).unwrap());
+        assert_eq!(list.channels[0].ranges.last().unwrap().span, extent(10_002, 10_001).span());
+        let bytes = protocols::codec::encode(&list).len();
+        assert!(bytes < protocols::preamble::MAX_P2_ANSWER_BYTES, "{bytes}");
+    }
+}
