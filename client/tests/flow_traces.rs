@@ -12,15 +12,15 @@ use client::flow::{Base, Conditions, Config, Flow, Guards, Mode, Pace};
 use protocols::time::Time;
 
 const TRACES: u64 = 60;
-const TRACE: Duration = Duration::from_secs(600);
+const TRACE: Duration = Duration::from_mins(10);
 const FRAME: Duration = Duration::from_millis(40);
 /// 1 Mb/s in payloads of 1,316 bytes: coarse packets, so that a run is short.
-const MEAN_DELTA_P: Duration = Duration::from_nanos(10_528_000);
+const MEAN_DELTA_P: Duration = Duration::from_micros(10_528);
 /// No frame is larger than this many times the mean: encoders hold a peak rate.
 const PEAK: f64 = 2.65;
 /// From command to first packet: half each way.
 const FEEDBACK: Duration = Duration::from_millis(50);
-const STALL_EACH: Duration = Duration::from_secs(60);
+const STALL_EACH: Duration = Duration::from_mins(1);
 
 /// A title: packets consumed by each frame, at a mean of one each [`MEAN_DELTA_P`].
 struct Trace {
@@ -34,7 +34,7 @@ impl Trace {
         let mut normal = move || (0..12).map(|_| random.f64()).sum::<f64>() - 6.0;
         let (mut scene, mut noise, mut frames) = (0.0, 0.0, Vec::new());
         let mut left = 0.0;
-        while Duration::from_millis(40) * u32::try_from(frames.len()).unwrap() < TRACE {
+        while FRAME.as_secs_f64() * real(frames.len()) < TRACE.as_secs_f64() {
             if left <= 0.0 {
                 scene = 0.36 * normal();
                 left = 100.0 * (0.9 * normal()).exp();
@@ -46,7 +46,7 @@ impl Trace {
         let per_frame = FRAME.as_secs_f64() / MEAN_DELTA_P.as_secs_f64();
         // What the peak cuts off lowers the mean, by less each time.
         for _ in 0..3 {
-            let mean = frames.iter().sum::<f64>() / f64::from(u32::try_from(frames.len()).unwrap());
+            let mean = frames.iter().sum::<f64>() / real(frames.len());
             frames.iter_mut().for_each(|frame| *frame = per_frame * (*frame / mean).min(PEAK));
         }
         Self { frames }
@@ -59,9 +59,13 @@ impl Trace {
     }
 }
 
+fn real(count: usize) -> f64 {
+    f64::from(u32::try_from(count).expect("counts here are below a million"))
+}
+
 /// Coefficient of variation.
 fn cov(values: &[f64]) -> f64 {
-    let count = f64::from(u32::try_from(values.len()).unwrap());
+    let count = real(values.len());
     let mean = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
     variance.sqrt() / mean
@@ -121,7 +125,7 @@ impl Run {
         let mut owed = 0.0;
         let mut rates = Vec::new();
         for (index, frame) in trace.frames.iter().enumerate() {
-            let end = Time::ZERO + FRAME * u32::try_from(index + 1).unwrap();
+            let end = Time::ZERO + FRAME.mul_f64(real(index + 1));
             self.network_until(end);
             rates.push(f64::from(std::mem::take(&mut self.sent_in_frame)));
             owed += frame;
@@ -135,11 +139,11 @@ impl Run {
             }
             self.look(end);
         }
-        let commands = f64::from(u32::try_from(self.flow.counters().commands).unwrap());
+        let commands = self.flow.counters().commands;
         let seconds: Vec<f64> = rates.chunks_exact(25).map(|second| second.iter().sum()).collect();
         Outcome {
             cov: cov(&seconds),
-            commands_per_min: commands / TRACE.as_secs_f64() * 60.0,
+            commands_per_min: real(usize::try_from(commands).unwrap_or(0)) / TRACE.as_secs_f64() * 60.0,
             ..self.outcome
         }
     }
@@ -197,7 +201,7 @@ impl Summary {
     fn of(traces: &[Trace], config: &Config, stalls: Option<Duration>) -> Self {
         let outcomes: Vec<Outcome> =
             traces.iter().map(|trace| Run::new(*config, stalls).run(trace)).collect();
-        let count = f64::from(u32::try_from(outcomes.len()).unwrap());
+        let count = real(outcomes.len());
         let mean = |value: fn(&Outcome) -> f64| outcomes.iter().map(value).sum::<f64>() / count;
         Self {
             dry: outcomes.iter().filter(|outcome| outcome.underflows > 0).count(),

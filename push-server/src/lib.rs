@@ -28,6 +28,7 @@
 //! | [`report`] | what the database server has not heard yet |
 //! | [`plan`] | what control hands to the data plane |
 //! | [`path`], [`ring`], [`pacer`], [`lane`], [`deframer`] | the data plane of one channel |
+//! | [`session`], [`timer_wheel`] | who is sent which recording, and which packet when |
 //! | [`placement`], [`overload`] | which thread carries which channel, and what it sheds when it cannot |
 //! | [`counters`] | why datagrams and packets were dropped |
 
@@ -47,6 +48,8 @@ pub mod plan;
 pub mod report;
 pub mod ring;
 pub mod server;
+pub mod session;
 pub mod shell;
+pub mod timer_wheel;
 
 pub use server::{Config, FeedId, Input, Output, PushServer, Reason};
