@@ -22,7 +22,8 @@
 //! | [`interest`] | [`interest::InterestKeeper`]: when to say "somebody here watches" |
 //! | [`announcements`] | [`announcements::AnnouncementFilter`]: genuine and new, or ignored |
 //! | [`selection`], [`target`] | what a person means by a channel, an output, an address |
-//! | [`listing`], [`meter`] | what is printed: the channel list, the status line, the summary |
+//! | [`listing`], [`recording_list`], [`meter`] | what is printed: channels, recordings, the status line, the summary |
+//! | [`when`] | times as people write them |
 //! | [`cache`] | the last known list, as bytes |
 //! | [`flow`] | [`flow::Flow`]: how fast a recording is to be sent |
 //! | [`picker`] | the channel picker: keys in, screen out |
@@ -35,7 +36,9 @@ pub mod interest;
 pub mod listing;
 pub mod meter;
 pub mod picker;
+pub mod recording_list;
 pub mod selection;
 pub mod shell;
 pub mod target;
 pub mod viewer;
+pub mod when;

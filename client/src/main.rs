@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use client::listing::printable;
-use client::shell::{self, Action, Destination, Error, Options, Player};
+use client::shell::{self, Action, Destination, Error, Options, Order, Player};
 use client::target::{HostPort, Target};
+use client::when::When;
 use link::logging::{self, LogFormat};
 use link::shutdown::Shutdown;
 
 /// Port of the directory, P2.
 const DATABASE_PORT: u16 = 7402;
+use protocols::recording::RecordingId;
 
 /// Watches television from a Masthead site. Without a command: the channel picker.
 #[derive(Debug, Parser)]
@@ -65,6 +67,31 @@ enum Command {
 #[derive(Debug, Clone, clap::Args)]
 struct OutputArguments {
     /// Where the stream goes: `-`, a file, udp://HOST:PORT (transport stream) or rtp://HOST:PORT (the RTP packets).
+    /// Prints what is recorded of the channels of this host's network, and what was ordered.
+    Recordings {
+        /// Of this channel only: id, name, or the beginning of its name.
+        #[arg(long)]
+        channel: Option<String>,
+    },
+    /// Orders a recording: it is kept until it is given up.
+    Record {
+        /// Id, name, or the beginning of its name.
+        channel: String,
+        /// From when: `now`, `+30m`, `20:15` (today), `2026-11-22 20:15`, or RFC 3339.
+        #[arg(long, default_value = "now", value_name = "TIME")]
+        from: When,
+        /// Until when: like `--from`; `+45m` counts from the beginning, `20:15` is the first behind it.
+        #[arg(long, value_name = "TIME")]
+        to: When,
+        /// What people call it, 1 to 128 bytes.
+        #[arg(long)]
+        title: String,
+    },
+    /// Gives a recording up: what is held of it is kept no longer than the rest of its channel.
+    Unrecord {
+        /// The id that `record` and `recordings` print.
+        id: RecordingId,
+    },
     #[arg(long, value_name = "OUTPUT")]
     output: Option<Target>,
     /// Plays it: by this player, or by the first found of mpv, vlc and ffplay.
@@ -143,6 +170,11 @@ fn watch(options: Options) -> Result<(), Error> {
     // One thread: a datagram then wakes the one who takes it, and nobody before him.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+            Some(Command::Recordings { channel }) => Action::Recordings { channel },
+            Some(Command::Record { channel, from, to, title }) => {
+                Action::Record(Order { channel, from, to, title })
+            }
+            Some(Command::Unrecord { id }) => Action::Unrecord { id },
         .build()
         .map_err(|error| Error::System(error.to_string()))?;
     let ended = runtime.block_on(shell::run(options, shutdown));

@@ -124,6 +124,47 @@ fn unclear_wishes_are_answered_with_the_choice() {
 }
 
 #[test]
+fn recordings_are_listed_ordered_and_given_up() {
+    let site = Site::start("239.255.90.20");
+    let run = |arguments: &[&str]| {
+        let mut client = client(site.directory);
+        client.command.env("TZ", "UTC");
+        client.run(arguments)
+    };
+    let out = run(&["recordings"]);
+    assert_eq!(
+        text(&out.stdout),
+        "ID  CHANNEL  FROM                 TO                   LENGTH   SIZE  REPLICAS  STATE      TITLE\n\
+         1   1        2027-01-15 08:00:00  2027-01-15 08:01:00  0:01:00  0 B   0 of 1    scheduled  News\n"
+    );
+    let out = run(&["--format", "json", "recordings", "--channel", "News"]);
+    let list: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(list["recordings"][0]["from"], "2027-01-15T08:00:00Z");
+    let order = |title| ["record", "newsr", "--from", "2027-01-15 23:30", "--to", "00:15", "--title", title];
+    let out = run(&order("Late"));
+    let told = "recording 1: channel 2, 2027-01-15 23:30:00 to 2027-01-16 00:15:00, scheduled: Late\n";
+    assert_eq!((text(&out.stdout).as_str(), out.status.code()), (told, Some(0)), "{out:?}");
+    let out = run(&["unrecord", "1"]);
+    assert!(out.status.success() && out.stdout.is_empty(), "{out:?}");
+    for (arguments, code, words) in [
+        (&order("refused")[..], 1, "remove some"),
+        (&["unrecord", "2"], 1, "there is no recording 2"),
+        (&["unrecord", "x"], 2, "a recording's id is a whole number"),
+        (&["record", "1", "--to", "soon", "--title", "x"], 2, "is no time"),
+        (&["record", "9", "--to", "+1h", "--title", "x"], 2, "there are: 1 News, 2 Newsreel"),
+        (&["record", "1", "--to", "+1h"], 2, "--title"),
+    ] {
+        let out = run(arguments);
+        assert_eq!(out.status.code(), Some(code), "{arguments:?}: {out:?}");
+        assert!(text(&out.stderr).contains(words), "{arguments:?}: {out:?}");
+    }
+    site.end_directory();
+    let out = run(&["recordings"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).contains("does not answer"), "{out:?}");
+}
+
+#[test]
 fn a_channel_is_written_byte_for_byte_from_every_kind_of_destination() {
     for destination in ["239.255.90.4", "127.255.255.255", "127.0.0.1"] {
         let site = Site::start(destination);

@@ -109,9 +109,7 @@ async fn serve(
     events: &mpsc::Sender<Event>,
     requests: mpsc::Receiver<ToDatabase>,
 ) -> Result<(), LinkError> {
-    let mut stream = reach(database, local).await?;
-    stream.set_nodelay(true)?;
-    frames::open(&mut stream, Protocol::Directory).await?;
+    let stream = open(database, local).await?;
     if events.send(Event::Connected).await.is_err() {
         return Ok(());
     }
@@ -146,6 +144,14 @@ async fn write(
         frames::write_frame(&mut writer, &codec::encode(&request)).await?;
     }
     Ok(())
+}
+
+/// A connection of which both preambles are through.
+pub(super) async fn open(database: &HostPort, local: Option<IpAddr>) -> Result<TcpStream, LinkError> {
+    let mut stream = reach(database, local).await?;
+    stream.set_nodelay(true)?;
+    frames::open(&mut stream, Protocol::Directory).await?;
+    Ok(stream)
 }
 
 /// Connects to the first of the host's addresses that answers.

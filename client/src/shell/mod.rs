@@ -9,6 +9,7 @@ mod cache_file;
 mod channels;
 mod directory;
 mod player;
+mod recordings;
 mod screen;
 mod session;
 mod sink;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use link::shutdown::Shutdown;
 use link::udp::SocketError;
+use protocols::recording::RecordingId;
 use thiserror::Error;
 
 use crate::selection::SelectionError;
@@ -29,6 +31,7 @@ use crate::target::{HostPort, Target};
 pub use cache_file::default_folder as default_cache_folder;
 pub use player::Player;
 
+pub use recordings::Order;
 /// What a person asked for.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -62,6 +65,18 @@ pub enum Action {
     /// Choose channels on the terminal.
     Pick {
         /// Where the stream goes.
+    /// Print what is recorded.
+    Recordings {
+        /// Of this channel only: id or name.
+        channel: Option<String>,
+    },
+    /// Order a recording.
+    Record(Order),
+    /// Give a recording up.
+    Unrecord {
+        /// Which.
+        id: RecordingId,
+    },
         output: Destination,
     },
 }
@@ -108,6 +123,17 @@ pub enum Error {
     /// A socket cannot be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The database server does not answer, and nothing can stand in for that.
+    #[error("the database server at {database} does not answer ({cause})")]
+    Unanswered {
+        /// Its address.
+        database: HostPort,
+        /// Why.
+        cause: String,
+    },
+    /// The database server does not do what it was asked.
+    #[error("{0}")]
+    Refused(String),
     /// The output cannot be opened or written.
     #[error("output {what}: {error}")]
     Output {
@@ -151,3 +177,6 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         Action::Pick { output } => screen::run(&options, output, &shutdown).await,
     }
 }
+        Action::Recordings { channel } => recordings::list(&options, channel.as_deref(), &shutdown).await,
+        Action::Record(order) => recordings::record(&options, &order, &shutdown).await,
+        Action::Unrecord { id } => recordings::unrecord(&options, id, &shutdown).await,

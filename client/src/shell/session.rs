@@ -228,7 +228,7 @@ impl Session {
 }
 
 /// The address of the interface that a person named, to ask the directory from.
-fn local_address(wanted: &str) -> Result<Option<IpAddr>, Error> {
+pub(super) fn local_address(wanted: &str) -> Result<Option<IpAddr>, Error> {
     let found = interface::find(wanted).map_err(SocketError::from)?;
     Ok(wanted.parse().ok().or(found.ipv4.map(IpAddr::V4)))
 }

@@ -14,10 +14,14 @@ use media::rtp::{RtpHeader, RtpPacket};
 use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease};
 use protocols::codec;
 use protocols::ids::{BootId, ChannelId, Generation, Revision};
-use protocols::p2_directory::{ChannelEntry, ChannelList, ChannelStatus, ToClient, ToDatabase, Tuning};
+use protocols::p2_directory::{
+    ChannelEntry, ChannelList, ChannelStatus, ProgrammeEntry, ProgrammeState, RecordRefusal, RecordingList,
+    ToClient, ToDatabase, Tuning,
+};
 use protocols::p4_control::{INTEREST_TIMEOUT, Interest, Sealed};
 use protocols::p6_broadcast::{ANNOUNCE_INTERVAL, Announcement};
 use protocols::preamble::{MAX_P2_REQUEST_BYTES, PREAMBLE_BYTES, Protocol, frame_len, write_frame};
+use protocols::recording::{RecordingId, Span};
 use protocols::time::{ClusterTime, Time};
 
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
@@ -156,6 +160,13 @@ fn serve(mut stream: TcpStream, site: &Shared) -> std::io::Result<()> {
                 ToClient::Unavailable { channel, reason: "roof is away".to_owned() }
             }
             ToDatabase::Ping => ToClient::Pong,
+            ToDatabase::Recordings { .. } => ToClient::Recordings(site.recordings()),
+            ToDatabase::Record { channel, span, title } if title != "refused" => {
+                ToClient::Recorded(Box::new(programme(channel, span, title)))
+            }
+            ToDatabase::Unrecord { id: id @ RecordingId(1) } => ToClient::Unrecorded { id },
+            ToDatabase::Record { .. } => ToClient::RecordRefused(RecordRefusal::TooMany),
+            ToDatabase::Unrecord { id } => ToClient::RecordRefused(RecordRefusal::UnknownRecording(id)),
             ToDatabase::Unwatch { .. } => continue,
         };
         let mut frame = Vec::new();
@@ -165,7 +176,28 @@ fn serve(mut stream: TcpStream, site: &Shared) -> std::io::Result<()> {
     Ok(())
 }
 
+fn programme(channel: ChannelId, span: Span, title: String) -> ProgrammeEntry {
+    ProgrammeEntry {
+        id: RecordingId(1),
+        channel,
+        span,
+        title,
+        state: ProgrammeState::Scheduled,
+        replicas: 0,
+        recorders: 1,
+        bytes: 0,
+        missing_ms: 0,
+        holes: Vec::new(),
+    }
+}
+
 impl Shared {
+    fn recordings(&self) -> RecordingList {
+        let span = Span { from: ClusterTime(1_800_000_000_000), to: ClusterTime(1_800_000_060_000) };
+        let programmes = vec![programme(ChannelId(1), span, "News".to_owned())];
+        RecordingList { programmes, ..RecordingList::default() }
+    }
+
     fn tuning(&self, client: IpAddr) -> Tuning {
         let now = Clock::wall();
         let lease = Lease {
