@@ -3,6 +3,7 @@
 //! ```text
 //! input bytes ─► Synchroniser ─► packets ─► PcrClock ─► (packet, MediaTime) ─► Packetizer ─► RtpPacket ─► P3 … P6
 //! a clip ──────► Looper ───────► packets ─► PcrClock ─► FilePacer (when) ────► Packetizer
+//! P3 … P6 ─────► RandomAccessFinder (where decoding may begin)
 //! P6, P5 ──────► Reassembly ───► packets in order ─► ContinuityCheck, a player
 //! ```
 //!
@@ -16,7 +17,9 @@ pub mod pacer;
 pub mod packet;
 pub mod pcr;
 pub mod pes;
+mod picture_start;
 pub mod psi;
+pub mod random_access;
 pub mod reassembly;
 pub mod rtp;
 pub mod sequence;

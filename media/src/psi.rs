@@ -63,10 +63,22 @@ impl ProgrammeTable {
         if pid != PAT_PID && !self.sections.contains_key(&pid) {
             return false;
         }
-        let mut complete = Vec::new();
-        self.sections.entry(pid).or_default().push(packet, |section| complete.push(section.to_vec()));
-        // All of them are read, also after one that changed something.
-        complete.iter().filter(|section| self.section(pid, section)).count() > 0
+        let mut assembler = std::mem::take(self.sections.entry(pid).or_default());
+        let (mut read, mut changed) = (std::mem::take(&mut assembler.read), false);
+        assembler.push(packet, |section| {
+            // Tables are repeated many times a second: what was read just before says nothing new.
+            if read != section {
+                changed |= self.section(pid, section);
+                read.clear();
+                read.extend_from_slice(section);
+            }
+        });
+        // It may have gone with its programme.
+        if let Some(place) = self.sections.get_mut(&pid) {
+            assembler.read = read;
+            *place = assembler;
+        }
+        changed
     }
 
     /// Programmes by programme number (the `service_id` of DVB).
@@ -122,6 +134,8 @@ impl ProgrammeTable {
             return false;
         }
         self.sections.retain(|pid, _| *pid == PAT_PID || listed.values().any(|listed| listed == pid));
+        // A programme that is listed anew has to be read anew, though its section be the same.
+        self.sections.values_mut().for_each(|assembler| assembler.read.clear());
         let mut before = std::mem::take(&mut self.programmes);
         for (number, pmt_pid) in listed {
             self.sections.entry(pmt_pid).or_default();
@@ -194,6 +208,8 @@ pub struct SectionAssembler {
     section: Vec<u8>,
     collecting: bool,
     counter: Option<u8>,
+    /// The section that [`ProgrammeTable`] read last.
+    read: Vec<u8>,
 }
 
 impl SectionAssembler {
