@@ -7,6 +7,7 @@
 //! | from then on | RTP packets framed by RFC 4571: length u16 big-endian, then the very bytes that P6 will send | a frame with [`FeedOrder`], sealed likewise, when it likes |
 //! | no packet for [`KEEPALIVE_INTERVAL`] | length 0 | |
 //! | while held, each [`SAMPLE_INTERVAL`] | length 12: the newest packet's RTP header alone; length 0 when there is no newer one | |
+//! | before a packet: see [`Mark`] | length 16: the mark | |
 //!
 //! A feed flows until it is told to hold. What a push server that serves nobody need not read is thus not sent, and it
 //! still sees that the channel flows.
@@ -20,11 +21,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::ChannelId;
 use crate::preamble::Refusal;
+use crate::time::ClusterTime;
 
 /// Largest RTP packet: 12 bytes of header and 7 transport packets.
 pub const MAX_PACKET_BYTES: usize = 12 + 7 * 188;
 /// An RTP header, and what a held feed sends of a packet.
 pub const HEADER_BYTES: usize = 12;
+/// A [`Mark`]: a length that no packet has.
+pub const MARK_BYTES: usize = 16;
+/// A mark of the present comes this often, before the same packet in every feed of the channel.
+pub const MARK_INTERVAL: Duration = Duration::from_secs(1);
 /// Length of the RFC 4571 header.
 pub const LENGTH_BYTES: usize = 2;
 /// An idle feed says so this often.
@@ -66,6 +72,31 @@ pub enum FeedOrder {
     Hold,
 }
 
+/// What the packet behind it is called and when it was made, which its own 16 and 32 bits tell only for a while. Each
+/// [`MARK_INTERVAL`]; and with the date of the last of those before the first packet of a feed and behind each gap. A packet
+/// between marks has the date of the mark before it, so one packet has one date wherever it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The packet's number since the beginning of its SSRC; the low 16 bits are its RTP sequence number.
+    pub number: u64,
+    /// The acquisition server's wall clock. Within one SSRC it never goes back.
+    pub date: ClusterTime,
+}
+
+impl Mark {
+    /// Number and date in ms since 1970, each as u64 big-endian.
+    pub fn encode(&self) -> [u8; MARK_BYTES] {
+        ((u128::from(self.number) << 64) | u128::from(self.date.0)).to_be_bytes()
+    }
+
+    /// Every 16 bytes are some mark.
+    pub fn decode(bytes: [u8; MARK_BYTES]) -> Self {
+        let [n0, n1, n2, n3, n4, n5, n6, n7, d0, d1, d2, d3, d4, d5, d6, d7] = bytes;
+        let date = ClusterTime(u64::from_be_bytes([d0, d1, d2, d3, d4, d5, d6, d7]));
+        Self { number: u64::from_be_bytes([n0, n1, n2, n3, n4, n5, n6, n7]), date }
+    }
+}
+
 /// `packet`'s RFC 4571 header; an empty packet is the keepalive.
 ///
 /// # Panics
@@ -75,11 +106,11 @@ pub fn length_prefix(packet: &[u8]) -> [u8; LENGTH_BYTES] {
     u16::try_from(packet.len()).expect("1,328 fits 16 bits").to_be_bytes()
 }
 
-/// Length of the packet, or of the header alone, behind an RFC 4571 header; `None` when neither has that length.
+/// Length of the packet, the header alone or the mark behind an RFC 4571 header; `None` when none has that length.
 pub fn packet_len(prefix: [u8; LENGTH_BYTES]) -> Option<usize> {
     let len = usize::from(u16::from_be_bytes(prefix));
     let whole = HEADER_BYTES + 188..=MAX_PACKET_BYTES;
-    (len == 0 || len == HEADER_BYTES || whole.contains(&len)).then_some(len)
+    (matches!(len, 0 | HEADER_BYTES | MARK_BYTES) || whole.contains(&len)).then_some(len)
 }
 
 #[cfg(test)]
@@ -93,6 +124,7 @@ mod tests {
         assert_eq!(packet_len([0x05, 0x30]), Some(1328));
         assert_eq!(packet_len([0, 0]), Some(0));
         assert_eq!(packet_len([0, 12]), Some(HEADER_BYTES));
+        assert_eq!(packet_len([0, 16]), Some(MARK_BYTES));
     }
 
     #[test]
@@ -100,7 +132,16 @@ mod tests {
         assert_eq!(packet_len([0x05, 0x31]), None);
         assert_eq!(packet_len([0, 1]), None);
         assert_eq!(packet_len([0, 13]), None);
+        assert_eq!(packet_len([0, 17]), None);
         assert_eq!(packet_len([0, 199]), None);
+    }
+
+    #[test]
+    fn marks_have_these_bytes() {
+        let mark = Mark { number: 0x0102_0304, date: ClusterTime(1_795_324_321_999) };
+        let bytes = [0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0x01, 0xa2, 0x01, 0xab, 0x20, 0xcf];
+        assert_eq!(mark.encode(), bytes);
+        assert_eq!(Mark::decode(bytes), mark);
     }
 
     #[test]
