@@ -139,8 +139,10 @@ impl Site {
                 listen: host.address,
                 feed_port: host.feed_port,
                 control_port: host.control_port,
+                stream_port: stream_port(host.control_port),
                 key: self.key.clone(),
                 data_threads: push_server::shell::processors(),
+                recordings: None,
             };
             parts.spawn(run_push_server(options, shutdown.clone()));
         }
@@ -184,6 +186,12 @@ impl Site {
             ready: Some(ready),
         }
     }
+}
+
+/// P5's port of the host with this P4 port. Of hosts that share an address here only one can have the usual ports; from
+/// where a viewer is sent packets matters to no viewer.
+fn stream_port(control_port: u16) -> u16 {
+    if control_port == push_server::shell::CONTROL_PORT { push_server::shell::STREAM_PORT } else { 0 }
 }
 
 async fn run_database(options: database_server::shell::Options, shutdown: Shutdown) -> Result<(), UpError> {

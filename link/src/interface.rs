@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
+use nix::sys::socket::SockaddrStorage;
 use thiserror::Error;
 
 /// An interface that exists now.
@@ -54,15 +55,47 @@ pub fn is_local(address: IpAddr) -> bool {
     all().iter().any(|(_, at)| *at == Some(address))
 }
 
+/// Addresses that are reached through an interface without a router between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Ours.
+    address: IpAddr,
+    mask: IpAddr,
+}
+
+impl Network {
+    /// Whether `address` is one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, self.mask, address) {
+            (IpAddr::V4(ours), IpAddr::V4(mask), IpAddr::V4(other)) => ours & mask == other & mask,
+            (IpAddr::V6(ours), IpAddr::V6(mask), IpAddr::V6(other)) => ours & mask == other & mask,
+            _ => false,
+        }
+    }
+}
+
+/// The networks of the interface that has the address `local`; none, when none has.
+pub fn networks(local: IpAddr) -> Vec<Network> {
+    let Ok(entries) = getifaddrs() else { return Vec::new() };
+    let of = |entry: nix::ifaddrs::InterfaceAddress| {
+        let (address, mask) = (ip(entry.address.as_ref()?)?, ip(entry.netmask.as_ref()?)?);
+        Some((entry.interface_name, Network { address, mask }))
+    };
+    let all: Vec<(String, Network)> = entries.filter_map(of).collect();
+    let Some((name, _)) = all.iter().find(|(_, network)| network.address == local) else { return Vec::new() };
+    all.iter().filter(|(other, _)| other == name).map(|(_, network)| *network).collect()
+}
+
 /// Name and address of every interface; one without an address comes with `None`.
 fn all() -> Vec<(String, Option<IpAddr>)> {
     let Ok(entries) = getifaddrs() else { return Vec::new() };
-    let address = |entry: &nix::ifaddrs::InterfaceAddress| {
-        let storage = entry.address.as_ref()?;
-        let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-        v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-    };
+    let address = |entry: &nix::ifaddrs::InterfaceAddress| ip(entry.address.as_ref()?);
     entries.map(|entry| (entry.interface_name.clone(), address(&entry))).collect()
+}
+
+fn ip(storage: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
 
 fn present(all: &[(String, Option<IpAddr>)]) -> String {
@@ -80,6 +113,14 @@ mod tests {
         assert_eq!(by_name, find("127.0.0.1").unwrap());
         assert_eq!(by_name.ipv4, Some(Ipv4Addr::LOCALHOST));
         assert!(is_local("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn loopback_has_a_network_of_its_own() {
+        let networks = networks(Ipv4Addr::LOCALHOST.into());
+        let contains = |address: &str| networks.iter().any(|one| one.contains(address.parse().unwrap()));
+        assert!(contains("127.9.8.7") && !contains("10.0.0.1") && !contains("fd00::1"));
+        assert!(super::networks("192.0.2.1".parse().unwrap()).is_empty());
     }
 
     #[test]

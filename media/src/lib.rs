@@ -21,6 +21,7 @@ mod picture_start;
 pub mod psi;
 pub mod random_access;
 pub mod reassembly;
+pub mod rtcp;
 pub mod rtp;
 pub mod sequence;
 pub mod sync;

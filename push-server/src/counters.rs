@@ -25,15 +25,15 @@ pub struct Counters {
     pub other_boot: u64,
     /// Commands not above the last that counted: repeated, reordered or recorded.
     pub replayed: u64,
-    /// Interest from another address than its lease's.
+    /// Interest, or a repair, from another address than its lease's.
     pub other_address: u64,
-    /// Genuine interest that came before this host had heard the cluster's time.
+    /// Genuine interest or repair that came before this host had heard the cluster's time.
     pub clock_unknown: u64,
-    /// Genuine interest dated beyond the tolerance; answered.
+    /// Genuine interest dated beyond the tolerance, answered; or a repair, which is not.
     pub clock_off: u64,
-    /// Genuine interest with a lease that is over; answered.
+    /// Genuine interest with a lease that is over, answered; or a repair, which is not.
     pub expired: u64,
-    /// Genuine interest in what this host does not serve now; answered.
+    /// Genuine interest in what this host does not serve now, answered; or a repair, which is not.
     pub not_assigned: u64,
     /// Leases extended.
     pub extended: u64,
@@ -55,11 +55,23 @@ pub struct Counters {
     pub answers_withheld: u64,
     /// Extents that were not told of: too many of one channel, or impossible.
     pub extents_left_out: u64,
+    /// Requests for repair that went to the data plane.
+    pub repairs_heard: u64,
+    /// RTCP NACKs that went to the data plane.
+    pub nacks_heard: u64,
+    /// NACKs for a stream that is not fed here.
+    pub nacks_of_no_stream: u64,
+    /// NACKs beyond [`crate::admission::NACKS_PER_SECOND`].
+    pub nacks_too_many: u64,
+    /// RTCP without a generic NACK: reports.
+    pub rtcp_without_nack: u64,
+    /// RTCP whose lengths do not fit.
+    pub rtcp_malformed: u64,
 }
 
 impl Counters {
     /// Every counter with its name, for logs and statistics.
-    pub fn named(&self) -> [(&'static str, u64); 26] {
+    pub fn named(&self) -> [(&'static str, u64); 32] {
         [
             ("interest_heard", self.interest_heard),
             ("commands_heard", self.commands_heard),
@@ -87,6 +99,12 @@ impl Counters {
             ("feeds_flowed", self.feeds_flowed),
             ("answers_withheld", self.answers_withheld),
             ("extents_left_out", self.extents_left_out),
+            ("repairs_heard", self.repairs_heard),
+            ("nacks_heard", self.nacks_heard),
+            ("nacks_of_no_stream", self.nacks_of_no_stream),
+            ("nacks_too_many", self.nacks_too_many),
+            ("rtcp_without_nack", self.rtcp_without_nack),
+            ("rtcp_malformed", self.rtcp_malformed),
         ]
     }
 }

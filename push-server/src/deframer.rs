@@ -5,6 +5,8 @@
 //! length (2 bytes) ──packet──► body (length bytes) ──► length …
 //!        └──0: keepalive──► length
 //! ```
+//!
+//! A header alone and a mark come out as packets do; [`ChannelPath::commit`](crate::path::ChannelPath::commit) knows them by their lengths.
 
 use protocols::p3_feed::{LENGTH_BYTES, packet_len};
 
@@ -104,12 +106,14 @@ mod tests {
         let sent: Vec<Vec<u8>> = (0..9_u8).map(|n| vec![n; 200 + 188 * usize::from(n % 7)]).collect();
         let mut stream = Vec::new();
         for packet in &sent {
-            stream.extend([0, 0]);
+            stream.extend([0, 0, 0, 16]);
+            stream.extend([7; 16]);
             stream.extend(protocols::p3_feed::length_prefix(packet));
             stream.extend(packet);
         }
+        let laid: Vec<Vec<u8>> = sent.into_iter().flat_map(|packet| [vec![7; 16], packet]).collect();
         for piece in [1, 2, 3, 7, 199, 1_400] {
-            assert_eq!(packets(&stream, piece), Ok(sent.clone()), "{piece}");
+            assert_eq!(packets(&stream, piece), Ok(laid.clone()), "{piece}");
         }
     }
 

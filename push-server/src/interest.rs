@@ -255,6 +255,11 @@ impl InterestTable {
         self.wakes.first().map(|(wake, _)| *wake)
     }
 
+    /// Whether `destination` is this host's to serve.
+    pub fn is_assigned(&self, channel: ChannelId, destination: IpAddr) -> bool {
+        self.entries.contains_key(&(channel, destination))
+    }
+
     /// Whether interest holds.
     pub fn sending(&self, channel: ChannelId, destination: IpAddr) -> bool {
         self.entries.get(&(channel, destination)).is_some_and(|entry| entry.held.is_some())

@@ -23,19 +23,26 @@
 //! | [`server`] | the root machine |
 //! | [`configuration`] | what the database server ordered, put together from its parts |
 //! | [`interest`], [`announcement`] | who is watched, until when, and when that is announced |
+//! | [`admission`] | who may ask for packets again |
+//! | [`repair`], [`budget`] | which of them are sent again, and how many |
 //! | [`holding`] | which feeds are held, since nobody watches |
 //! | [`archive`] | what of each channel is recorded here, as it is reported |
 //! | [`report`] | what the database server has not heard yet |
 //! | [`plan`] | what control hands to the data plane |
 //! | [`path`], [`ring`], [`pacer`], [`lane`], [`deframer`] | the data plane of one channel |
+//! | [`dating`] | which number and date each of its packets has |
 //! | [`session`], [`timer_wheel`] | who is sent which recording, and which packet when |
 //! | [`placement`], [`overload`] | which thread carries which channel, and what it sheds when it cannot |
+//! | [`recording`] | what is kept of a channel: segments, their index, what of it may go |
 //! | [`counters`] | why datagrams and packets were dropped |
 
+pub mod admission;
 pub mod announcement;
 pub mod archive;
+pub mod budget;
 pub mod configuration;
 pub mod counters;
+pub mod dating;
 pub mod deframer;
 pub mod holding;
 pub mod interest;
@@ -45,8 +52,11 @@ pub mod pacer;
 pub mod path;
 pub mod placement;
 pub mod plan;
+pub mod recording;
+pub mod repair;
 pub mod report;
 pub mod ring;
+mod search;
 pub mod server;
 pub mod session;
 pub mod shell;

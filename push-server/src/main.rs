@@ -1,5 +1,7 @@
 //! `masthead-push-server`: sends channels to the networks beside it while somebody there watches.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,19 +11,21 @@ use link::key_file;
 use link::logging::{self, LogFormat};
 use link::shutdown::Shutdown;
 use protocols::ids::HostId;
-use push_server::shell::{self, CONTROL_PORT, FEED_PORT, MAX_DATA_THREADS};
+use push_server::recording::byte_size::ByteSize;
+use push_server::shell::recorder::{self, verify::Report};
+use push_server::shell::{self, CONTROL_PORT, FEED_PORT, MAX_DATA_THREADS, STREAM_PORT};
 
 /// Takes channels from acquisition servers and sends each to its networks only while somebody there watches.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
     /// This host's id in the topology, such as `hall`.
-    #[arg(long, env = "MASTHEAD_ID")]
-    id: HostId,
+    #[arg(long, env = "MASTHEAD_ID", required_unless_present = "verify")]
+    id: Option<HostId>,
     /// The database server, for the log: whoever holds the cluster key is obeyed, wherever it calls from.
     #[arg(long, env = "MASTHEAD_DATABASE")]
     database: Option<String>,
-    /// Address to listen on for P3 and P4; `::` is every address of both families.
+    /// Address to listen on for P3 and P4, and to send P5 from; `::` is every address of both families.
     #[arg(long, env = "MASTHEAD_LISTEN", default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED))]
     listen: IpAddr,
     /// TCP port for feeds of acquisition servers (P3).
@@ -30,6 +34,9 @@ struct Arguments {
     /// UDP port for the database server and clients (P4).
     #[arg(long, env = "MASTHEAD_CONTROL_PORT", default_value_t = CONTROL_PORT)]
     control_port: u16,
+    /// UDP port from which single viewers are sent packets (P5).
+    #[arg(long, env = "MASTHEAD_STREAM_PORT", default_value_t = STREAM_PORT)]
+    stream_port: u16,
     /// The site's cluster key, a copy of the database server's.
     #[arg(long, env = "MASTHEAD_CLUSTER_KEY", default_value = key_file::FILE_NAME)]
     cluster_key: PathBuf,
@@ -37,7 +44,16 @@ struct Arguments {
     #[arg(long, env = "MASTHEAD_DATA_THREADS",
         value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DATA_THREADS)))]
     data_threads: Option<u16>,
-    /// Format of the log: text or json.
+    /// Folder to record in; without it this host records nothing, whatever the topology says.
+    #[arg(long, env = "MASTHEAD_RECORDINGS", value_name = "DIR")]
+    recordings: Option<PathBuf>,
+    /// Most that is kept there, such as 500G; the oldest goes first. Unless set, recording stops when the disk is full.
+    #[arg(long, env = "MASTHEAD_RECORDINGS_LIMIT", value_name = "SIZE", requires = "recordings")]
+    recordings_limit: Option<ByteSize>,
+    /// Reads everything in --recordings, says whether it is what was recorded, and ends: with status 1 if something is not.
+    #[arg(long, requires = "recordings")]
+    verify: bool,
+    /// Format of the log, and of what --verify finds: text or json.
     #[arg(long, env = "MASTHEAD_FORMAT", default_value = "text")]
     format: LogFormat,
 }
@@ -45,6 +61,9 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.format, "info");
+    let Some(host) = arguments.id.clone().filter(|_| !arguments.verify) else {
+        return verify(&arguments);
+    };
     let key = match key_file::load(&arguments.cluster_key) {
         Ok(key) => key,
         Err(error) => {
@@ -53,13 +72,18 @@ fn main() -> ExitCode {
         }
     };
     let options = shell::Options {
-        host: arguments.id,
+        host,
         database: arguments.database,
         listen: arguments.listen,
         feed_port: arguments.feed_port,
         control_port: arguments.control_port,
+        stream_port: arguments.stream_port,
         key,
         data_threads: arguments.data_threads.unwrap_or_else(shell::processors),
+        recordings: arguments.recordings.map(|data| recorder::Options {
+            limit_bytes: arguments.recordings_limit.map(|limit| limit.0),
+            ..recorder::Options::new(data)
+        }),
     };
     let ended = Shutdown::on_signals().map_err(shell::Error::from).and_then(|shutdown| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -72,4 +96,41 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Carries out `--verify`.
+fn verify(arguments: &Arguments) -> ExitCode {
+    let data = arguments.recordings.clone().unwrap_or_default();
+    let report = match recorder::verify::all(&data) {
+        Ok(report) => report,
+        Err(error) => {
+            tracing::error!(%error, "cannot read the recordings in {}", data.display());
+            return ExitCode::from(2);
+        }
+    };
+    let text = match arguments.format {
+        LogFormat::Json => serde_json::to_string_pretty(&report).expect("a report is plain data"),
+        LogFormat::Text => table(&report),
+    };
+    // Whoever reads may have enough of it.
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    if report.damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn table(report: &Report) -> String {
+    let mut text = format!(
+        "{:>8}  {:<40} {:>10} {:>8} {:>12}  state\n",
+        "channel", "segment", "packets", "missing", "bytes"
+    );
+    for line in &report.segments {
+        let flaw = line.flaw.as_ref().map_or_else(String::new, |flaw| format!(": {flaw}"));
+        let (channel, segment, state) = (line.channel.to_string(), &line.segment, line.state);
+        let _ = writeln!(
+            text,
+            "{channel:>8}  {segment:<40} {:>10} {:>8} {:>12}  {state}{flaw}",
+            line.packets, line.missing, line.bytes
+        );
+    }
+    let _ = write!(text, "{} segments, {} damaged", report.segments.len(), report.damaged);
+    text
 }

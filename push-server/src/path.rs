@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! P3 ──► ring ──► pacer ──► every target that is sending, in batches
-//!         └── newest packet at once, to a target that resumes
+//!         ├── newest packet at once, to a target that resumes
+//!         └── any packet again, to who missed it
 //! ```
 //!
 //! A packet leaves at most once to each destination, in the order of arrival. Live is live: what could not leave within
@@ -15,18 +16,25 @@
 //! packet (`docs/performance.md`). [`ChannelPath::pace`] says how often that wants looking after; a channel that nobody
 //! watches is only skimmed.
 
+mod resending;
+
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocols::ids::ChannelId;
-use protocols::p3_feed::{HEADER_BYTES, MAX_PACKET_BYTES, SAMPLE_INTERVAL, STALL_TIMEOUT};
+use protocols::p3_feed::{HEADER_BYTES, MARK_BYTES, MAX_PACKET_BYTES, Mark, SAMPLE_INTERVAL, STALL_TIMEOUT};
 use protocols::p4_control::DestinationFault;
-use protocols::time::Time;
+use protocols::time::{ClusterTime, Time};
 
+use crate::dating::{Dating, Entry};
 use crate::lane::Lane;
 use crate::pacer::{Pacer, Stamp};
 use crate::plan::{ChannelCounters, Plan, Target, TargetCounters};
+use crate::repair::Repairs;
 use crate::ring::{PacketRing, Run, SLOTS};
+
+pub use resending::Wanted;
 
 /// A packet that has waited this long to leave is passed over, with all others but the newest.
 pub const LONGEST_BACKLOG: Duration = Duration::from_secs(1);
@@ -70,6 +78,8 @@ pub struct Drops {
     pub skipped: u64,
     /// Packets that a socket did not take, over all destinations.
     pub refused: u64,
+    /// Marks that do not speak of the packet behind them, or go back.
+    pub wrong_marks: u64,
 }
 
 /// The data plane of one channel.
@@ -84,6 +94,7 @@ pub struct ChannelPath {
     ring: PacketRing,
     /// When the packet in each slot arrived.
     arrived: Box<[Time]>,
+    dating: Dating,
     pacer: Pacer,
     /// Position of the first packet that may not leave yet.
     released: u64,
@@ -100,6 +111,7 @@ pub struct ChannelPath {
     late: Duration,
     packets: u64,
     drops: Drops,
+    repairs: Repairs,
     told: Told,
 }
 
@@ -139,6 +151,7 @@ impl ChannelPath {
             shortest_window: SKIM_INTERVAL,
             ring: PacketRing::default(),
             arrived: vec![Time::ZERO; SLOTS].into_boxed_slice(),
+            dating: Dating::default(),
             pacer: Pacer::default(),
             released: 0,
             newest: None,
@@ -150,6 +163,7 @@ impl ChannelPath {
             late: Duration::ZERO,
             packets: 0,
             drops: Drops::default(),
+            repairs: Repairs::default(),
             told: Told::default(),
         }
     }
@@ -177,12 +191,12 @@ impl ChannelPath {
         self.ring.slot()
     }
 
-    /// `len` bytes in [`Self::slot`] are a packet, or the header alone that a held feed shows. Call [`Self::drain`] when
+    /// `len` bytes in [`Self::slot`] are a packet, the header alone that a held feed shows, or a mark. Call [`Self::drain`] when
     /// there are no more at hand.
     pub fn commit(&mut self, now: Time, len: usize) {
         self.last_arrival = Some(now);
-        if len == HEADER_BYTES {
-            self.left_out();
+        if len <= MARK_BYTES {
+            self.aside(len);
             return;
         }
         let Some(header) = Header::of(self.ring.pending(len)) else {
@@ -193,6 +207,7 @@ impl ChannelPath {
             Some(newest) if newest.ssrc != header.ssrc => self.pacer.restart(),
             Some(newest) if self.repeats(&newest, &header) => {
                 self.drops.repeated += 1;
+                self.dating.repeated();
                 return;
             }
             _ => {}
@@ -204,6 +219,22 @@ impl ChannelPath {
         let position = self.ring.commit(len);
         let at = slot_of(position);
         self.arrived[at] = now;
+        self.dating.packet(Entry { position, sequence: header.stamp.sequence, ssrc: header.ssrc });
+    }
+
+    /// Takes what a mark says of the packet that comes next.
+    pub fn mark(&mut self, mark: Mark) {
+        self.dating.mark(mark);
+    }
+
+    /// What comes between packets.
+    #[cold]
+    fn aside(&mut self, len: usize) {
+        match (len, self.ring.pending(len).first_chunk()) {
+            (HEADER_BYTES, _) => self.left_out(),
+            (MARK_BYTES, Some(bytes)) => self.mark(Mark::decode(*bytes)),
+            _ => self.drops.not_rtp += 1,
+        }
     }
 
     /// A held feed shows that packets come, without them: the next one continues nothing that is here.
@@ -385,6 +416,7 @@ impl ChannelPath {
             return None;
         }
         self.told = Told { at: now, flowing, urgent: false };
+        self.repairs.tidy(now);
         let shed = self.shed;
         let line = |(target, lane): (&Target, &Lane)| TargetCounters {
             address: target.address,
@@ -433,7 +465,28 @@ impl ChannelPath {
 
     /// What was dropped so far.
     pub fn drops(&self) -> Drops {
-        self.drops
+        Drops { wrong_marks: self.dating.wrong_marks(), ..self.drops }
+    }
+
+    /// The number that the packet at this position of the ring has since the beginning of its SSRC; `None` before the
+    /// first mark.
+    pub fn number(&self, position: u64) -> Option<u64> {
+        self.dating.number(position)
+    }
+
+    /// The date of the packet at this position of the ring; `None` before the first mark.
+    pub fn date(&self, position: u64) -> Option<ClusterTime> {
+        self.dating.date(position)
+    }
+
+    /// Positions of the packets that the ring holds.
+    pub fn positions(&self) -> Range<u64> {
+        self.ring.oldest()..self.ring.next()
+    }
+
+    /// The packet at this position of the ring; `None` when it is overwritten or yet to come.
+    pub fn packet(&self, position: u64) -> Option<&[u8]> {
+        self.ring.packet(position)
     }
 
     /// RTP packets taken in so far.

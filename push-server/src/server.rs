@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use media::rtp;
 use protocols::authority::{ClusterKey, MacKey};
 use protocols::ids::{AcquisitionId, BootId, ChannelId, HostId, Revision};
 use protocols::p3_feed::FeedOrder;
@@ -21,12 +22,14 @@ use protocols::recording::{Extent, RecordOrder, RecordingFault};
 use protocols::time::{ClusterClock, ClusterTime, Time};
 use serde::Serialize;
 
+use crate::admission::Admission;
 use crate::archive::Archive;
 use crate::configuration::{Configurations, Effect, MAX_CHANNELS};
 use crate::counters::Counters;
 use crate::holding::{Holding, Told};
 use crate::interest::{self, InterestTable};
 use crate::plan::{ChannelCounters, Plan, Target, TargetCounters};
+use crate::repair;
 use crate::report::{ReportLog, Subject};
 
 /// A command with a wrong tag is told of once in this time, since anybody can send one.
@@ -63,6 +66,8 @@ pub enum Input {
         feed: FeedId,
         /// Who feeds.
         peer: AcquisitionId,
+        /// Synchronisation source of its packets.
+        ssrc: u32,
     },
     /// A feed ended, by the peer, by silence or by [`Output::CloseFeed`].
     FeedClosed {
@@ -73,11 +78,6 @@ pub enum Input {
     },
     /// What the data plane has counted.
     Counters(ChannelCounters),
-    /// The deadline was reached.
-    Tick,
-}
-
-/// What the shell must do, in order.
     /// What the recorder holds of a channel: all of it, also when that is nothing.
     Extents {
         /// The channel.
@@ -87,6 +87,11 @@ pub enum Input {
     },
     /// The recorder cannot write, or can again (`None`).
     RecordingFault(Option<RecordingFault>),
+    /// The deadline was reached.
+    Tick,
+}
+
+/// What the shell must do, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Output {
@@ -115,6 +120,13 @@ pub enum Output {
         channel: ChannelId,
         /// How long to keep what, and who else has it.
         order: Option<Box<RecordOrder>>,
+    },
+    /// Send packets again, as far as they are there and the budgets allow.
+    Repair {
+        /// The channel.
+        channel: ChannelId,
+        /// Which, and who asks.
+        request: repair::Request,
     },
     /// Send an announcement to a destination, to the channel's port, by the sockets of its packets.
     Announce {
@@ -159,6 +171,8 @@ pub enum Reason {
     Interest,
     /// A feed has brought what nobody watches for long enough.
     Holding,
+    /// What is held of a channel has changed again, and is to be told.
+    Recording,
 }
 
 /// Control of one push server host.
@@ -172,14 +186,17 @@ pub struct PushServer {
     configurations: Configurations,
     interest: InterestTable,
     holding: Holding,
+    admission: Admission,
+    /// Channels by the source of the packets that their last feed said it would bring.
+    streams: BTreeMap<u32, ChannelId>,
     states: BTreeMap<ChannelId, State>,
     /// Channels whose plan must be made anew before `handle` returns.
     changed_plans: BTreeSet<ChannelId>,
+    archive: Archive,
+    recording_fault: Option<RecordingFault>,
     report: ReportLog,
     counters: Counters,
     /// When a forged command was last told of.
-    /// What is held of a channel has changed again, and is to be told.
-    Recording,
     forgery_told: Option<Time>,
 }
 
@@ -187,11 +204,14 @@ pub struct PushServer {
 #[derive(Debug, Default)]
 struct State {
     feed: Option<FeedId>,
+    ssrc: Option<u32>,
     flowing: bool,
     packets: u64,
     /// Addresses of the configuration in force, to tell what the next one leaves out.
     known: BTreeSet<IpAddr>,
     targets: BTreeMap<IpAddr, TargetCounters>,
+    /// What the recorder was told.
+    record: Option<Box<RecordOrder>>,
 }
 
 impl State {
@@ -199,8 +219,6 @@ impl State {
         self.feed.is_some() && self.flowing
     }
 }
-    archive: Archive,
-    recording_fault: Option<RecordingFault>,
 
 impl PushServer {
     /// A host that carries nothing yet and waits for the database server. `boot_id` is drawn at random.
@@ -212,13 +230,15 @@ impl PushServer {
             clock: None,
             last_order: CommandOrder::default(),
             configurations: Configurations::default(),
+            admission: Admission::new(&config.key),
             interest: InterestTable::new(config.key, boot_id),
             holding: Holding::default(),
+            streams: BTreeMap::new(),
             states: BTreeMap::new(),
             changed_plans: BTreeSet::new(),
+            archive: Archive::default(),
+            recording_fault: None,
             report: ReportLog::default(),
-    /// What the recorder was told.
-    record: Option<Box<RecordOrder>>,
             counters: Counters::default(),
             forgery_told: None,
         }
@@ -229,9 +249,14 @@ impl PushServer {
         let mut effects = Vec::new();
         match input {
             Input::Datagram { from, bytes } => self.datagram(now, from, &bytes, &mut effects, out),
-            Input::FeedOpened { channel, feed, peer } => self.feed_opened(now, channel, feed, &peer, out),
+            Input::FeedOpened { channel, feed, peer, ssrc } => {
+                self.feed_opened(now, channel, feed, &peer, out);
+                self.stream_named(channel, Some(ssrc));
+            }
             Input::FeedClosed { channel, feed } => self.feed_closed(channel, feed),
             Input::Counters(counters) => self.counted(counters),
+            Input::Extents { channel, extents } => self.extents(now, channel, extents),
+            Input::RecordingFault(fault) => self.recording_fault(fault),
             Input::Tick => {
                 let clock = self.cluster_time(now);
                 self.interest.announce_along(now, clock, &mut self.counters, &mut effects);
@@ -243,8 +268,9 @@ impl PushServer {
         self.carry_out(now, due, out);
         while let Some((channel, told)) = self.holding.next_due(now) {
             self.tell_feed(channel, told, out);
-            archive: Archive::default(),
-            recording_fault: None,
+        }
+        while let Some((channel, slots)) = self.archive.next_due(now) {
+            self.extents_changed(channel, slots);
         }
     }
 
@@ -267,8 +293,6 @@ impl PushServer {
 
     /// Its boot id.
     pub fn boot_id(&self) -> BootId {
-            Input::Extents { channel, extents } => self.extents(now, channel, extents),
-            Input::RecordingFault(fault) => self.recording_fault(fault),
         self.boot_id
     }
 
@@ -281,9 +305,6 @@ impl PushServer {
     pub fn revision(&self, channel: ChannelId) -> Option<Revision> {
         self.configurations.get(channel).map(|configuration| configuration.revision)
     }
-        while let Some((channel, slots)) = self.archive.next_due(now) {
-            self.extents_changed(channel, slots);
-        }
 
     /// Whether `channel` is being sent to `destination`: assigned to this host, and interest holds.
     pub fn sending(&self, channel: ChannelId, destination: IpAddr) -> bool {
@@ -300,6 +321,11 @@ impl PushServer {
         self.holding.is_held(channel)
     }
 
+    /// Whether `channel` is to be recorded.
+    pub fn recorded(&self, channel: ChannelId) -> bool {
+        self.states.get(&channel).is_some_and(|state| state.record.is_some())
+    }
+
     fn datagram(
         &mut self,
         now: Time,
@@ -308,11 +334,24 @@ impl PushServer {
         effects: &mut Vec<interest::Output>,
         out: &mut Vec<Output>,
     ) {
+        if rtp::classify(bytes) == rtp::Kind::Rtcp {
+            let channel_of = |ssrc| self.streams.get(&ssrc).copied();
+            let heard = self.admission.nack(now, from, bytes, channel_of, &mut self.counters);
+            out.extend(heard.map(|(channel, request)| Output::Repair { channel, request }));
+            return;
+        }
         let result = match Sealed::parse(bytes) {
             Ok(sealed) => match sealed.kind {
                 Kind::Interest => {
                     let clock = self.cluster_time(now);
                     self.interest.hear(now, clock, from, &sealed, &mut self.counters, effects);
+                    Ok(())
+                }
+                Kind::Repair => {
+                    let (clock, interest) = (self.cluster_time(now), &self.interest);
+                    let assigned = |channel, destination| interest.is_assigned(channel, destination);
+                    let heard = self.admission.repair(clock, from, &sealed, assigned, &mut self.counters);
+                    out.extend(heard.map(|(channel, request)| Output::Repair { channel, request }));
                     Ok(())
                 }
                 Kind::Query => self.query(now, from, bytes, &sealed, effects, out),
@@ -328,11 +367,6 @@ impl PushServer {
             Err(DatagramError::Kind(_)) => self.counters.other_kind += 1,
             Err(DatagramError::Body(_)) => self.counters.malformed += 1,
             Err(DatagramError::Tag) => self.forged(now, from),
-    /// Whether `channel` is to be recorded.
-    pub fn recorded(&self, channel: ChannelId) -> bool {
-        self.states.get(&channel).is_some_and(|state| state.record.is_some())
-    }
-
         }
     }
 
@@ -505,6 +539,7 @@ impl PushServer {
     }
 
     fn released(&mut self, channel: ChannelId, effects: &mut Vec<interest::Output>, out: &mut Vec<Output>) {
+        self.stream_named(channel, None);
         let state = self.states.remove(&channel).unwrap_or_default();
         for address in state.known {
             self.interest.unassign(channel, address, effects);
@@ -512,6 +547,10 @@ impl PushServer {
         }
         self.report.removed(Subject::Server(channel));
         self.holding.forget(channel);
+        if state.record.is_some() {
+            self.recorded_no_more(channel);
+            out.push(Output::Record { channel, order: None });
+        }
         if let Some(feed) = state.feed {
             out.push(Output::CloseFeed { channel, feed, refusal: Refusal::NotConfigured(channel) });
         }
@@ -519,52 +558,6 @@ impl PushServer {
         tracing::info!(%channel, "released");
     }
 
-    fn feed_opened(
-        &mut self,
-        now: Time,
-        channel: ChannelId,
-        feed: FeedId,
-        peer: &AcquisitionId,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(state) = self.states.get_mut(&channel) else {
-            self.counters.feeds_refused += 1;
-            out.push(Output::CloseFeed { channel, feed, refusal: Refusal::NotConfigured(channel) });
-            return;
-        };
-        match state.feed.replace(feed) {
-            Some(older) => {
-                self.counters.feeds_replaced += 1;
-                out.push(Output::CloseFeed { channel, feed: older, refusal: Refusal::Replaced });
-            }
-            // Counters that overtook the end of the feed before say nothing of this one.
-            None => state.flowing = false,
-        }
-        self.holding.opened(now, channel, feed);
-        out.push(Output::AcceptFeed { channel, feed });
-        tracing::info!(%channel, %peer, "feed accepted");
-    }
-
-    fn feed_closed(&mut self, channel: ChannelId, feed: FeedId) {
-        self.stream_named(channel, None);
-        let Some(state) = self.states.get_mut(&channel) else { return };
-        if state.feed == Some(feed) {
-            let was_fed = state.fed();
-            (state.feed, state.flowing) = (None, false);
-            self.holding.closed(channel);
-            if was_fed {
-                self.report.changed(Subject::Server(channel));
-        if state.record.is_some() {
-            self.recorded_no_more(channel);
-            out.push(Output::Record { channel, order: None });
-        }
-            }
-            tracing::info!(%channel, "feed lost: waiting for the acquisition server");
-        }
-    }
-
-    fn counted(&mut self, counters: ChannelCounters) {
-        let channel = counters.channel;
     /// Tells the recorder what to do with `channel` from now on, where that is news.
     fn record(&mut self, channel: ChannelId, order: Option<Box<RecordOrder>>, out: &mut Vec<Output>) {
         let Some(state) = self.states.get_mut(&channel) else { return };
@@ -619,6 +612,58 @@ impl PushServer {
         }
     }
 
+    fn feed_opened(
+        &mut self,
+        now: Time,
+        channel: ChannelId,
+        feed: FeedId,
+        peer: &AcquisitionId,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(state) = self.states.get_mut(&channel) else {
+            self.counters.feeds_refused += 1;
+            out.push(Output::CloseFeed { channel, feed, refusal: Refusal::NotConfigured(channel) });
+            return;
+        };
+        match state.feed.replace(feed) {
+            Some(older) => {
+                self.counters.feeds_replaced += 1;
+                out.push(Output::CloseFeed { channel, feed: older, refusal: Refusal::Replaced });
+            }
+            // Counters that overtook the end of the feed before say nothing of this one.
+            None => state.flowing = false,
+        }
+        self.holding.opened(now, channel, feed);
+        out.push(Output::AcceptFeed { channel, feed });
+        tracing::info!(%channel, %peer, "feed accepted");
+    }
+
+    /// `channel`'s packets come with this source from now on, or are no more carried.
+    fn stream_named(&mut self, channel: ChannelId, ssrc: Option<u32>) {
+        let Some(state) = self.states.get_mut(&channel) else { return };
+        if let Some(before) = std::mem::replace(&mut state.ssrc, ssrc)
+            && self.streams.get(&before) == Some(&channel)
+        {
+            self.streams.remove(&before);
+        }
+        self.streams.extend(ssrc.map(|ssrc| (ssrc, channel)));
+    }
+
+    fn feed_closed(&mut self, channel: ChannelId, feed: FeedId) {
+        let Some(state) = self.states.get_mut(&channel) else { return };
+        if state.feed == Some(feed) {
+            let was_fed = state.fed();
+            (state.feed, state.flowing) = (None, false);
+            self.holding.closed(channel);
+            if was_fed {
+                self.report.changed(Subject::Server(channel));
+            }
+            tracing::info!(%channel, "feed lost: waiting for the acquisition server");
+        }
+    }
+
+    fn counted(&mut self, counters: ChannelCounters) {
+        let channel = counters.channel;
         let Some(state) = self.states.get_mut(&channel) else { return };
         let was_fed = state.fed();
         (state.packets, state.flowing) = (counters.packets, counters.flowing);

@@ -18,11 +18,11 @@ pub const LEAST_REPEAT: Duration = Duration::from_millis(2);
 pub const AGGREGATION_WINDOW: Duration = Duration::from_millis(10);
 /// Repairs that one client gets, and asks for, in percent of its stream's packets: to mend 10 % of loss on the way there
 /// and back takes 11 % of repairs and 12 % of requests.
-pub const REPAIR_BUDGET_PERCENT: u32 = 20;
+pub const REPAIR_BUDGET_PERCENT: u32 = 25;
 /// Packets of that budget that may be used at once, at least.
 pub const REPAIR_BURST_PACKETS: u32 = 20;
 /// As much of the stream may be used at once: what a bad moment of a link takes.
-pub const REPAIR_BURST_TIME: Duration = Duration::from_millis(250);
+pub const REPAIR_BURST_TIME: Duration = Duration::from_millis(500);
 
 /// "Send me these again."
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

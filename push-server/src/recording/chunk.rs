@@ -86,11 +86,8 @@ mod tests {
             assert!(chunk.push(&[u8::try_from(n % 251).unwrap(); 1_000], n, 7 * n));
         }
         assert!(!chunk.push(&[0; 1_000], 0, 0) && chunk.len() == most);
-        for (n, (packet, note)) in chunk.packets().enumerate() {
-            assert_eq!(
-                (packet[999] as usize, note.number as usize, note.date_ms as usize),
-                (n % 251, n, 7 * n)
-            );
+        for (n, (packet, note)) in (0..).zip(chunk.packets()) {
+            assert_eq!((u64::from(packet[999]), note.number, note.date_ms), (n % 251, n, 7 * n));
         }
         chunk.clear();
         assert!(chunk.is_empty() && chunk.packets().count() == 0);

@@ -106,6 +106,8 @@ struct Session<P> {
     clock: ClusterClock,
     /// Whether the last order waits for a read before it is answered.
     answer_due: bool,
+    /// What was answered to it: said again when it comes again, since it tells where the order began to count.
+    said: PlayVerdict,
     presentation: Presentation<P>,
     /// When it is looked at next; wheel entries of other times are stale.
     wake: Time,
@@ -182,7 +184,7 @@ impl<P: Clone> Sessions<P> {
                 let Some(session) = self.table.get(&key).filter(|session| !session.answer_due) else {
                     return;
                 };
-                session.presentation.verdict()
+                session.said
             }
             Admission::Accept => match self.accept(now, key, &arrived, outputs) {
                 Some(verdict) => verdict,

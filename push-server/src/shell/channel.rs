@@ -15,9 +15,13 @@ use protocols::time::Time;
 use super::outlet::Outlet;
 use super::queue::Queue;
 use super::reader::{FeedReader, READ_BYTES, Turn};
+use super::recorder::Intake;
+use super::recorder::tap::Tap;
+use super::stream::StreamSocket;
 use super::tally::Counts;
-use crate::path::{ChannelPath, Pace};
+use crate::path::{ChannelPath, Pace, Wanted};
 use crate::plan::{ChannelCounters, Plan};
+use crate::repair::{Answer, Asker, Request, Requester};
 use crate::server::FeedId;
 
 /// Windows begin at multiples of themselves, put off by a multiple of this, so that not all channels leave at once.
@@ -37,12 +41,15 @@ pub(super) const NEVER: Time = Time::from_us(u64::MAX);
 pub(super) struct Tools {
     buffer: Box<[u8]>,
     volley: Volley,
+    stream: StreamSocket,
     pub(super) counts: Counts,
 }
 
-impl Default for Tools {
-    fn default() -> Self {
+impl Tools {
+    /// Tools that send to single viewers by `stream`.
+    pub(super) fn new(stream: StreamSocket) -> Self {
         Self {
+            stream,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             volley: Volley::default(),
             counts: Counts::default(),
@@ -66,6 +73,8 @@ pub(super) struct Channel {
     due: Option<Time>,
     /// It is sent to [`MANY_DESTINATIONS`].
     wide: bool,
+    /// Where its packets go to be recorded.
+    tap: Option<Tap>,
 }
 
 impl Channel {
@@ -80,6 +89,7 @@ impl Channel {
             awaited: false,
             due: None,
             wide: false,
+            tap: None,
         }
     }
 
@@ -142,10 +152,23 @@ impl Channel {
         });
         self.path.came_late(self.due.map_or(Duration::ZERO, |due| now.since(due)));
         self.send(now, tools);
+        self.copy(now);
         match turn {
             Turn::Dry => Ok(false),
             Turn::More => Ok(true),
             Turn::Ended(why) => Err(why),
+        }
+    }
+
+    /// Records by way of `intake` what comes from now on; `None`: nothing.
+    pub(super) fn record(&mut self, intake: Option<Intake>) {
+        self.tap = intake.map(|intake| Tap::new(intake, &self.path));
+    }
+
+    /// Copies what has come for the recorder, and hands over what has waited for long enough.
+    pub(super) fn copy(&mut self, now: Time) {
+        if let Some(tap) = &mut self.tap {
+            tap.turn(now, &self.path);
         }
     }
 
@@ -168,6 +191,46 @@ impl Channel {
         if now >= self.riders_due() {
             self.send_riders(now, tools);
         }
+    }
+
+    /// Sends again what `request` names, as far as it may have it. Who has no lease is answered to the destination whose
+    /// network it is on.
+    pub(super) fn repair(&mut self, now: Time, request: &Request, tools: &mut Tools) {
+        let targets = &self.path.plan().targets;
+        let (asker, target) = match request.from {
+            Requester::Viewer { address, destination, round_trip } => {
+                let found = targets.binary_search_by_key(&destination, |target| target.address);
+                (Asker::Viewer { address, round_trip }, found.ok())
+            }
+            Requester::Receiver { address } => (Asker::Strangers, self.network_of(address)),
+        };
+        let before = self.path.repairs();
+        let (outlets, missing) = (&mut self.outlets, &request.missing[..]);
+        match target {
+            Some(target) => {
+                let wanted = Wanted { asker, target, ssrc: request.ssrc, missing };
+                self.path.repair(now, &wanted, &mut |answer, packet| match answer {
+                    Answer::Stream(to) => tools.stream.send(to, packet),
+                    Answer::Broadcast => outlets[target].send_again(now, packet),
+                });
+                self.path.set_fault(target, self.outlets[target].fault());
+            }
+            None => self.path.nobodys_network(missing),
+        }
+        let after = self.path.repairs();
+        tools.counts.repairs_streamed += after.sent - before.sent;
+        tools.counts.repairs_broadcast += after.broadcast - before.broadcast;
+        tools.counts.repairs_withheld += after.withheld() - before.withheld();
+    }
+
+    /// The target that is sent to on a network of this host that `address` is on; the only one that is sent to, where that
+    /// is on none.
+    fn network_of(&mut self, address: IpAddr) -> Option<usize> {
+        let sending = self.path.plan().targets.iter().enumerate().filter(|(_, target)| target.sending);
+        let sending: Vec<usize> = sending.map(|(index, _)| index).collect();
+        let beside = sending.iter().find(|index| self.outlets[**index].is_beside(address));
+        let only = || sending.first().filter(|_| sending.len() == 1);
+        beside.or_else(only).copied()
     }
 
     /// Sends an announcement, if its destination is being sent to: with the next batch while packets flow, at once
@@ -226,8 +289,8 @@ impl Channel {
                 (next_window(now, window, turn), false)
             }
         };
-        let riders_due = self.riders_due();
         self.due = (!awaited).then_some(due);
+        let riders_due = self.riders_due();
         let Some(reader) = &self.feed else {
             return Ok(self.path.deadline().unwrap_or(NEVER).min(riders_due));
         };
@@ -311,7 +374,9 @@ mod tests {
             let receiver = UdpSocket::bind((HERE, 0)).unwrap();
             receiver.set_nonblocking(true).unwrap();
             let channel = Channel::new(ChannelId(1));
-            let mut scene = Self { channel, tools: Tools::default(), receiver, packets: 0 };
+            let stream = UdpSocket::bind((HERE, 0)).unwrap();
+            let tools = Tools::new(StreamSocket::new(stream).unwrap());
+            let mut scene = Self { channel, tools, receiver, packets: 0 };
             scene.plan(0, true);
             scene
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use link::clock::Clock;
@@ -11,21 +11,28 @@ use protocols::ids::ChannelId;
 use protocols::p6_broadcast::ANNOUNCEMENT_BYTES;
 use tokio::sync::mpsc;
 
-use super::channel::Channel;
+use super::channel::{Channel, Tools};
 use super::driver::News;
 use super::plane::DataPlane;
 use super::queue::{Queue, Waker};
+use super::recorder::Intake;
+use super::stream::StreamSocket;
 use super::tally::Tally;
 use crate::plan::Plan;
+use crate::repair::Request;
 use crate::server::FeedId;
 
 /// Orders that wait for a data thread at most; when full the host ends, since the thread is stuck.
 const ORDERS_WAITING: usize = 65_536;
+/// Requests for repair that wait for a data thread at most; when full they are dropped: who misses packets asks again.
+const REPAIRS_WAITING: usize = 1_024;
 /// What the driver tells a data thread to do.
 #[derive(Debug)]
 pub(super) enum Order {
     /// Put a plan in force.
     Plan { channel: ChannelId, plan: Arc<Plan> },
+    /// Copy a channel's packets for the recorder; `None`: no more.
+    Record { channel: ChannelId, intake: Option<Box<Intake>> },
     /// Forget a channel.
     Release { channel: ChannelId },
     /// Send an announcement.
@@ -48,6 +55,7 @@ pub(super) enum Order {
 #[derive(Debug, Clone)]
 pub(super) struct Mailbox {
     orders: SyncSender<Order>,
+    repairs: SyncSender<(ChannelId, Request)>,
     waker: Waker,
 }
 
@@ -58,6 +66,13 @@ impl Mailbox {
         self.orders.try_send(order).map_err(|error| match error {
             TrySendError::Full(order) | TrySendError::Disconnected(order) => order,
         })
+    }
+
+    /// Lays a request for repair in, apart from the orders, which no number of requests holds up; false when there is no
+    /// room.
+    #[must_use]
+    pub(super) fn put_repair(&self, channel: ChannelId, request: Request) -> bool {
+        self.repairs.try_send((channel, request)).is_ok()
     }
 
     /// Has the thread look at its orders now; false when it is gone.
@@ -90,20 +105,32 @@ impl DataThread {
     }
 }
 
-/// Starts a data thread for each of `tallies`, which it shows what it does; they tell `news`.
+/// Where a data thread finds what it is to do.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) orders: Receiver<Order>,
+    pub(super) repairs: Receiver<(ChannelId, Request)>,
+}
+
+/// Starts a data thread for each of `tallies`, which it shows what it does; they tell `news`, and send to single viewers by
+/// `stream`.
 pub(super) fn start(
     tallies: &[Arc<Tally>],
+    stream: &StreamSocket,
     clock: Clock,
     news: &mpsc::Sender<News>,
 ) -> io::Result<Vec<DataThread>> {
     let start_one = |(number, tally): (usize, &Arc<Tally>)| {
         let queue = Queue::new()?;
         let waker = queue.waker();
-        let (orders, received) = sync_channel(ORDERS_WAITING);
+        let (orders, ordered) = sync_channel(ORDERS_WAITING);
+        let (repairs, wanted) = sync_channel(REPAIRS_WAITING);
+        let inbox = Inbox { orders: ordered, repairs: wanted };
+        let stream = stream.clone();
         let (news, tally, shown) = (news.clone(), tally.clone(), tally.clone());
-        let run = move || DataPlane::new(clock, queue, received, news, shown).run();
+        let run = move || DataPlane::new(clock, queue, inbox, news, shown, Tools::new(stream)).run();
         let thread = Builder::new().name(format!("data-{number}")).spawn(run)?;
-        Ok(DataThread { mailbox: Mailbox { orders, waker }, tally, thread })
+        Ok(DataThread { mailbox: Mailbox { orders, repairs, waker }, tally, thread })
     };
     tallies.iter().enumerate().map(start_one).collect()
 }

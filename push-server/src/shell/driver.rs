@@ -21,9 +21,11 @@ use tokio::sync::mpsc;
 use super::Error;
 use super::data::{DataThread, Order};
 use super::openings::Opening;
+use super::recorder::desk::{Change, Desk};
 use super::tally::Counts;
 use crate::placement::{Move, Placement};
 use crate::plan::ChannelCounters;
+use crate::repair::Request;
 use crate::server::{FeedId, Input, Output, PushServer};
 
 /// Datagrams taken in a row before news and deadlines have their turn.
@@ -32,6 +34,8 @@ const DATAGRAMS_PER_TURN: usize = 64;
 const MAX_FEEDS: usize = 8_192;
 /// How often the counters are logged.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
+/// How often the recorder is asked what has changed.
+const RECORDINGS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What data threads and openings tell the driver.
 #[derive(Debug)]
@@ -60,6 +64,9 @@ pub(super) struct Driver {
     to_wake: BTreeSet<usize>,
     feeds: BTreeMap<FeedId, Feed>,
     feeds_opened: u64,
+    /// Requests for repair that found no room in a data thread's inbox.
+    repairs_dropped: u64,
+    desk: Desk,
     outputs: Vec<Output>,
 }
 
@@ -85,6 +92,7 @@ impl Driver {
         clock: Clock,
         control: UdpSocket,
         threads: Vec<DataThread>,
+        desk: Desk,
     ) -> Self {
         Self {
             machine,
@@ -96,6 +104,8 @@ impl Driver {
             to_wake: BTreeSet::new(),
             feeds: BTreeMap::new(),
             feeds_opened: 0,
+            repairs_dropped: 0,
+            desk,
             outputs: Vec::new(),
         }
     }
@@ -107,6 +117,7 @@ impl Driver {
         shutdown: Shutdown,
     ) -> Result<(), Error> {
         let mut log = tokio::time::interval(LOG_INTERVAL);
+        let mut recordings = tokio::time::interval(RECORDINGS_INTERVAL);
         let ended = loop {
             let deadline = self.machine.deadline().map(|(at, _)| at);
             let done = tokio::select! {
@@ -114,8 +125,9 @@ impl Driver {
                 readable = self.control.readable() => self.datagrams(readable).await,
                 Some(news) = heard.recv() => self.news(news),
                 () = self.clock.reach(deadline) => self.handle(Input::Tick),
+                _ = recordings.tick() => self.desk.news().into_iter().try_for_each(|news| self.handle(news)),
                 _ = log.tick() => {
-                    tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), "counters");
+                    tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, "counters");
                     Ok(())
                 }
             };
@@ -123,7 +135,7 @@ impl Driver {
                 break Err(error);
             }
         };
-        tracing::info!(counters = ?self.machine.counters().named(), threads = ?self.counts(), "ending");
+        tracing::info!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, "ending");
         self.threads.into_iter().for_each(DataThread::stop);
         ended
     }
@@ -190,7 +202,7 @@ impl Driver {
         self.feeds_opened += 1;
         let id = FeedId(self.feeds_opened);
         self.feeds.insert(id, feed);
-        self.handle(Input::FeedOpened { channel: open.channel, feed: id, peer })
+        self.handle(Input::FeedOpened { channel: open.channel, feed: id, peer, ssrc: open.ssrc })
     }
 
     fn handle(&mut self, input: Input) -> Result<(), Error> {
@@ -238,9 +250,13 @@ impl Driver {
                 Ok(())
             }
             Output::Plan { channel, plan } => self.order(channel, Order::Plan { channel, plan }),
-            Output::Record { channel, order } => {
-                // Here the recorder is told, once there is one; it answers by Input::Extents and Input::RecordingFault.
-                tracing::debug!(%channel, ?order, "no recorder yet");
+            Output::Record { channel, order } => match self.desk.order(channel, order.map(|order| *order)) {
+                Change::None => Ok(()),
+                Change::Begin(intake) => self.order(channel, Order::Record { channel, intake: Some(intake) }),
+                Change::End => self.order(channel, Order::Record { channel, intake: None }),
+            },
+            Output::Repair { channel, request } => {
+                self.repair(channel, request);
                 Ok(())
             }
             Output::Release { channel } => self.order(channel, Order::Release { channel }),
@@ -268,6 +284,16 @@ impl Driver {
             return self.threads[number].mailbox.put(order).map_err(|_| Error::DataThread(number));
         }
         self.put(number, order)
+    }
+
+    /// Gives the channel's thread a request for repair, unless it is on its way to another or has too many.
+    fn repair(&mut self, channel: ChannelId, request: Request) {
+        let number = self.placement.thread(channel);
+        if self.moving.contains_key(&channel) || !self.threads[number].mailbox.put_repair(channel, request) {
+            self.repairs_dropped += 1;
+            return;
+        }
+        self.to_wake.insert(number);
     }
 
     fn put(&mut self, number: usize, order: Order) -> Result<(), Error> {

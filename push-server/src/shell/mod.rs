@@ -11,7 +11,7 @@
 //! |---|---|
 //! | driver (`driver.rs`) | the [`crate::PushServer`], the P4 socket, feeds that wait for its decision |
 //! | one per opening P3 connection (`openings.rs`) | the connection until its `Open` is read |
-//! | data threads (`plane.rs`, `channel.rs`) | [`crate::path::ChannelPath`]s with their feeds and outlets |
+//! | data threads (`plane.rs`, `channel.rs`) | [`crate::path::ChannelPath`]s with their feeds and outlets; they share P5's socket (`stream.rs`) |
 #![expect(
     clippy::disallowed_methods,
     reason = "the shell owns the sockets, threads and clocks of this crate"
@@ -25,6 +25,8 @@ mod outlet;
 mod plane;
 mod queue;
 mod reader;
+pub mod recorder;
+mod stream;
 pub mod tally;
 
 use std::io;
@@ -44,12 +46,17 @@ use tokio::sync::mpsc;
 
 use crate::server::{Config, PushServer};
 use driver::Driver;
+use recorder::Recorder;
+use recorder::desk::Desk;
+use stream::StreamSocket;
 use tally::Tally;
 
 /// P3's TCP port unless set.
 pub const FEED_PORT: u16 = 7403;
 /// P4's UDP port unless set.
 pub const CONTROL_PORT: u16 = 7404;
+/// P5's UDP port unless set.
+pub const STREAM_PORT: u16 = 7405;
 /// Data threads at most.
 pub const MAX_DATA_THREADS: u16 = 64;
 /// News from data threads and openings that wait for the driver; when full, openings wait and data threads tell later.
@@ -68,10 +75,14 @@ pub struct Options {
     pub feed_port: u16,
     /// UDP port of P4; 0: any.
     pub control_port: u16,
+    /// UDP port of P5; 0: any.
+    pub stream_port: u16,
     /// The site's key.
     pub key: ClusterKey,
     /// Threads that carry packets, 1..=[`MAX_DATA_THREADS`].
     pub data_threads: u16,
+    /// Where and how to record; `None`: this host does not.
+    pub recordings: Option<recorder::Options>,
 }
 
 /// Processors that this process may use, 1..=[`MAX_DATA_THREADS`].
@@ -102,6 +113,7 @@ pub enum Error {
 pub struct Host {
     options: Options,
     control: UdpSocket,
+    stream: StreamSocket,
     feeds: TcpListener,
     tallies: Vec<Arc<Tally>>,
 }
@@ -114,16 +126,22 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
 impl Host {
     /// Takes the ports. Call within a tokio runtime.
     pub fn bind(options: Options) -> Result<Self, Error> {
-        let control = control_socket(options.listen, options.control_port)?;
+        let control = UdpSocket::from_std(datagram_socket(options.listen, options.control_port)?)?;
         let listen = control.local_addr()?.ip();
+        let stream = StreamSocket::new(datagram_socket(listen, options.stream_port)?)?;
         let feeds = feed_listener(SocketAddr::new(listen, options.feed_port))?;
         let threads = options.data_threads.clamp(1, MAX_DATA_THREADS);
-        Ok(Self { control, feeds, tallies: (0..threads).map(|_| Arc::default()).collect(), options })
+        Ok(Self { control, stream, feeds, tallies: (0..threads).map(|_| Arc::default()).collect(), options })
     }
 
     /// Where P4 is heard.
     pub fn control_address(&self) -> io::Result<SocketAddr> {
         self.control.local_addr()
+    }
+
+    /// Where P5 comes from.
+    pub fn stream_address(&self) -> io::Result<SocketAddr> {
+        self.stream.address()
     }
 
     /// Where P3 is heard.
@@ -140,15 +158,18 @@ impl Host {
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), Error> {
         // Each destination has a socket.
         open_files::raise_limit();
-        let Self { options, control, feeds, tallies } = self;
+        let Self { options, control, stream, feeds, tallies } = self;
         let clock = Clock::start();
         let boot_id = random::boot_id();
         let (news, heard) = mpsc::channel(NEWS_WAITING);
-        let threads = data::start(&tallies, clock, &news)?;
+        let recorder = options.recordings.as_ref().map(Recorder::start).transpose()?;
+        let desk = Desk::new(recorder);
+        let threads = data::start(&tallies, &stream, clock, &news)?;
         tracing::info!(
             host = %options.host,
             control = %control.local_addr()?,
             feeds = %feeds.local_addr()?,
+            stream = %stream.address()?,
             database = options.database.as_deref().unwrap_or("any that holds the key"),
             key = options.key.fingerprint(),
             %boot_id,
@@ -158,14 +179,14 @@ impl Host {
         let admit = openings::Admit { host: options.host.clone(), key: host_key, boot_id };
         let doorkeeper = tokio::spawn(openings::admit(feeds, admit, news));
         let machine = PushServer::new(Config { host: options.host, key: options.key }, boot_id);
-        let ended = Driver::new(machine, clock, control, threads).drive(heard, shutdown).await;
+        let ended = Driver::new(machine, clock, control, threads, desk).drive(heard, shutdown).await;
         doorkeeper.abort();
         ended
     }
 }
 
-/// The P4 socket. Where the host has no IPv6, the unspecified IPv6 address means every IPv4 one.
-fn control_socket(listen: IpAddr, port: u16) -> Result<UdpSocket, Error> {
+/// The socket of P4, or of P5. Where the host has no IPv6, the unspecified IPv6 address means every IPv4 one.
+fn datagram_socket(listen: IpAddr, port: u16) -> Result<std::net::UdpSocket, Error> {
     let socket = match udp::bind(SocketAddr::new(listen, port)) {
         Err(SocketError::Io { error, .. })
             if listen.is_ipv6() && listen.is_unspecified() && without_ipv6(&error) =>
@@ -175,7 +196,7 @@ fn control_socket(listen: IpAddr, port: u16) -> Result<UdpSocket, Error> {
         other => other?,
     };
     socket.set_nonblocking(true)?;
-    Ok(UdpSocket::from_std(socket)?)
+    Ok(socket)
 }
 
 fn without_ipv6(error: &io::Error) -> bool {

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use link::interface::{self, Network};
 use link::udp::{self, Aim, SocketError};
 use link::volley::{MAX_VOLLEY, Volley};
 use nix::errno::Errno;
@@ -60,6 +61,8 @@ struct Purpose {
     aim: Aim,
     /// The announcement taken in last.
     rider: [u8; ANNOUNCEMENT_BYTES],
+    /// Those of the interface that is sent by, once somebody has asked from there.
+    networks: Option<Vec<Network>>,
 }
 
 impl Outlet {
@@ -70,7 +73,7 @@ impl Outlet {
             rider_waits: false,
             fault: None,
             retry_at: Time::ZERO,
-            purpose: Box::new(Purpose { channel, aim: aim(plan, target), rider: [0; _] }),
+            purpose: Box::new(Purpose { channel, aim: aim(plan, target), rider: [0; _], networks: None }),
         }
     }
 
@@ -98,6 +101,7 @@ impl Outlet {
             Ok(socket) => {
                 self.segments = self.segments && udp::segment(&socket, MAX_PACKET_BYTES).is_ok();
                 self.socket = Some(socket);
+                self.purpose.networks = None;
                 if !sending || self.fault == Some(DestinationFault::NoInterface) {
                     self.recovered();
                 }
@@ -140,6 +144,20 @@ impl Outlet {
     pub(super) fn send_rider(&mut self, now: Time) {
         self.rider_waits = false;
         self.attempt(now, |outlet, socket| socket.send(&outlet.purpose.rider));
+    }
+
+    /// Hands one packet once more to the operating system; false when it does not take it.
+    pub(super) fn send_again(&mut self, now: Time, packet: &[u8]) -> bool {
+        self.attempt(now, |_, socket| socket.send(packet)).is_some()
+    }
+
+    /// Whether `address` is on a network of the interface that is sent by. Looked up once for each socket.
+    pub(super) fn is_beside(&mut self, address: IpAddr) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        let networks = self.purpose.networks.get_or_insert_with(|| {
+            socket.local_addr().map(|local| interface::networks(local.ip())).unwrap_or_default()
+        });
+        networks.iter().any(|network| network.contains(address))
     }
 
     /// Answers how many datagrams were taken: packets, and then the rider.

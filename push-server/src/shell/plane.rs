@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use link::clock::Clock;
@@ -16,7 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 
 use super::channel::{Channel, NEVER, Tools};
-use super::data::{Mailbox, Order};
+use super::data::{Inbox, Mailbox, Order};
 use super::driver::News;
 use super::queue::Queue;
 use super::reader::FeedReader;
@@ -30,11 +29,14 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// Sockets opened ahead of need, or tried again, in one sweep: each costs a look at the interfaces.
 const OPENINGS_PER_SWEEP: usize = 64;
 
+/// Requests for repair carried out before packets have their turn.
+const REPAIRS_PER_TURN: usize = 64;
+
 /// Everything that one data thread owns.
 pub(super) struct DataPlane {
     clock: Clock,
     queue: Queue,
-    orders: Receiver<Order>,
+    inbox: Inbox,
     news: mpsc::Sender<News>,
     /// News that did not fit; told before anything newer. Counters are not kept: newer ones follow.
     untold: VecDeque<News>,
@@ -55,20 +57,21 @@ impl DataPlane {
     pub(super) fn new(
         clock: Clock,
         queue: Queue,
-        orders: Receiver<Order>,
+        inbox: Inbox,
         news: mpsc::Sender<News>,
         tally: Arc<Tally>,
+        tools: Tools,
     ) -> Self {
         Self {
             clock,
             queue,
-            orders,
+            inbox,
             news,
             untold: VecDeque::new(),
             channels: Vec::new(),
             dues: Vec::new(),
             places: BTreeMap::new(),
-            tools: Tools::default(),
+            tools,
             tally,
             overload: Overload::default(),
             processor: Duration::ZERO,
@@ -87,6 +90,7 @@ impl DataPlane {
             if !self.obey() {
                 return;
             }
+            self.repair();
             let behind = self.serve_due(began);
             let now = self.clock.now();
             if now >= self.next_sweep {
@@ -114,13 +118,17 @@ impl DataPlane {
 
     /// Carries out all waiting orders; false when the last is to stop.
     fn obey(&mut self) -> bool {
-        while let Ok(order) = self.orders.try_recv() {
+        while let Ok(order) = self.inbox.orders.try_recv() {
             let now = self.clock.now();
             match order {
                 Order::Plan { channel, plan } => {
                     let place = self.place(channel);
                     let ended = self.with(place, |held, tools| held.apply(now, plan, tools)).flatten();
                     self.settle(place, now, ended);
+                }
+                Order::Record { channel, intake } => {
+                    let place = self.place(channel);
+                    self.with(place, |held, _| held.record(intake.map(|intake| *intake)));
                 }
                 Order::Release { channel } => self.release(channel),
                 Order::Announce { channel, destination, bytes } => {
@@ -144,6 +152,19 @@ impl DataPlane {
             }
         }
         true
+    }
+
+    /// Sends again what is asked for; no more of it in a turn than fits the inbox, so that packets are not held up.
+    fn repair(&mut self) {
+        for _ in 0..REPAIRS_PER_TURN {
+            let Ok((channel, request)) = self.inbox.repairs.try_recv() else { return };
+            let Some(place) = self.places.get(&channel).copied() else { continue };
+            let now = self.clock.now();
+            self.with(place, |held, tools| held.repair(now, &request, tools));
+        }
+        if self.queue.waker().wake().is_err() {
+            tracing::error!("a data thread cannot wake itself");
+        }
     }
 
     /// Serves all channels that are due. Answers how long the packets wait that wait longest.
@@ -219,7 +240,7 @@ impl DataPlane {
 
     fn release(&mut self, channel: ChannelId) {
         if let Some(held) = self.unseat(channel) {
-            tracing::debug!(%channel, drops = ?held.path().drops(), "data path ended");
+            tracing::debug!(%channel, drops = ?held.path().drops(), repairs = ?held.path().repairs(), "data path ended");
         }
     }
 
@@ -344,6 +365,7 @@ impl DataPlane {
             if self.channels[place].as_ref().is_some_and(|held| held.silent(now)) {
                 self.end_feed(place, "nothing was heard for the silence timeout");
             }
+            self.with(place, |held, _| held.copy(now));
             self.count(place, now);
         }
         while let Some(news) = self.untold.pop_front() {

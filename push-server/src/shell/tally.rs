@@ -13,6 +13,9 @@ pub struct Tally {
     packets_out: AtomicU64,
     channels_shed: AtomicU64,
     channels_taken_over: AtomicU64,
+    repairs_streamed: AtomicU64,
+    repairs_broadcast: AtomicU64,
+    repairs_withheld: AtomicU64,
 }
 
 /// The counts of one moment.
@@ -34,6 +37,12 @@ pub struct Counts {
     pub channels_shed: u64,
     /// Channels taken over from another data thread.
     pub channels_taken_over: u64,
+    /// Packets sent again to one viewer.
+    pub repairs_streamed: u64,
+    /// Packets sent again to a destination.
+    pub repairs_broadcast: u64,
+    /// Packets asked for again and not sent.
+    pub repairs_withheld: u64,
 }
 
 impl Tally {
@@ -49,6 +58,9 @@ impl Tally {
             packets_out: read(&self.packets_out),
             channels_shed: read(&self.channels_shed),
             channels_taken_over: read(&self.channels_taken_over),
+            repairs_streamed: read(&self.repairs_streamed),
+            repairs_broadcast: read(&self.repairs_broadcast),
+            repairs_withheld: read(&self.repairs_withheld),
         }
     }
 
@@ -62,6 +74,9 @@ impl Tally {
             packets_out,
             channels_shed,
             channels_taken_over,
+            repairs_streamed,
+            repairs_broadcast,
+            repairs_withheld,
         } = *counts;
         self.turns.store(turns, Ordering::Relaxed);
         self.reads.store(reads, Ordering::Relaxed);
@@ -71,5 +86,8 @@ impl Tally {
         self.packets_out.store(packets_out, Ordering::Relaxed);
         self.channels_shed.store(channels_shed, Ordering::Relaxed);
         self.channels_taken_over.store(channels_taken_over, Ordering::Relaxed);
+        self.repairs_streamed.store(repairs_streamed, Ordering::Relaxed);
+        self.repairs_broadcast.store(repairs_broadcast, Ordering::Relaxed);
+        self.repairs_withheld.store(repairs_withheld, Ordering::Relaxed);
     }
 }

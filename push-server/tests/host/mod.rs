@@ -45,8 +45,10 @@ pub(crate) fn options() -> Options {
         listen: Ipv4Addr::LOCALHOST.into(),
         feed_port: 0,
         control_port: 0,
+        stream_port: 0,
         key: cluster(),
         data_threads: 2,
+        recordings: None,
     }
 }
 
@@ -54,6 +56,8 @@ pub(crate) fn options() -> Options {
 pub(crate) struct Running {
     pub(crate) control: SocketAddr,
     pub(crate) feeds: SocketAddr,
+    /// Where P5 comes from.
+    pub(crate) stream: SocketAddr,
     pub(crate) shutdown: Shutdown,
     pub(crate) served: JoinHandle<Result<(), Error>>,
     pub(crate) database: UdpSocket,
@@ -77,16 +81,26 @@ impl Running {
         Self::start_with(Options { listen, ..options() }, called)
     }
 
-    fn start_with(options: Options, called: IpAddr) -> Self {
+    pub(crate) fn start_with(options: Options, called: IpAddr) -> Self {
         let bound = Host::bind(options).unwrap();
         let at = |bound: SocketAddr| SocketAddr::new(called, bound.port());
         let (control, feeds) = (at(bound.control_address().unwrap()), at(bound.feed_address().unwrap()));
+        let stream = at(bound.stream_address().unwrap());
         let (shutdown, tallies) = (Shutdown::new(), bound.tallies().to_vec());
         let served = tokio::spawn(bound.serve(shutdown.clone()));
         let database = UdpSocket::bind(SocketAddr::new(called, 0)).unwrap();
         database.set_read_timeout(Some(LIMIT)).unwrap();
-        let mut running =
-            Self { control, feeds, shutdown, served, database, boot_id: BootId(0), sequence: 0, tallies };
+        let mut running = Self {
+            control,
+            feeds,
+            stream,
+            shutdown,
+            served,
+            database,
+            boot_id: BootId(0),
+            sequence: 0,
+            tallies,
+        };
         running.boot_id = running.report(0).host_boot;
         let _ = running.report(0);
         running
@@ -117,7 +131,8 @@ impl Running {
         port: u16,
         destinations: Vec<DestinationOrder>,
     ) -> Configured {
-        let body = Configure { channel, revision: Revision(1), part: 0, parts: 1, port, destinations, record: None };
+        let body =
+            Configure { channel, revision: Revision(1), part: 0, parts: 1, port, destinations, record: None };
         self.ask(Kind::Configure, body).body
     }
 

@@ -17,6 +17,8 @@ use serde::de::DeserializeOwned;
 pub(crate) const CHANNEL: ChannelId = ChannelId(1);
 /// Cluster time at local time 0.
 pub(crate) const WALL: u64 = 1_800_000_000_000;
+/// Synchronisation source of the channel's packets.
+pub(crate) const SSRC: u32 = 9;
 const DATABASE: &str = "10.0.0.2:7404";
 const CLIENT: &str = "10.0.1.7:5000";
 const FAR: u64 = WALL + 12 * 3_600_000;
@@ -126,12 +128,12 @@ impl Site {
         self.datagram(now, &datagram)
     }
 
-    pub(crate) fn response<B: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Response<B> {
-        let sealed = Sealed::parse(bytes).unwrap();
     pub(crate) fn release(&mut self, now: Time, revision: u64) -> Vec<Output> {
         self.put(now, Configure { parts: 0, ..configure(CHANNEL, revision, &[]) })
     }
 
+    pub(crate) fn response<B: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Response<B> {
+        let sealed = Sealed::parse(bytes).unwrap();
         assert_eq!(sealed.kind, kind);
         sealed.open(&cluster().host_key(&host())).unwrap()
     }
@@ -166,7 +168,7 @@ impl Site {
 
     pub(crate) fn feed_opened(&mut self, now: Time, feed: u64) -> Vec<Output> {
         let peer = "roof".parse().unwrap();
-        self.handle(now, Input::FeedOpened { channel: CHANNEL, feed: FeedId(feed), peer })
+        self.handle(now, Input::FeedOpened { channel: CHANNEL, feed: FeedId(feed), peer, ssrc: SSRC })
     }
 }
 

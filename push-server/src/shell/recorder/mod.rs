@@ -62,7 +62,7 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Recording stops while less than this is free on its disk, so that the last of it is left to others.
 pub const RESERVE_BYTES: u64 = 256 * 1_024 * 1_024;
 /// Threads that write: while the disk makes something of one channel last, others go on.
-const THREADS: u32 = 4;
+const THREADS: usize = 4;
 
 /// Where and how to record.
 #[derive(Debug, Clone)]
@@ -139,7 +139,7 @@ impl Recorder {
 
     /// What takes a channel's packets. One at a time for each channel.
     pub fn intake(&self, channel: ChannelId) -> Intake {
-        let thread = usize::try_from(channel.0 % THREADS).expect("below THREADS");
+        let thread = channel.0 as usize % self.to.len();
         Intake::new(channel, self.to[thread].clone(), self.status.clone())
     }
 }

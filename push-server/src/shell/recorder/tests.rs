@@ -460,7 +460,7 @@ fn killed(data: &Path, from: u64, lines: usize) -> Option<u64> {
     out.read_to_string(&mut rest).unwrap();
     // A line cut off by the kill says less than was meant: only whole ones count.
     let whole = rest.rfind('\n').map_or("", |end| &rest[..end]);
-    whole.lines().filter_map(number).last().or(said)
+    whole.lines().filter_map(number).next_back().or(said)
 }
 
 /// CPU time of this process.
@@ -499,7 +499,8 @@ fn cost_of_recording() {
     drop(intakes);
     let status = recorder.status().clone();
     drop(recorder);
-    let percent = (cpu() - began).as_secs_f64() / SECONDS as f64 * 100.0;
+    let percent =
+        cpu().saturating_sub(began).as_secs_f64() / Duration::from_secs(SECONDS).as_secs_f64() * 100.0;
     let dropped = status.counts.dropped.load(std::sync::atomic::Ordering::Relaxed);
     println!("20 channels of 5 Mb/s: {percent:.2} % of a core, {dropped} packets dropped");
 }
