@@ -76,7 +76,7 @@ impl Site {
         site.pass(Duration::from_secs(1));
         for channel in (1..=channels).map(ChannelId) {
             let (feed, peer) = (FeedId(channel.0.into()), "roof".parse().unwrap());
-            site.tell_host(push_server::Input::FeedOpened { channel, feed, peer });
+            site.tell_host(push_server::Input::FeedOpened { channel, feed, peer, ssrc: channel.0 });
             let counters = ChannelCounters { channel, packets: 1, flowing: true, targets: Vec::new() };
             site.tell_host(push_server::Input::Counters(counters));
         }

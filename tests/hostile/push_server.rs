@@ -5,18 +5,24 @@ use std::time::Duration;
 
 use protocols::authority::{CLOCK_TOLERANCE, LEASE_LIFETIME};
 use protocols::ids::{BootId, ChannelId};
-use protocols::p4_control::{INTEREST_BYTES, INTEREST_TIMEOUT, Interest, Kind, Sealed, seal};
+use protocols::p4_control::{
+    INTEREST_BYTES, INTEREST_TIMEOUT, Interest, Kind, MAX_MISSING_PER_REPAIR, Sealed, seal,
+};
 use protocols::time::Time;
+use push_server::admission::NACKS_PER_SECOND;
+use push_server::repair::Requester;
 use push_server::{Config, FeedId, Input, Output, PushServer};
 
 use crate::heap::measured;
 use crate::mutation::{Mutator, Raw, without};
 use crate::site::{
     BOOT, CHANNEL, Commands, DATABASE, WALL, announcement, cluster, everything, foreign, hall, interest,
-    lease, rtp, viewer, wall,
+    lease, nack, repair, rtp, viewer, wall,
 };
 use crate::trial::Trial;
 
+/// Synchronisation source of what it is fed; not that of any packet on the wires.
+const SSRC: u32 = 0xfeed_0001;
 /// Hostile datagrams between two genuine ones.
 const VOLLEY: u64 = 500;
 /// What handling any one datagram may hold for a moment.
@@ -54,7 +60,11 @@ fn operating(commands: &mut Commands) -> PushServer {
     let _ = datagram(&mut server, Time::ZERO, DATABASE, &commands.configure(CHANNEL, 1, 1));
     let _ = datagram(&mut server, Time::ZERO, DATABASE, &commands.configure(ChannelId(2), 2, 2));
     let peer = "roof".parse().unwrap();
-    let _ = handle(&mut server, Time::ZERO, Input::FeedOpened { channel: CHANNEL, feed: FeedId(1), peer });
+    let _ = handle(
+        &mut server,
+        Time::ZERO,
+        Input::FeedOpened { channel: CHANNEL, feed: FeedId(1), peer, ssrc: SSRC },
+    );
     assert_eq!(server.revision(CHANNEL).map(|revision| revision.0), Some(1));
     server
 }
@@ -66,6 +76,7 @@ fn genuine(random: &mut fastrand::Rng, commands: &mut Commands, now: Time) -> (S
         0 => (database, commands.query(now, BOOT, 0)),
         1 => (database, commands.configure(CHANNEL, now.as_us(), 1)),
         2 => (database, commands.configure(ChannelId(random.u32(2..100)), now.as_us(), random.u8(0..=2))),
+        2 => (viewer(0).0, repair(&cluster(), now, 0)),
         _ => {
             let number = random.usize(..4);
             (viewer(number).0, interest(&cluster(), now, number))
@@ -132,7 +143,17 @@ fn a_push_server_under_fire_does_what_its_twin_in_peace_does() {
     for (name, count) in server.counters().named() {
         trial.add(name, count);
     }
-    let reached = ["not_p4", "other_version", "other_kind", "malformed", "forged", "other_address"];
+    let reached = [
+        "not_p4",
+        "other_version",
+        "other_kind",
+        "malformed",
+        "forged",
+        "other_address",
+        "rtcp_malformed",
+        "rtcp_without_nack",
+        "nacks_of_no_stream",
+    ];
     assert!(reached.iter().all(|name| trial.of(name) > 0), "some check was never reached");
 }
 
@@ -211,11 +232,12 @@ fn rubbish_under_a_genuine_tag_neither_panics_nor_grows_nor_is_amplified() {
     });
     let host_key = cluster().host_key(&hall());
     let secret = cluster().lease_key().secret(&lease(0, WALL + LEASE_LIFETIME));
-    let kinds = [Kind::Query, Kind::Configure, Kind::Interest, Kind::Report, Kind::InterestAnswer];
+    let kinds =
+        [Kind::Query, Kind::Configure, Kind::Interest, Kind::Report, Kind::InterestAnswer, Kind::Repair];
     let ((), growth) = measured(|| {
         for n in 0..Trial::inputs() / 4 {
             let kind = *random.choice(&kinds).unwrap();
-            let key = if kind == Kind::Interest { &secret } else { &host_key };
+            let key = if matches!(kind, Kind::Interest | Kind::Repair) { &secret } else { &host_key };
             let sealed = seal(kind, &Raw(mutator.spoil()), key);
             let (from, sent) = (viewer(0).0, sealed.len());
             let now = Time::from_us(n);
@@ -234,6 +256,38 @@ fn rubbish_under_a_genuine_tag_neither_panics_nor_grows_nor_is_amplified() {
     assert!(growth.live < 1 << 20 && growth.peak < 3 << 20, "{growth:?}");
     trial.highest("held bytes", growth.live);
     assert!(server.counters().malformed > 0 && server.counters().commands_heard > 0);
+}
+
+/// Anybody may send RTCP for a stream that is fed. It is never answered, leaves nothing behind but the budget of such
+/// datagrams, and no number of them gets more than that budget through.
+#[test]
+fn nacks_of_strangers_leave_nothing_behind_and_are_never_answered() {
+    let mut trial = Trial::new("RTCP at the push server");
+    let mut random = trial.random();
+    let mut server = operating(&mut Commands::new(cluster()));
+    let before = without(knowledge(&server), &["nacks"]);
+    let mut mutator = Mutator::new(random.fork(), 1_600);
+    mutator.record(&nack(SSRC), 64);
+    mutator.record(&nack(0x5eed), 64);
+    let mut through = 0;
+    let inputs = Trial::inputs() / 4;
+    for n in 0..inputs {
+        let from = SocketAddr::from(([random.u8(..), 0, 1, random.u8(..)], random.u16(..)));
+        let bytes = if n % 2 == 0 { nack(SSRC) } else { mutator.spoil().to_vec() };
+        let dropped = counted(&server);
+        for output in handle(&mut server, Time::from_us(n * 10), Input::Datagram { from, bytes }) {
+            let Output::Repair { channel: CHANNEL, request } = output else { panic!("{output:?}") };
+            assert!(request.missing.len() <= MAX_MISSING_PER_REPAIR && request.ssrc == SSRC);
+            assert_eq!(request.from, Requester::Receiver { address: from.ip() });
+            through += 1;
+        }
+        assert_eq!(counted(&server) - dropped, 1);
+        trial.count("sent");
+    }
+    let allowed =
+        u64::from(NACKS_PER_SECOND) * (inputs * 10).div_ceil(1_000_000) + u64::from(NACKS_PER_SECOND) / 10;
+    assert!(through > 0 && through <= allowed, "{through} of at most {allowed}");
+    assert_eq!(before, without(knowledge(&server), &["nacks"]));
 }
 
 /// A weakened receiver must be found out: this one believes its address book instead of the tag.

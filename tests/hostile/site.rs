@@ -4,14 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use media::Sequence;
+use media::rtcp::generic_nack;
 use media::rtp::{RtpHeader, RtpPacket};
 use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease};
 use protocols::ids::{BootId, ChannelId, HostId, Revision};
 use protocols::p4_control::{
     Command, CommandOrder, Configure, Configured, DestinationOrder, Interest, InterestAnswer,
-    InterestVerdict, Kind, Query, Report, ReportItem, Response, seal,
+    InterestVerdict, Kind, Missing, Query, Repair, Report, ReportItem, Response, seal,
 };
 use protocols::p6_broadcast::Announcement;
+use protocols::recording::{Digest, Extent, RecordPeer, RecordingFault, Span};
 use protocols::time::{ClusterTime, Time};
 use serde::Serialize;
 
@@ -89,10 +91,24 @@ impl Commands {
             assigned: number != 2,
         };
         let destinations = (0..if parts == 0 { 0 } else { 4 }).map(order).collect();
-        let body =
-            Configure { channel, revision: Revision(revision), part: 0, parts, port: 7601, destinations, record: None };
+        let body = Configure {
+            channel,
+            revision: Revision(revision),
+            part: 0,
+            parts,
+            port: 7601,
+            destinations,
+            record: (parts > 0).then(record),
+        };
         self.command(Kind::Configure, BOOT, body)
     }
+}
+
+/// An order to record, with one of each that it may list.
+fn record() -> RecordPart {
+    let span = Span { from: WALL, to: WALL + Duration::from_mins(1) };
+    let peer = RecordPeer { host: "yard".parse().unwrap(), feed: "10.0.1.2:7403".parse().unwrap() };
+    RecordPart { keep_s: 86_400, protected: vec![span], peers: vec![peer] }
 }
 
 /// A lease of viewer `number`.
@@ -105,6 +121,20 @@ pub(crate) fn lease(number: usize, expires: ClusterTime) -> Lease {
 pub(crate) fn interest(key: &ClusterKey, now: Time, number: usize) -> Vec<u8> {
     let lease = lease(number, WALL + LEASE_LIFETIME);
     Interest { lease, time: wall(now) }.seal(&key.lease_key().secret(&lease))
+}
+
+/// Viewer `number` misses packets, under `key`.
+pub(crate) fn repair(key: &ClusterKey, now: Time, number: usize) -> Vec<u8> {
+    let lease = lease(number, WALL + LEASE_LIFETIME);
+    let missing = vec![Missing { first: 7, following: 0b101 }, Missing { first: 90, following: 0 }];
+    let repair = Repair { lease, time: wall(now), rtt_us: 2_000, ssrc: 0x5eed, missing };
+    repair.seal(&key.lease_key().secret(&lease))
+}
+
+/// A receiver of RTP misses packets of the stream `ssrc`: report and NACK.
+pub(crate) fn nack(ssrc: u32) -> Vec<u8> {
+    let report = [0x80, 201, 0, 1, 0, 0, 0, 7];
+    [&report[..], &generic_nack(7, ssrc, &[(7, 0b101), (90, 0)])].concat()
 }
 
 /// What [`hall`] answers viewer 0 under `key`.
@@ -129,7 +159,16 @@ pub(crate) fn report(key: &ClusterKey, sequence: u64, up_to: u64) -> Vec<u8> {
         fault: None,
     };
     let server = ReportItem::Server { channel: CHANNEL, revision: Revision(1), fed: true, packets: up_to };
-    let items = [server, destination(0), destination(3)].into();
+    let (from, to) = (WALL, WALL + Duration::from_mins(1));
+    let (segments, bytes, digest) = (1, up_to, Digest::default());
+    let extent = Extent { channel: CHANNEL, from, to, segments, bytes, digest };
+    let held = [
+        ReportItem::Recorder { fault: Some(RecordingFault::DiskFull) },
+        ReportItem::Archive { channel: CHANNEL },
+        ReportItem::Extent { slot: 0, extent },
+        ReportItem::Vacant { channel: CHANNEL, slot: 1 },
+    ];
+    let items = [server, destination(0), destination(3)].into_iter().chain(held).collect();
     response(key, Kind::Report, sequence, Report { up_to, more: false, items })
 }
 
@@ -183,5 +222,6 @@ pub(crate) fn everything(key: &ClusterKey, now: Time) -> Vec<Vec<u8>> {
     ];
     all.extend((0..4).map(|number| interest(key, now, number)));
     all.extend(verdicts().map(|verdict| answer(key, now, verdict)));
+    all.extend([repair(key, now, 0), nack(0x5eed)]);
     all
 }

@@ -90,8 +90,10 @@ impl Site {
             listen: IpAddr::from([127, 0, 0, 1]),
             feed_port: 0,
             control_port: 0,
+            stream_port: 0,
             key: cluster(),
             data_threads: 1,
+            recordings: None,
         })
         .unwrap();
         let feeds = host.feed_address().unwrap();

@@ -15,6 +15,9 @@ use super::queue::Queue;
 use super::streams::{End, Segment, StreamId, Streams};
 use super::{MAX_NODES, NodeId, Role, Site};
 
+/// Where P5 comes from.
+const STREAM_PORT: u16 = 7405;
+
 /// What can happen.
 #[derive(Debug)]
 pub enum Event {
@@ -309,10 +312,21 @@ impl Fabric {
         let to = self.site.size.node(role);
         let bytes: Rc<[u8]> = bytes.into();
         self.overhear(from, from_port, to, &bytes);
+        self.deliver(from, from_port, to, &bytes);
+    }
+
+    /// Sends a packet to one viewer by P5. Such packets, like those of P6, carry no tag: nobody is judged by what he does
+    /// with forged ones.
+    pub fn stream(&mut self, from: NodeId, to: SocketAddr, bytes: &[u8]) {
+        let Some(role) = self.site.size.role_of(to.ip()) else { return };
+        self.deliver(from, STREAM_PORT, self.site.size.node(role), &bytes.into());
+    }
+
+    fn deliver(&mut self, from: NodeId, port: u16, to: NodeId, bytes: &Rc<[u8]>) {
         let fate = self.network.datagram(from, to);
         for delay in [fate.first, fate.second].into_iter().flatten() {
-            let bytes = Rc::clone(&bytes);
-            self.queue.post(self.now + delay, Event::Datagram { to, from, port: from_port, bytes });
+            let bytes = Rc::clone(bytes);
+            self.queue.post(self.now + delay, Event::Datagram { to, from, port, bytes });
         }
     }
 

@@ -11,8 +11,9 @@ use protocols::p3_feed::SILENCE_TIMEOUT;
 use protocols::p4_control::{Interest, Kind, Sealed};
 use protocols::time::Time;
 use protocols::topology::DEFAULT_CONTROL_PORT;
-use push_server::path::ChannelPath;
+use push_server::path::{ChannelPath, Wanted};
 use push_server::plan::Plan;
+use push_server::repair::{Answer, Asker, Request, Requester};
 use push_server::ring::Run;
 use push_server::{Config, FeedId, Input, Output, PushServer};
 
@@ -21,6 +22,8 @@ use crate::world::invariants::{one_sender, silence};
 use crate::world::streams::{End, StreamId};
 use crate::world::{Fabric, NodeId, Role};
 
+/// Nobody in the world speaks RTCP, which is what a host wants to know a stream's source for.
+const NO_NACK: u32 = 0;
 /// How often a channel's counters and its feed's silence are looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
@@ -145,7 +148,7 @@ impl HostNode {
         let feed = Feed { channel, attempt: knock.attempt, accepted: false, heard: fabric.now };
         self.feeds.insert(stream, feed);
         let peer = fabric.site.acquisitions[number].clone();
-        self.handle(fabric, Input::FeedOpened { channel, feed: feed_id(stream), peer });
+        self.handle(fabric, Input::FeedOpened { channel, feed: feed_id(stream), peer, ssrc: NO_NACK });
     }
 
     /// A packet, or the keepalive, came by P3.
@@ -270,9 +273,10 @@ impl HostNode {
                 }
                 self.drain(fabric, channel);
             }
+            Output::Repair { channel, request } => self.repair(fabric, channel, &request),
+            Output::Record { .. } => {} // nothing is recorded here
             Output::Release { channel } => {
                 self.paths.remove(&channel);
-            Output::Record { .. } => {} // nothing is recorded here
             }
             Output::Announce { channel, destination, bytes } => {
                 fabric.broadcast(self.node, channel, destination, &bytes);
@@ -298,6 +302,24 @@ impl HostNode {
                 fabric.hang_up(stream, End::Callee);
             }
         }
+    }
+
+    /// Sends again what a viewer misses.
+    fn repair(&mut self, fabric: &mut Fabric, channel: ChannelId, request: &Request) {
+        let Requester::Viewer { address, destination, round_trip } = request.from else { return };
+        let (local, node, number) = (fabric.local(self.node), self.node, self.number);
+        let Some(data) = self.paths.get_mut(&channel).and_then(|path| path.data.as_mut()) else { return };
+        let targets = &data.plan().targets;
+        let Some(target) = targets.iter().position(|target| target.address == destination) else { return };
+        let asker = Asker::Viewer { address, round_trip };
+        let wanted = Wanted { asker, target, ssrc: request.ssrc, missing: &request.missing };
+        data.repair(local, &wanted, &mut |answer, packet| {
+            match answer {
+                Answer::Stream(to) => fabric.stream(node, to, packet),
+                Answer::Broadcast => send(fabric, (node, number), channel, destination, packet),
+            }
+            true
+        });
     }
 
     /// Sends what may leave now, and comes back for the rest.
