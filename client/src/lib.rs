@@ -26,6 +26,7 @@
 //! | [`when`] | times as people write them |
 //! | [`cache`] | the last known list, as bytes |
 //! | [`flow`] | [`flow::Flow`]: how fast a recording is to be sent |
+//! | [`playback`] | [`playback::Playback`]: a recording, from orders to packets for a player |
 //! | [`picker`] | the channel picker: keys in, screen out |
 //! | [`shell`] | sockets, terminal, files, players |
 
@@ -36,6 +37,7 @@ pub mod interest;
 pub mod listing;
 pub mod meter;
 pub mod picker;
+pub mod playback;
 pub mod recording_list;
 pub mod selection;
 pub mod shell;

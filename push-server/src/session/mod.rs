@@ -240,6 +240,7 @@ impl<P: Clone> Sessions<P> {
                 heard: now,
                 clock,
                 answer_due: false,
+                said: presentation.verdict(),
                 presentation,
                 wake: Time::ZERO,
             };
@@ -267,7 +268,8 @@ impl<P: Clone> Sessions<P> {
             }
         }
         session.answer_due = presentation.is_probing();
-        let verdict = (!session.answer_due).then(|| presentation.verdict());
+        session.said = presentation.verdict();
+        let verdict = (!session.answer_due).then_some(session.said);
         self.serve(now, key, outputs);
         verdict
     }
@@ -298,6 +300,7 @@ impl<P: Clone> Sessions<P> {
                 Some(refusal) => PlayVerdict::Refused(refusal),
                 None => session.presentation.verdict(),
             };
+            session.said = verdict;
             let PlayRequest { lease, session: id, sequence, .. } = session.last;
             let time = session.clock.at(now);
             let answer = PlayAnswer { session: id, sequence, time, verdict };

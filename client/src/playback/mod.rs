@@ -1,0 +1,371 @@
+//! Playback of a recording: orders to a push server, a buffer that its packets fill, and those packets in time to a player.
+//!
+//! ```text
+//!           play answered                    the lower guard is reached
+//!  Finding ───────────────► Filling ─────────────────────────────────► Showing ───► Ended
+//!     ▲                       ▲  ▲        the buffer has run dry          │
+//!     │ seek, trick, resume   │  └────────────────────────────────────────┤
+//!     └───────────────────────┴───────────────────────────────────────────┘
+//! ```
+//!
+//! Pure. A viewer's pause is local: nothing is shown, the buffer fills up and the flow law pauses the push server. A push server that
+//! stays silent is left for the next replica, which goes on at the first packet that has not come; meanwhile the
+//! buffer is shown. Nothing that arrives is trusted but for its place: answers carry the lease's tag, which the shell has verified,
+//! packets the session's number.
+
+pub mod buffer;
+mod exchange;
+pub mod orders;
+mod replicas;
+mod showing;
+
+use std::time::Duration;
+
+use media::rtp::RtpView;
+use protocols::p4_control::{
+    PacketName, PlayAnswer, PlayOrder, PlayPosition, PlayRefusal, PlayRequest, PlayStart, PlayState,
+    PlayVerdict, SessionId,
+};
+use protocols::p5_stream::Header;
+use protocols::time::{ClusterClock, ClusterTime, Time};
+
+use crate::flow::{Flow, Pace};
+use buffer::{Held, PlayBuffer};
+pub use exchange::{Config, Input, Output, Wish};
+use orders::{OrderDesk, Speak};
+
+/// Nothing arrived for this long though it should: the push server is asked whether it lives.
+pub const STREAM_SILENCE: Duration = Duration::from_millis(300);
+/// Packets are handed to the player up to so long before their time, several at once.
+pub const DELIVERY_AHEAD: Duration = Duration::from_millis(20);
+/// After every replica has failed, the round begins again after this.
+pub const ROUND_PAUSE: Duration = Duration::from_secs(1);
+/// Push servers that are tried; of a longer list, the first.
+pub const MAX_SERVERS: usize = 16;
+
+/// What happened so far, beside what flow and buffer count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Times that the buffer ran dry while it was shown: visible stops.
+    pub dry: u64,
+    /// Push servers left for another.
+    pub failovers: u64,
+    /// Datagrams of another session, or that hold no RTP.
+    pub foreign: u64,
+    /// Answers to nothing that was asked.
+    pub stray_answers: u64,
+}
+
+/// Whether and how packets go to the player.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// An order that moves the session is not answered.
+    Finding,
+    /// Up to the lower guard.
+    Filling,
+    /// The packet with `timestamp_90k` was due at `at`; the last one shown had `latest_90k`.
+    Showing {
+        at: Time,
+        timestamp_90k: u32,
+        latest_90k: u32,
+    },
+    /// Pictures, as they come.
+    Pictures,
+    Ended,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Playback {
+    config: Config,
+    clock: ClusterClock,
+    random: fastrand::Rng,
+    /// Index of the present push server.
+    server: usize,
+    /// Servers tried since one last answered well.
+    tried: usize,
+    session: SessionId,
+    desk: OrderDesk,
+    /// When to begin a new round of servers.
+    round: Option<Time>,
+    flow: Flow,
+    buffer: PlayBuffer,
+    phase: Phase,
+    paused: bool,
+    trick: bool,
+    /// The push server was told to pause by the flow law.
+    held_back: bool,
+    /// What it last said of itself.
+    remote: PlayState,
+    /// Index, name and date of a packet, as last told.
+    anchor: Option<(u64, PacketName, ClusterTime)>,
+    /// The packet last shown.
+    shown: Option<(u32, u16)>,
+    /// When the stream was last heard, or had a reason to be silent.
+    stream: Time,
+    /// Where to begin when no packet is known.
+    start: ClusterTime,
+    counters: Counters,
+}
+
+impl Playback {
+    /// A playback that begins at once.
+    pub fn new(mut config: Config, now: Time) -> Self {
+        config.servers.truncate(MAX_SERVERS);
+        let mut random = fastrand::Rng::with_seed(config.seed);
+        let session = SessionId(random.u64(..));
+        let flow = Flow::new(config.flow, now);
+        let buffer = PlayBuffer::new(flow.capacity_packets());
+        let play = PlayOrder::Play {
+            start: PlayStart::Date(config.start),
+            until: config.until,
+            delta_p_ns: nanos(config.flow.mean_delta_p),
+        };
+        Self {
+            clock: ClusterClock::new(now, config.cluster),
+            random,
+            server: 0,
+            tried: 1,
+            session,
+            desk: OrderDesk::new(now, play),
+            round: None,
+            flow,
+            buffer,
+            phase: Phase::Finding,
+            paused: false,
+            trick: false,
+            held_back: false,
+            remote: PlayState::Playing,
+            anchor: None,
+            shown: None,
+            stream: now,
+            start: config.start,
+            counters: Counters::default(),
+            config,
+        }
+    }
+
+    /// The one way in.
+    pub fn handle(&mut self, now: Time, input: Input, outputs: &mut Vec<Output>) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        match input {
+            Input::Answer(answer) => self.answer(now, &answer, outputs),
+            Input::Stream { header, packet } => self.stream(now, header, packet),
+            Input::Wish(wish) => self.wish(now, wish, outputs),
+            Input::Due => {}
+        }
+        self.show(now, outputs);
+        self.watch(now);
+        self.speak(now, outputs);
+    }
+
+    /// When to call with [`Input::Due`]; `None` once ended.
+    pub fn deadline(&self) -> Option<Time> {
+        let next = match self.phase {
+            Phase::Ended => return None,
+            Phase::Showing { .. } if !self.paused => self.front_due().map(|due| due - DELIVERY_AHEAD),
+            _ => None,
+        };
+        let desk = self.round.unwrap_or_else(|| self.desk.deadline());
+        let silence = self.expects_stream().then(|| self.stream + self.silence());
+        [Some(desk), next, silence].into_iter().flatten().min()
+    }
+
+    /// The date of what is being shown, as far as is known.
+    pub fn position(&self) -> Option<ClusterTime> {
+        let (index, _, date) = self.anchor?;
+        let behind = u32::try_from(index.saturating_sub(self.buffer.head())).unwrap_or(u32::MAX);
+        let behind_ms = u64::try_from(self.flow.seconds(behind).as_millis()).unwrap_or(u64::MAX);
+        Some(ClusterTime(date.0.saturating_sub(behind_ms)))
+    }
+
+    /// What the push server last said that it does.
+    pub fn remote(&self) -> PlayState {
+        self.remote
+    }
+
+    /// The buffer.
+    pub fn buffer(&self) -> &PlayBuffer {
+        &self.buffer
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn answer(&mut self, now: Time, answer: &PlayAnswer, outputs: &mut Vec<Output>) {
+        let order =
+            (answer.session == self.session).then(|| self.desk.answered(now, answer.sequence)).flatten();
+        let Some(order) = order else {
+            self.counters.stray_answers += 1;
+            return;
+        };
+        match answer.verdict {
+            PlayVerdict::Done { state, position } => self.done(now, order, (state, position)),
+            PlayVerdict::Refused(PlayRefusal::Clock) => {
+                self.clock = ClusterClock::new(now, answer.time);
+                self.desk.again(now, order);
+            }
+            PlayVerdict::Refused(refusal) => self.refused(now, order, refusal, outputs),
+        }
+    }
+
+    fn done(&mut self, now: Time, order: PlayOrder, (state, position): (PlayState, Option<PlayPosition>)) {
+        self.tried = 1;
+        self.remote = state;
+        self.stream = self.stream.max(now);
+        let Some(PlayPosition { date, packet, number }) = position else { return };
+        let begins_here = matches!(order, PlayOrder::Play { start: PlayStart::Packet(_), .. });
+        if self.phase == Phase::Finding && moves(&order) && !begins_here {
+            self.buffer.restart_at(number);
+            self.phase = if self.trick { Phase::Pictures } else { Phase::Filling };
+            self.flow.restart();
+        }
+        self.anchor = Some((self.buffer.index(number), packet, date));
+    }
+
+    fn refused(&mut self, now: Time, order: PlayOrder, refusal: PlayRefusal, outputs: &mut Vec<Output>) {
+        match (order, refusal) {
+            (_, PlayRefusal::Expired) => self.end(Some(refusal), outputs),
+            (PlayOrder::Play { .. }, PlayRefusal::Outside | PlayRefusal::Rate) => {
+                self.end(Some(refusal), outputs);
+            }
+            (PlayOrder::Play { .. }, _)
+                if self.tried >= self.config.servers.len() && self.buffer.held() == 0 =>
+            {
+                self.end(Some(refusal), outputs);
+            }
+            (PlayOrder::Seek { at }, PlayRefusal::Incomplete) if self.tried < self.config.servers.len() => {
+                self.start = at;
+                self.fail_over(now);
+            }
+            (PlayOrder::Play { .. }, _) | (_, PlayRefusal::NoSession | PlayRefusal::Foreign) => {
+                self.fail_over(now);
+            }
+            _ => {
+                if self.phase == Phase::Finding {
+                    self.phase = Phase::Filling;
+                }
+                outputs.push(Output::Refused(refusal));
+            }
+        }
+    }
+
+    fn stream(&mut self, now: Time, header: Header, packet: Vec<u8>) {
+        let rtp = RtpView::parse(&packet).map(|view| view.header);
+        let (true, Ok(rtp)) = (header.session == self.session.low(), rtp) else {
+            self.counters.foreign += 1;
+            return;
+        };
+        self.stream = now;
+        let held = Held {
+            packet,
+            ssrc: rtp.ssrc,
+            sequence: rtp.sequence.0,
+            timestamp_90k: rtp.timestamp_90k,
+            jump: header.flags.jump,
+            last: header.flags.last,
+        };
+        self.buffer.insert(header.number, held);
+        self.regulate(now);
+    }
+
+    fn wish(&mut self, now: Time, wish: Wish, outputs: &mut Vec<Output>) {
+        match wish {
+            Wish::Pause => self.paused = true,
+            Wish::Resume => {
+                self.paused = false;
+                if self.trick {
+                    self.move_by(PlayOrder::Resume, false);
+                } else if let Phase::Showing { .. } = self.phase {
+                    self.phase = Phase::Filling;
+                }
+            }
+            Wish::Seek(at) => {
+                self.start = at;
+                self.move_by(PlayOrder::Seek { at }, false);
+                // A session that the flow law has paused stays so by itself.
+                if std::mem::take(&mut self.held_back) {
+                    self.desk.put(PlayOrder::Resume);
+                }
+            }
+            Wish::Trick(speed) => {
+                self.paused = false;
+                self.held_back = false;
+                self.move_by(PlayOrder::Trick { speed }, true);
+            }
+            Wish::Stop => {
+                let sequence = u32::MAX;
+                outputs.push(self.request(now, Speak { sequence, order: PlayOrder::Stop }));
+                self.end(None, outputs);
+            }
+        }
+    }
+
+    /// Leaves what is in the buffer for where `order` goes.
+    fn move_by(&mut self, order: PlayOrder, trick: bool) {
+        self.buffer.clear();
+        (self.anchor, self.shown) = (None, None);
+        self.trick = trick;
+        self.phase = Phase::Finding;
+        self.desk.put(order);
+    }
+
+    /// Tells the push server what the law wants.
+    fn regulate(&mut self, now: Time) {
+        if matches!(self.phase, Phase::Finding | Phase::Pictures | Phase::Ended) {
+            return;
+        }
+        match self.flow.level(now, self.buffer.held()) {
+            None => {}
+            Some(Pace::Paused) => {
+                self.held_back = true;
+                self.desk.put(PlayOrder::Pause);
+            }
+            Some(Pace::DeltaP(delta_p)) => {
+                self.desk.put(PlayOrder::Rate { delta_p_ns: nanos(delta_p) });
+                if std::mem::take(&mut self.held_back) {
+                    self.desk.put(PlayOrder::Resume);
+                    self.stream = now;
+                }
+            }
+        }
+    }
+
+    fn speak(&mut self, now: Time, outputs: &mut Vec<Output>) {
+        if self.phase == Phase::Ended || self.round.is_some() {
+            return;
+        }
+        if let Some(speak) = self.desk.poll(now) {
+            outputs.push(self.request(now, speak));
+        }
+    }
+
+    fn request(&self, now: Time, Speak { sequence, order }: Speak) -> Output {
+        let (lease, session) = (self.config.lease, self.session);
+        let request = PlayRequest { lease, time: self.clock.at(now), session, sequence, order };
+        Output::Order { to: self.config.servers[self.server], request }
+    }
+
+    fn end(&mut self, reason: Option<PlayRefusal>, outputs: &mut Vec<Output>) {
+        if self.phase != Phase::Ended {
+            self.phase = Phase::Ended;
+            outputs.push(Output::Ended(reason));
+        }
+    }
+}
+
+/// Whether `order` takes the session elsewhere.
+fn moves(order: &PlayOrder) -> bool {
+    matches!(
+        order,
+        PlayOrder::Play { .. } | PlayOrder::Seek { .. } | PlayOrder::Trick { .. } | PlayOrder::Resume
+    )
+}
+
+fn nanos(delta_p: Duration) -> u32 {
+    u32::try_from(delta_p.as_nanos()).unwrap_or(u32::MAX)
+}
