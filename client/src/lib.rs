@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [`viewer`] | [`viewer::Viewer`], the root machine |
 //! | [`interest`] | [`interest::InterestKeeper`]: when to say "somebody here watches" |
+//! | [`repair`] | [`repair::Repairer`]: what is missing, and when to ask for it |
 //! | [`announcements`] | [`announcements::AnnouncementFilter`]: genuine and new, or ignored |
 //! | [`selection`], [`target`] | what a person means by a channel, an output, an address |
 //! | [`listing`], [`recording_list`], [`meter`] | what is printed: channels, recordings, the status line, the summary |
@@ -39,6 +40,7 @@ pub mod meter;
 pub mod picker;
 pub mod playback;
 pub mod recording_list;
+pub mod repair;
 pub mod selection;
 pub mod shell;
 pub mod target;

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use client::listing::printable;
+use client::repair;
 use client::shell::{self, Action, Destination, Error, Options, Order, Player};
 use client::target::{HostPort, Target};
+use client::viewer::Receiving;
 use client::when::When;
 use link::logging::{self, LogFormat};
 use link::shutdown::Shutdown;
+use protocols::recording::RecordingId;
 
 /// Port of the directory, P2.
 const DATABASE_PORT: u16 = 7402;
-use protocols::recording::RecordingId;
 
 /// Watches television from a Masthead site. Without a command: the channel picker.
 #[derive(Debug, Parser)]
@@ -41,6 +43,8 @@ struct Arguments {
     /// How logs on standard error look: text or json.
     #[arg(long, env = "MASTHEAD_LOG_FORMAT", default_value = "text", value_name = "FORMAT", global = true)]
     log_format: LogFormat,
+    #[command(flatten)]
+    receiving: ReceivingArguments,
     /// Where the picker plays.
     #[command(flatten)]
     output: OutputArguments,
@@ -62,11 +66,6 @@ enum Command {
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         duration: Option<Duration>,
     },
-}
-
-#[derive(Debug, Clone, clap::Args)]
-struct OutputArguments {
-    /// Where the stream goes: `-`, a file, udp://HOST:PORT (transport stream) or rtp://HOST:PORT (the RTP packets).
     /// Prints what is recorded of the channels of this host's network, and what was ordered.
     Recordings {
         /// Of this channel only: id, name, or the beginning of its name.
@@ -92,12 +91,54 @@ struct OutputArguments {
         /// The id that `record` and `recordings` print.
         id: RecordingId,
     },
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct OutputArguments {
+    /// Where the stream goes: `-`, a file, udp://HOST:PORT (transport stream) or rtp://HOST:PORT (the RTP packets).
     #[arg(long, value_name = "OUTPUT")]
     output: Option<Target>,
     /// Plays it: by this player, or by the first found of mpv, vlc and ffplay.
     #[arg(long, value_name = "mpv|vlc|ffplay", num_args = 0..=1, conflicts_with = "output")]
     #[expect(clippy::option_option, reason = "absent, without a name, with a name: so clap says it")]
     player: Option<Option<Player>>,
+}
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct ReceivingArguments {
+    /// How often a packet that the network lost is asked for: until it comes or would come too late, once, or never.
+    #[arg(
+        long,
+        env = "MASTHEAD_REPAIR",
+        default_value = "deadline",
+        value_name = "deadline|one|off",
+        global = true
+    )]
+    repair: RepairMode,
+    /// How long packets behind a gap wait for it to close, ms: 0 to 10000.
+    #[arg(long, env = "MASTHEAD_HOLD_MS", default_value_t = 200, value_name = "MS", global = true, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    hold_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RepairMode {
+    /// Until it comes or would come too late.
+    Deadline,
+    /// Once.
+    One,
+    /// Never.
+    Off,
+}
+
+impl From<ReceivingArguments> for Receiving {
+    fn from(arguments: ReceivingArguments) -> Self {
+        let repair = match arguments.repair {
+            RepairMode::Deadline => repair::Mode::Deadline,
+            RepairMode::One => repair::Mode::One,
+            RepairMode::Off => repair::Mode::Off,
+        };
+        Self { hold: Duration::from_millis(arguments.hold_ms), repair }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -134,6 +175,11 @@ impl From<Arguments> for Options {
         let action = match arguments.command {
             None => Action::Pick { output: arguments.output.into() },
             Some(Command::Channels) => Action::Channels,
+            Some(Command::Recordings { channel }) => Action::Recordings { channel },
+            Some(Command::Record { channel, from, to, title }) => {
+                Action::Record(Order { channel, from, to, title })
+            }
+            Some(Command::Unrecord { id }) => Action::Unrecord { id },
             Some(Command::Watch { channel, output, duration }) => {
                 Action::Watch { channel, output: output.into(), duration }
             }
@@ -145,6 +191,7 @@ impl From<Arguments> for Options {
                 Format::Json => shell::Format::Json,
             },
             interface: arguments.interface,
+            receiving: arguments.receiving.into(),
             cache: arguments.cache.or_else(shell::default_cache_folder),
             action,
         }
@@ -170,11 +217,6 @@ fn watch(options: Options) -> Result<(), Error> {
     // One thread: a datagram then wakes the one who takes it, and nobody before him.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-            Some(Command::Recordings { channel }) => Action::Recordings { channel },
-            Some(Command::Record { channel, from, to, title }) => {
-                Action::Record(Order { channel, from, to, title })
-            }
-            Some(Command::Unrecord { id }) => Action::Unrecord { id },
         .build()
         .map_err(|error| Error::System(error.to_string()))?;
     let ended = runtime.block_on(shell::run(options, shutdown));

@@ -66,6 +66,14 @@ pub struct Summary {
     pub reordered: u64,
     /// RTP packets that came when they had been given up.
     pub late: u64,
+    /// RTP packets that came in time because they were asked for.
+    pub repaired: u64,
+    /// RTP packets asked for, each as often as it was.
+    pub repairs_asked: u64,
+    /// RTP packets that were sent again and came when they had been given up.
+    pub repairs_late: u64,
+    /// RTP packets that were sent again and were there already.
+    pub repair_duplicates: u64,
     /// Breaks of continuity counters in what was handed on.
     pub continuity_errors: u64,
     /// Channels tuned to, one after the other.
@@ -183,6 +191,10 @@ impl Meter {
             duplicates: counters.duplicates,
             reordered: counters.reordered,
             late: counters.late,
+            repaired: counters.repaired,
+            repairs_asked: counters.repairs_asked,
+            repairs_late: counters.repairs_late,
+            repair_duplicates: counters.repair_duplicates,
             continuity_errors: self.continuity.errors(),
             zaps: counters.zaps,
             interests_sent: counters.interests_sent,
@@ -210,12 +222,13 @@ impl Summary {
         };
         let mut text = format!(
             "{:.1} s, {} packets, {} bytes; {first}\n\
-             lost {}, duplicates {}, reordered {}, late {}, continuity errors {}\n\
+             lost {}, repaired {}, duplicates {}, reordered {}, late {}, continuity errors {}\n\
              push servers: {from}; channels watched: {}; interests sent {}, suppressed {}\n",
             self.duration_s,
             self.packets,
             self.bytes,
             self.lost,
+            self.repaired,
             self.duplicates,
             self.reordered,
             self.late,

@@ -198,6 +198,18 @@ impl Reassembly {
         })
     }
 
+    /// Whether anything waits behind a gap; while nothing does, nothing is missing.
+    pub fn is_waiting(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| !stream.held.is_empty())
+    }
+
+    /// Whether `extended` is waited for.
+    pub fn is_missing(&self, extended: u64) -> bool {
+        let Some(stream) = &self.stream else { return false };
+        let slot = extended.checked_sub(stream.next).and_then(|slot| usize::try_from(slot).ok());
+        slot.and_then(|slot| stream.held.get(slot)).is_some_and(Option::is_none)
+    }
+
     /// SSRC of the stream followed.
     pub fn ssrc(&self) -> Option<u32> {
         self.stream.as_ref().map(|stream| stream.ssrc)
@@ -426,12 +438,15 @@ mod tests {
         assert_eq!(reassembly.deadline(), None);
         assert_eq!(run(&mut reassembly, 50, 7, &[13]), somes(&[]));
         assert_eq!(reassembly.missing().collect::<Vec<_>>(), [65_536 + 11, 65_536 + 12]);
+        let asked = [10, 11, 12, 13, 14].map(|n| reassembly.is_missing(65_536 + n));
+        assert_eq!((reassembly.is_waiting(), asked), (true, [false, true, true, false, false]));
         assert_eq!(reassembly.deadline(), Some(Duration::from_millis(250)));
         let mut out = Vec::new();
         reassembly.expire(Duration::from_millis(249), &mut out);
         assert!(out.is_empty());
         reassembly.expire(Duration::from_millis(250), &mut out);
         assert_eq!(brief(&out), somes(&[-2, 13]));
+        assert!(!reassembly.is_waiting() && !reassembly.is_missing(65_536 + 11));
         assert_eq!(run(&mut reassembly, 260, 7, &[12]), somes(&[]));
         assert_eq!(reassembly.counters().late, 1);
     }

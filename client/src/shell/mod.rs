@@ -27,11 +27,12 @@ use thiserror::Error;
 
 use crate::selection::SelectionError;
 use crate::target::{HostPort, Target};
+use crate::viewer::Receiving;
 
 pub use cache_file::default_folder as default_cache_folder;
 pub use player::Player;
-
 pub use recordings::Order;
+
 /// What a person asked for.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -42,6 +43,8 @@ pub struct Options {
     /// Interface by name or address: whose network is asked about, and which one receives. `None`: the routing table's
     /// choice for the database server.
     pub interface: Option<String>,
+    /// How channels are received.
+    pub receiving: Receiving,
     /// Folder of the kept lists; `None`: nothing is kept.
     pub cache: Option<PathBuf>,
     /// What to do.
@@ -62,9 +65,6 @@ pub enum Action {
         /// How long from the first packet; `None`: until told to end.
         duration: Option<Duration>,
     },
-    /// Choose channels on the terminal.
-    Pick {
-        /// Where the stream goes.
     /// Print what is recorded.
     Recordings {
         /// Of this channel only: id or name.
@@ -77,6 +77,9 @@ pub enum Action {
         /// Which.
         id: RecordingId,
     },
+    /// Choose channels on the terminal.
+    Pick {
+        /// Where the stream goes.
         output: Destination,
     },
 }
@@ -120,9 +123,6 @@ pub enum Error {
         /// Why.
         cause: String,
     },
-    /// A socket cannot be had.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
     /// The database server does not answer, and nothing can stand in for that.
     #[error("the database server at {database} does not answer ({cause})")]
     Unanswered {
@@ -134,6 +134,9 @@ pub enum Error {
     /// The database server does not do what it was asked.
     #[error("{0}")]
     Refused(String),
+    /// A socket cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The output cannot be opened or written.
     #[error("output {what}: {error}")]
     Output {
@@ -174,9 +177,9 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         Action::Watch { channel, output, duration } => {
             watch::run(&options, watch::Watch { channel, output, duration }, &shutdown).await
         }
-        Action::Pick { output } => screen::run(&options, output, &shutdown).await,
-    }
-}
         Action::Recordings { channel } => recordings::list(&options, channel.as_deref(), &shutdown).await,
         Action::Record(order) => recordings::record(&options, &order, &shutdown).await,
         Action::Unrecord { id } => recordings::unrecord(&options, id, &shutdown).await,
+        Action::Pick { output } => screen::run(&options, output, &shutdown).await,
+    }
+}

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use link::clock::Clock;
 use link::udp::SocketError;
 use link::{interface, random};
-use protocols::p4_control::MAX_DATAGRAM_BYTES;
+use media::rtp::{self, Kind};
 use protocols::time::Time;
 
 use super::cache_file::CacheFile;
 use super::directory::{Directory, Event};
 use super::sink::Sink;
-use super::sockets::{ANSWERS_AT_ONCE, Ready, Sockets};
+use super::sockets::{ANSWER_BUFFER_BYTES, ANSWERS_AT_ONCE, Ready, Sockets};
 use super::{Error, Options};
 use crate::cache::Kept;
 use crate::meter::{Meter, ShellCounters, Summary};
@@ -58,7 +58,7 @@ impl Session {
         let kept = cache.as_ref().and_then(CacheFile::load);
         let local = options.interface.as_deref().map(local_address).transpose()?.flatten();
         let mut session = Self {
-            viewer: Viewer::new(random::seed()),
+            viewer: Viewer::new(random::seed()).receiving(options.receiving),
             directory: Directory::new(options.database.clone(), local),
             sockets: Sockets::new(options.interface.clone()),
             cache,
@@ -164,10 +164,15 @@ impl Session {
                 sockets.media(group, |bytes| viewer.handle(now, Input::Media { group, bytes }, outputs));
             }
             Ready::Control => {
-                let mut buffer = [0; MAX_DATAGRAM_BYTES + 1];
+                let mut buffer = [0; ANSWER_BUFFER_BYTES];
                 for _ in 0..ANSWERS_AT_ONCE {
                     let Some((from, bytes)) = sockets.control(&mut buffer) else { break };
-                    viewer.handle(now, Input::Control { from, bytes }, outputs);
+                    // The first byte of P4 is none of RTP's.
+                    let input = match rtp::classify(bytes) {
+                        Kind::Rtp => Input::Stream { from, bytes },
+                        _ => Input::Control { from, bytes },
+                    };
+                    viewer.handle(now, input, outputs);
                 }
             }
         }

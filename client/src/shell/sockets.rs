@@ -1,4 +1,4 @@
-//! The groups that are received, and the socket that speaks P4.
+//! The groups that are received, and the socket that speaks P4 and gets what is asked for by it (P5).
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -9,23 +9,26 @@ use std::task::Poll;
 use link::intake::{Counters, Intake};
 use link::interface;
 use link::udp::{self, Listen, SocketError};
-use protocols::p4_control::MAX_DATAGRAM_BYTES;
+use media::rtp::RTP_BYTES_MAX;
 use tokio::net::UdpSocket;
 
 use crate::viewer::Group;
 
-/// P4 answers taken before media, and the deadlines, have their turn.
+/// Datagrams taken from the P4 socket before media, and the deadlines, have their turn.
 pub(super) const ANSWERS_AT_ONCE: usize = 64;
+/// Room for an answer or a packet; one byte more than the longer one may have, so that a longer one shows.
+pub(super) const ANSWER_BUFFER_BYTES: usize = RTP_BYTES_MAX + 1;
+const _: () = assert!(RTP_BYTES_MAX > protocols::p4_control::MAX_DATAGRAM_BYTES);
 
-/// Room for an answer; one byte more than allowed, so that a longer one shows.
-pub(super) type AnswerBuffer = [u8; MAX_DATAGRAM_BYTES + 1];
+/// See [`ANSWER_BUFFER_BYTES`].
+pub(super) type AnswerBuffer = [u8; ANSWER_BUFFER_BYTES];
 
 /// What a socket holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ready {
     /// Datagrams of a group.
     Media(Group),
-    /// P4 answers.
+    /// P4 answers, and P5.
     Control,
 }
 
@@ -129,7 +132,7 @@ impl Sockets {
         let _ = self.groups.get_mut(&group).map(|intake| intake.take(|_, datagram| each(datagram)));
     }
 
-    /// The next P4 answer.
+    /// The next datagram of the P4 socket.
     pub(super) fn control<'a>(&self, buffer: &'a mut AnswerBuffer) -> Option<(SocketAddr, &'a [u8])> {
         let control = self.control.as_ref()?;
         let (len, from) = control.receiver.try_recv_from(buffer).ok()?;

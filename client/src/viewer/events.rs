@@ -1,12 +1,16 @@
 //! What wakes the [`Viewer`](super::Viewer), and what it wants done.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use media::RtpPacket;
+use media::reassembly::Limits;
 use protocols::ids::{ChannelId, PushServerId};
 use protocols::p2_directory::{ChannelList, ToClient, ToDatabase};
 use protocols::preamble::Refusal;
 use protocols::time::ClusterTime;
+
+use crate::repair::Mode;
 
 /// Where a channel's datagrams arrive: a multicast group, a broadcast address or this host's own, and a UDP port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +21,22 @@ pub struct Group {
     pub port: u16,
     /// The address by which this host asked: it tells the interface that joins.
     pub local: IpAddr,
+}
+
+/// How channels are received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receiving {
+    /// How long packets behind a gap wait for it to close.
+    pub hold: Duration,
+    /// How often a missing packet is asked for.
+    pub repair: Mode,
+}
+
+impl Default for Receiving {
+    /// As [`Limits::default`] says, and asking until the hold is over.
+    fn default() -> Self {
+        Self { hold: Limits::default().hold, repair: Mode::default() }
+    }
 }
 
 /// All that can wake the machine.
@@ -58,6 +78,13 @@ pub enum Input<'a> {
     Media {
         /// The group.
         group: Group,
+        /// The datagram.
+        bytes: &'a [u8],
+    },
+    /// A P5 datagram: it came to the socket that speaks P4 and is RTP.
+    Stream {
+        /// Its sender.
+        from: SocketAddr,
         /// The datagram.
         bytes: &'a [u8],
     },
@@ -165,6 +192,8 @@ pub enum Reason {
     Interest,
     /// Give up a gap.
     Reassembly,
+    /// Ask for what is missing.
+    Repair,
     /// Leave the group that was moved away from.
     LeaveOld,
 }
@@ -208,4 +237,20 @@ pub struct Counters {
     pub zaps: u64,
     /// Moves to another push server.
     pub moves: u64,
+    /// Requests for missing packets sent.
+    pub repair_requests: u64,
+    /// Packets asked for in them, each as often as it was.
+    pub repairs_asked: u64,
+    /// Packets that came in time after they had been asked for.
+    pub repaired: u64,
+    /// Packets that came by P5 when they had been given up.
+    pub repairs_late: u64,
+    /// Packets that repair was thought of for and that did not come in time.
+    pub repairs_given_up: u64,
+    /// Packets that were not asked for when due because the budget was used up, each as often as it was.
+    pub repairs_deferred: u64,
+    /// Packets that came by P5 and were there already.
+    pub repair_duplicates: u64,
+    /// P5 datagrams of another stream, of no push server of ours, or no RTP.
+    pub foreign_stream: u64,
 }

@@ -8,6 +8,7 @@ mod directory;
 mod events;
 mod reception;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use protocols::backoff::Backoff;
@@ -16,10 +17,10 @@ use protocols::p2_directory::{ChannelList, ToClient, ToDatabase, Tuning};
 use protocols::time::{ClusterClock, ClusterTime, Time, earliest};
 
 use directory::DirectoryLink;
-use reception::{Asked, Reception};
+use reception::{Asked, Reception, Start};
 
 pub use directory::CONNECT_TIMEOUT;
-pub use events::{Counters, Group, Input, Notice, Output, Reason};
+pub use events::{Counters, Group, Input, Notice, Output, Reason, Receiving};
 pub use reception::{CLOCK_RETRY, FRESH_FOR, LEAVE_OLD_AFTER};
 
 /// How long a directory that is being reached may take to answer before the cached list is used.
@@ -46,6 +47,7 @@ pub struct Viewer {
     clock: Option<ClusterClock>,
     list: Listing,
     watched: Option<Watched>,
+    receiving: Receiving,
     /// Of the channels watched before.
     past: Counters,
     stale: u64,
@@ -93,11 +95,18 @@ impl Viewer {
             clock: None,
             list: Listing::default(),
             watched: None,
+            receiving: Receiving::default(),
             past: Counters::default(),
             stale: 0,
             ignored_tunings: 0,
             zaps: 0,
         }
+    }
+
+    /// As it is, with channels received like this from here on.
+    #[must_use]
+    pub fn receiving(self, receiving: Receiving) -> Self {
+        Self { receiving, ..self }
     }
 
     /// Takes one input; what is to be done is appended to `out`.
@@ -116,6 +125,7 @@ impl Viewer {
             Input::DirectoryClosed { cause } => self.link.closed(now, cause, out),
             Input::Control { bytes, .. } => self.control(now, bytes, out),
             Input::Media { group, bytes } => self.media(now, group, bytes, out),
+            Input::Stream { from, bytes } => self.stream(now, from, bytes, out),
             Input::Tick => {}
         }
         self.poll(now, out);
@@ -240,7 +250,7 @@ impl Viewer {
     }
 
     fn tune(&mut self, now: Time, tuning: Tuning, out: &mut Vec<Output>) {
-        let seed = self.random.u64(..);
+        let (seed, receiving) = (self.random.u64(..), self.receiving);
         let Some(watched) = self.watched.as_mut().filter(|watched| watched.channel == tuning.channel) else {
             self.ignored_tunings += 1;
             return;
@@ -253,7 +263,10 @@ impl Viewer {
         }
         match &mut watched.reception {
             Some(reception) => self.ignored_tunings += u64::from(!reception.follow(now, tuning, out)),
-            None => watched.reception = Some(Reception::start(now, tuning, false, seed, out)),
+            None => {
+                let start = Start { tuning, cached: false, seed, receiving };
+                watched.reception = Some(Reception::start(now, start, out));
+            }
         }
         self.clock = Some(ClusterClock::new(now, time));
         self.keep_tuning();
@@ -289,6 +302,13 @@ impl Viewer {
         }
     }
 
+    fn stream(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
+        match self.watched.as_mut().and_then(|watched| watched.reception.as_mut()) {
+            Some(reception) => reception.stream(now, from, bytes, out),
+            None => self.stale += 1,
+        }
+    }
+
     fn poll(&mut self, now: Time, out: &mut Vec<Output>) {
         self.link.poll(now, out);
         if self.link.is_up() && self.list.refresh_at.is_some_and(|at| at <= now) {
@@ -320,7 +340,8 @@ impl Viewer {
             entries.filter(|entry| entry.id == watched.channel).find_map(|entry| entry.tuning.clone());
         if let Some(tuning) = tuning {
             let seed = self.random.u64(..);
-            watched.reception = Some(Reception::start(now, *tuning, true, seed, out));
+            let start = Start { tuning: *tuning, cached: true, seed, receiving: self.receiving };
+            watched.reception = Some(Reception::start(now, start, out));
         }
     }
 

@@ -1,21 +1,27 @@
-//! One tuned channel: its tuning, its groups, its packets in order, its interest.
+//! One tuned channel: its tuning, its groups, its packets in order, its interest, and what it asks for again.
 //!
 //! A move to another push server keeps the stream: the packets are the same ones, whoever sends them. When the new one
 //! sends to another group, that is joined before the old one is left.
 
 use std::cmp::Ordering;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use media::reassembly::{self, Limits, Reassembly};
 use media::rtp::{self, Kind};
+use media::{RtpPacket, Sequence};
 use protocols::ids::Revision;
 use protocols::p2_directory::Tuning;
-use protocols::p4_control::{self, Interest, InterestAnswer, InterestVerdict, Sealed, mask_secret};
-use protocols::time::{ClusterClock, Time, earliest};
+use protocols::p4_control::{
+    self, Interest, InterestAnswer, InterestVerdict, MAX_MISSING_PER_REPAIR, Missing, Repair, Sealed,
+    mask_secret,
+};
+use protocols::time::{ClusterClock, ClusterTime, Time, earliest};
 
-use super::{Counters, Group, MEDIA_SILENCE, Notice, Output, Reason};
+use super::{Counters, Group, MEDIA_SILENCE, Notice, Output, Reason, Receiving};
 use crate::announcements::AnnouncementFilter;
 use crate::interest::{InterestKeeper, Tune};
+use crate::repair::{Repairer, Way};
 
 /// The group that was moved away from is left when the new one has delivered, or after this.
 pub const LEAVE_OLD_AFTER: Duration = Duration::from_secs(2);
@@ -35,6 +41,10 @@ pub(super) struct Reception {
     old_group: Option<(Group, Time)>,
     reassembly: Reassembly,
     produced: Vec<reassembly::Output>,
+    repairer: Repairer,
+    /// Extended numbers to ask for now; empty between calls.
+    asked: Vec<u64>,
+    streamed: Streamed,
     announcements: AnnouncementFilter,
     keeper: InterestKeeper,
     /// When a media packet last came in.
@@ -50,6 +60,25 @@ pub(super) struct Reception {
     moves: u64,
 }
 
+/// What came by P5, and what was sent for it.
+#[derive(Debug, Default)]
+struct Streamed {
+    requests: u64,
+    duplicates: u64,
+    late: u64,
+    foreign: u64,
+}
+
+/// What starts a reception.
+pub(super) struct Start {
+    pub(super) tuning: Tuning,
+    /// The tuning is from the list kept from earlier.
+    pub(super) cached: bool,
+    /// For its jitter.
+    pub(super) seed: u64,
+    pub(super) receiving: Receiving,
+}
+
 /// What a P4 answer asks of the viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -63,7 +92,8 @@ pub(super) enum Asked {
 
 impl Reception {
     /// Tunes: joins, and sends interest at once.
-    pub(super) fn start(now: Time, tuning: Tuning, cached: bool, seed: u64, out: &mut Vec<Output>) -> Self {
+    pub(super) fn start(now: Time, start: Start, out: &mut Vec<Output>) -> Self {
+        let Start { tuning, cached, seed, receiving } = start;
         let group = group_of(&tuning);
         out.push(Output::Join(group));
         let mut keeper = InterestKeeper::new(seed);
@@ -73,8 +103,11 @@ impl Reception {
             cached,
             group,
             old_group: None,
-            reassembly: Reassembly::new(Limits::default()),
+            reassembly: Reassembly::new(Limits { hold: receiving.hold, ..Limits::default() }),
             produced: Vec::new(),
+            repairer: Repairer::new(receiving.repair, receiving.hold),
+            asked: Vec::new(),
+            streamed: Streamed::default(),
             announcements: AnnouncementFilter::default(),
             keeper,
             media: None,
@@ -152,7 +185,7 @@ impl Reception {
             return true;
         }
         let before = self.reassembly.counters().received;
-        self.reassembly.datagram(now.since_origin(), bytes, &mut self.produced);
+        self.take(now, bytes, Way::Broadcast);
         if self.reassembly.counters().received > before {
             if self.media.is_none_or(|last| now.since(last) >= MEDIA_SILENCE) {
                 out.push(Output::Notice(Notice::Playing { channel: self.tuning.channel }));
@@ -165,6 +198,30 @@ impl Reception {
         }
         self.hand_on(out);
         true
+    }
+
+    /// A P5 datagram. It counts when it is of the stream that is followed, and comes from the push server or is what it
+    /// was asked for: a push server may answer from another of its addresses than it is asked at.
+    pub(super) fn stream(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
+        let packet = RtpPacket::from_datagram(bytes).ok();
+        let header = packet.map(|packet| packet.header());
+        let of_ours = header.filter(|header| self.reassembly.ssrc() == Some(header.ssrc));
+        let expected = of_ours.is_some_and(|header| {
+            from.ip() == self.tuning.control.ip()
+                || self
+                    .extended(header.sequence)
+                    .is_some_and(|extended| self.repairer.has_asked_for(extended))
+        });
+        if !expected {
+            self.streamed.foreign += 1;
+            return;
+        }
+        let before = self.reassembly.counters();
+        self.take(now, bytes, Way::Stream);
+        let after = self.reassembly.counters();
+        self.streamed.duplicates += after.duplicates - before.duplicates;
+        self.streamed.late += after.late - before.late;
+        self.hand_on(out);
     }
 
     /// A P4 answer: sets the clock, extends the lease, or sends us to the directory.
@@ -205,6 +262,7 @@ impl Reception {
         }
         self.reassembly.expire(now.since_origin(), &mut self.produced);
         self.hand_on(out);
+        self.repair(now, clock, out);
         if let Some((group, until)) = self.old_group
             && until <= now
         {
@@ -218,7 +276,8 @@ impl Reception {
         let interest = self.keeper.deadline().map(|at| (at, Reason::Interest));
         let gap = self.reassembly.deadline().map(|at| (Time::ZERO + at, Reason::Reassembly));
         let old = self.old_group.map(|(_, until)| (until, Reason::LeaveOld));
-        earliest(interest, earliest(gap, old))
+        let repair = self.repairer.deadline().map(|at| (at, Reason::Repair));
+        earliest(interest, earliest(gap, earliest(repair, old)))
     }
 
     /// The tuning in force, with its lease as extended.
@@ -255,6 +314,15 @@ impl Reception {
         total.interests_sent += self.interests_sent;
         total.interests_suppressed += self.keeper.counters().suppressed;
         total.moves += self.moves;
+        let repairs = self.repairer.counters();
+        total.repair_requests += self.streamed.requests;
+        total.repairs_asked += repairs.asked;
+        total.repaired += repairs.repaired;
+        total.repairs_late += self.streamed.late;
+        total.repairs_given_up += repairs.given_up;
+        total.repairs_deferred += repairs.deferred;
+        total.repair_duplicates += self.streamed.duplicates;
+        total.foreign_stream += self.streamed.foreign;
     }
 
     fn move_to(&mut self, now: Time, group: Group, out: &mut Vec<Output>) {
@@ -267,6 +335,50 @@ impl Reception {
         }
         self.old_group = Some((self.group, now + LEAVE_OLD_AFTER));
         self.group = group;
+    }
+
+    /// Puts a datagram of media in its place, whatever way it came.
+    fn take(&mut self, now: Time, bytes: &[u8], way: Way) {
+        self.reassembly.datagram(now.since_origin(), bytes, &mut self.produced);
+        if self.repairer.is_waiting() {
+            let sequence = bytes.get(2..4).and_then(|bytes| bytes.try_into().ok()).map(u16::from_be_bytes);
+            let extended = sequence.and_then(|sequence| self.extended(Sequence(sequence)));
+            if let Some(extended) = extended.filter(|extended| !self.reassembly.is_missing(*extended)) {
+                self.repairer.came(now, extended, way);
+            }
+        }
+        self.observe(now);
+    }
+
+    fn observe(&mut self, now: Time) {
+        if self.reassembly.is_waiting() || self.repairer.is_waiting() {
+            self.repairer.observe(now, &self.reassembly);
+        }
+    }
+
+    fn extended(&self, sequence: Sequence) -> Option<u64> {
+        self.reassembly.next_extended().map(|next| sequence.extend_near(next))
+    }
+
+    /// Asks for what is due, in as few datagrams as that takes.
+    fn repair(&mut self, now: Time, clock: Option<&ClusterClock>, out: &mut Vec<Output>) {
+        self.observe(now);
+        self.repairer.poll(now, &mut self.asked);
+        let Some(ssrc) = self.reassembly.ssrc().filter(|_| !self.asked.is_empty()) else { return };
+        let sequences = self.asked.drain(..).map(|extended| Sequence::of_extended(extended).0);
+        let missing = Missing::cover(sequences);
+        let rtt = self.repairer.round_trip().unwrap_or_default();
+        let rtt_us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+        let (lease, time) = (self.tuning.lease, self.time(now, clock));
+        for missing in missing.chunks(MAX_MISSING_PER_REPAIR) {
+            let repair = Repair { lease, time, rtt_us, ssrc, missing: missing.to_vec() };
+            self.streamed.requests += 1;
+            out.push(Output::SendControl {
+                from: lease.client,
+                to: self.tuning.control,
+                bytes: repair.seal(&self.tuning.secret),
+            });
+        }
     }
 
     fn announcement(&mut self, now: Time, bytes: &[u8], clock: Option<&ClusterClock>) {
@@ -295,7 +407,7 @@ impl Reception {
     }
 
     fn send_interest(&mut self, now: Time, clock: Option<&ClusterClock>, out: &mut Vec<Output>) {
-        let time = clock.map_or(self.tuning.time, |clock| clock.at(now));
+        let time = self.time(now, clock);
         self.interests_sent += 1;
         let interest = Interest { lease: self.tuning.lease, time };
         out.push(Output::SendControl {
@@ -303,6 +415,11 @@ impl Reception {
             to: self.tuning.control,
             bytes: interest.seal(&self.tuning.secret),
         });
+    }
+
+    /// The cluster's time, as far as it is known.
+    fn time(&self, now: Time, clock: Option<&ClusterClock>) -> ClusterTime {
+        clock.map_or(self.tuning.time, |clock| clock.at(now))
     }
 
     fn hand_on(&mut self, out: &mut Vec<Output>) {
@@ -315,7 +432,10 @@ impl Reception {
                 reassembly::Output::Lost { count, .. } => {
                     out.push(Output::Notice(Notice::Lost { packets: count }));
                 }
-                reassembly::Output::Reset => out.push(Output::Notice(Notice::NewStream)),
+                reassembly::Output::Reset => {
+                    self.repairer.reset();
+                    out.push(Output::Notice(Notice::NewStream));
+                }
             }
         }
     }

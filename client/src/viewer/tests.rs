@@ -8,7 +8,9 @@ use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease};
 use protocols::codec;
 use protocols::ids::{BootId, Generation, Revision};
 use protocols::p2_directory::{ChannelEntry, ChannelStatus, PING_INTERVAL, SILENCE_TIMEOUT};
-use protocols::p4_control::{Interest, InterestAnswer, InterestVerdict, Kind, Sealed, mask_secret, seal};
+use protocols::p4_control::{
+    Interest, InterestAnswer, InterestVerdict, Kind, Missing, Repair, Sealed, mask_secret, seal,
+};
 use protocols::p6_broadcast::Announcement;
 
 use super::*;
@@ -187,6 +189,9 @@ fn interests(out: &[Output]) -> Vec<(SocketAddr, Interest)> {
         .filter_map(|output| match output {
             Output::SendControl { to, bytes, from } => {
                 let sealed = Sealed::parse(bytes).unwrap();
+                if sealed.kind != Kind::Interest {
+                    return None;
+                }
                 let interest = Interest::peek(&sealed).unwrap();
                 assert_eq!(*from, interest.lease.client);
                 sealed.verify(&cluster().lease_key().secret(&interest.lease)).expect("tagged with its lease");
@@ -195,6 +200,18 @@ fn interests(out: &[Output]) -> Vec<(SocketAddr, Interest)> {
             _ => None,
         })
         .collect()
+}
+
+/// Requests for missing packets, each sent to the push server by the address of the lease.
+fn repairs(out: &[Output]) -> Vec<Repair> {
+    let one = |output: &Output| {
+        let Output::SendControl { to, bytes, from } = output else { return None };
+        let sealed = Sealed::parse(bytes).ok().filter(|sealed| sealed.kind == Kind::Repair)?;
+        let tuning = hall(1);
+        assert_eq!((*from, *to), (tuning.lease.client, tuning.control));
+        Some(sealed.open::<Repair>(&tuning.secret).unwrap())
+    };
+    out.iter().filter_map(one).collect()
 }
 
 fn requests(out: &[Output]) -> Vec<ToDatabase> {
@@ -243,6 +260,70 @@ fn a_gap_is_waited_for_then_counted_as_lost() {
     assert_eq!(delivered(&out), [6]);
     assert!(out.contains(&Output::Notice(Notice::Lost { packets: 2 })));
     assert_eq!(world.viewer.counters().lost, 2);
+}
+
+#[test]
+fn a_gap_is_asked_for_and_what_comes_by_p5_fills_it() {
+    let mut world = World::playing();
+    world.media(GROUP_A, &[6, 7]);
+    let asked = repairs(&world.wait(Duration::from_millis(2)));
+    let [Repair { rtt_us: 0, ssrc: 0x5eed, missing, lease, time }] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!(missing[..], [Missing { first: 4, following: 1 }]);
+    // The clock was set by the tuning, 2 ms ago.
+    assert_eq!((*lease, *time), (hall(1).lease, ClusterTime(CLUSTER_MS + 2)));
+    world.wait(Duration::from_millis(8));
+    let from = "10.0.1.1:7405".parse().unwrap();
+    assert_eq!(delivered(&world.give(Input::Stream { from, bytes: &rtp(4) })), [4]);
+    assert_eq!(delivered(&world.give(Input::Stream { from, bytes: &rtp(5) })), [5, 6, 7]);
+    world.media(GROUP_A, &[9]);
+    let again = repairs(&world.wait(Duration::from_millis(2)));
+    assert_eq!(again.iter().map(|repair| repair.rtt_us).collect::<Vec<_>>(), [8_000]);
+    let counters = world.viewer.counters();
+    assert_eq!((counters.repaired, counters.repairs_asked, counters.repair_requests), (2, 3, 2));
+    assert_eq!((counters.lost, counters.foreign_stream), (0, 0));
+}
+
+#[test]
+fn p5_of_somebody_else_or_of_another_stream_is_not_taken() {
+    let mut world = World::playing();
+    world.media(GROUP_A, &[6]);
+    let [hall, stranger] = ["10.0.1.1:7405", "10.0.1.66:7405"].map(|address| address.parse().unwrap());
+    let mut other = rtp(4);
+    other[11] ^= 1;
+    for (from, bytes) in [(hall, &other[..]), (hall, b"M5"), (stranger, &rtp(4)[..])] {
+        assert_eq!(delivered(&world.give(Input::Stream { from, bytes })), [0_u16; 0]);
+    }
+    assert_eq!(world.viewer.counters().foreign_stream, 3);
+    // A push server of several addresses may answer by another one: what was asked for is welcome.
+    world.wait(Duration::from_millis(2));
+    assert_eq!(delivered(&world.give(Input::Stream { from: stranger, bytes: &rtp(4) })), [4]);
+}
+
+#[test]
+fn repairs_that_come_twice_or_too_late_are_counted() {
+    let mut world = World::playing();
+    world.media(GROUP_A, &[5]);
+    world.wait(Duration::from_millis(300));
+    let from = "10.0.1.1:7405".parse().unwrap();
+    for sequence in [4, 5] {
+        assert_eq!(delivered(&world.give(Input::Stream { from, bytes: &rtp(sequence) })), [0_u16; 0]);
+    }
+    let counters = world.viewer.counters();
+    assert_eq!((counters.repairs_late, counters.repair_duplicates, counters.lost), (1, 1, 1));
+}
+
+#[test]
+fn a_viewer_that_wants_no_repair_asks_for_none_and_holds_as_long_as_told() {
+    let receiving = Receiving { hold: Duration::from_millis(50), repair: crate::repair::Mode::Off };
+    let mut world = World::new();
+    world.viewer = Viewer::new(42).receiving(receiving);
+    world.give(Input::Watch(CHANNEL));
+    world.give(Input::DirectoryConnected);
+    world.say(ToClient::Tuning(Box::new(hall(1))));
+    world.media(GROUP_A, &[1, 3]);
+    let out = world.wait(Duration::from_millis(49));
+    assert_eq!((delivered(&out), repairs(&out)), (vec![], vec![]));
+    assert_eq!(delivered(&world.wait(Duration::from_millis(1))), [3]);
 }
 
 #[test]

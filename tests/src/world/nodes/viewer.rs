@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use client::viewer::{Group, Input, Notice, Output, Viewer};
+use media::rtp;
 use protocols::ids::ChannelId;
 use protocols::p2_directory::{ChannelList, ChannelStatus, ToClient};
 use protocols::time::{ClusterTime, Time};
@@ -145,9 +146,13 @@ impl ViewerNode {
         fabric.arm(self.node, next);
     }
 
-    /// A P4 answer came. Tells how many outputs it led to.
+    /// A P4 answer, or a packet by P5, came. Tells how many outputs it led to.
     pub fn datagram(&mut self, fabric: &mut Fabric, from: SocketAddr, bytes: &[u8]) -> usize {
-        self.handle_counted(fabric, Input::Control { from, bytes })
+        let input = match rtp::classify(bytes) {
+            rtp::Kind::Rtp => Input::Stream { from, bytes },
+            _ => Input::Control { from, bytes },
+        };
+        self.handle_counted(fabric, input)
     }
 
     /// A datagram of a channel's port came.
