@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use acquisition::shell::{self, Options};
+use link::clock::Clock;
 use link::key_file;
 use link::session::{self, Session};
 use link::shutdown::Shutdown;
@@ -16,7 +17,7 @@ use protocols::ids::{BootId, ChannelId, Generation};
 use protocols::p1_registration::{
     ChannelPlan, ChannelReport, FeedPlan, FeedState, FeedTarget, InputState, Poll, ToAcquisition, ToDatabase,
 };
-use protocols::p3_feed::{FeedOrder, HEADER_BYTES, Open, Opened, packet_len};
+use protocols::p3_feed::{FeedOrder, HEADER_BYTES, MARK_BYTES, Mark, Open, Opened, packet_len};
 use protocols::preamble::{Protocol, Refusal};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -137,8 +138,17 @@ fn plan(url: &str, feeds: Vec<FeedTarget>) -> ToAcquisition {
     ToAcquisition::Plan(FeedPlan { generation: Generation(1), channels: vec![channel] })
 }
 
-/// The next frame of P3: a packet, a header alone, or nothing.
+/// The next frame of P3 but for marks: a packet, a header alone, or nothing.
 async fn frame(push: &mut Peer) -> Vec<u8> {
+    loop {
+        let frame = any_frame(push).await;
+        if frame.len() != MARK_BYTES {
+            return frame;
+        }
+    }
+}
+
+async fn any_frame(push: &mut Peer) -> Vec<u8> {
     let mut prefix = [0; 2];
     soon(push.stream.read_exact(&mut prefix)).await.expect("an open connection");
     let mut frame = vec![0; packet_len(prefix).expect("a length that P3 has")];
@@ -267,6 +277,24 @@ async fn a_held_feed_shows_headers_alone_and_flows_again_from_the_newest_packet(
     };
     let poll = database.poll_until(delivering).await;
     assert_eq!(poll.channels[0].feeds[0].dropped_packets, 0, "what is held is not dropped");
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_begins_with_a_mark_that_numbers_and_dates_its_first_packet() {
+    let site = Site::start().await;
+    let mut database = site.registered().await;
+    database.write(&plan("testcard:", vec![target("hall", address(&site.push))])).await;
+    let mut push = site.fed().await;
+    let began = Clock::wall();
+    let mut first = any_frame(&mut push).await;
+    while first.is_empty() {
+        first = any_frame(&mut push).await;
+    }
+    let mark = Mark::decode(first.try_into().expect("a mark"));
+    let first = sequence(&any_frame(&mut push).await);
+    assert_eq!(mark.number & 0xffff, u64::from(first));
+    assert!(mark.date.distance(began) < Duration::from_secs(60), "{mark:?} at {began:?}");
     site.end().await;
 }
 

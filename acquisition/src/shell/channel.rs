@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use link::clock::Clock;
 use link::random;
 use media::RtpPacket;
 use protocols::ids::ChannelId;
@@ -12,7 +13,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::debug;
 
 use crate::capture::Capture;
-use crate::feed_queues::FeedQueues;
+use crate::feed_queues::{FeedQueues, Moment};
 use crate::shell::Context;
 use crate::shell::driver::{Event, Run};
 use crate::shell::inputs::{Batch, End, OpenInput};
@@ -190,10 +191,10 @@ impl Channel {
         if self.packets.is_empty() {
             return;
         }
-        let now = self.context.clock.now();
+        let moment = Moment { now: self.context.clock.now(), wall: Clock::wall() };
         let mut queues = self.shared.queues();
         for packet in self.packets.drain(..) {
-            queues.push(now, packet);
+            queues.push(moment, packet);
         }
         drop(queues);
         self.shared.changed.send_replace(());
