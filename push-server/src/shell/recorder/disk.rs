@@ -1,6 +1,6 @@
 //! What the recorder asks of its disk: files of its own user only, in folders that are there after a power cut.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -80,6 +80,25 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Makes the folder this process's alone to record in, for as long as the file is held.
+pub(crate) fn lock(folder: &Path) -> io::Result<File> {
+    make_folder(folder)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(folder.join(".lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!("another process records in {}", folder.display());
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Whether the disk of `folder` takes a block: writes, makes last and deletes a file there.

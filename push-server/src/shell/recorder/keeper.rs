@@ -1,6 +1,7 @@
 //! Looks after what is kept, and after the disk: mends what a recorder left, deletes what has been kept long enough,
 //! verifies each segment once a day, stops recording before the disk is full, and tries again after a fault.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -12,7 +13,7 @@ use protocols::ids::ChannelId;
 use super::Options;
 use super::archive::{Archive, Held};
 use super::disk;
-use super::mend::{self, Mended};
+use super::mend::{self, Mended, Rights};
 use super::status::{Counts, Status};
 use super::verify;
 use crate::recording::SegmentName;
@@ -21,6 +22,8 @@ use crate::recording::SegmentName;
 const MENDING_TURN: Duration = Duration::from_millis(500);
 /// The first segment is verified so long after the start: then others have more to do.
 const VERIFY_AFTER: Duration = Duration::from_mins(1);
+/// One sweep in so many looks for what has been kept long enough, which takes a look at everything.
+const WEED_EACH: u32 = 10;
 /// In this time each segment is verified once.
 const VERIFY_ALL_IN: Duration = Duration::from_hours(24);
 
@@ -30,6 +33,9 @@ pub(super) struct Keeper {
     archive: Arc<Archive>,
     status: Arc<Status>,
     listed: bool,
+    /// Held while this process records there: nobody else may mend or delete.
+    lock: Option<File>,
+    weed_at: Instant,
     retry_at: Instant,
     verified: Option<(ChannelId, SegmentName)>,
     verify_at: Instant,
@@ -43,19 +49,27 @@ impl Keeper {
             archive,
             status,
             listed: false,
+            lock: None,
+            weed_at: now,
             retry_at: now,
             verified: None,
             verify_at: now + VERIFY_AFTER,
         }
     }
 
-    /// Looks what is there, before anything is recorded.
-    pub(super) fn begin(&mut self) {
-        self.look_at_disk();
+    /// Looks what is there, before anything is recorded. Another recorder at work there is an error; a disk that cannot be
+    /// written is a fault that may pass.
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        if let Err(error) = self.look_at_disk()
+            && error.kind() == io::ErrorKind::ResourceBusy
+        {
+            return Err(error);
+        }
         let now = Instant::now();
         self.retry_at = now + self.options.retry_interval;
         // The newest at least: players ask for them first.
         self.mend(now);
+        Ok(())
     }
 
     /// Works until `stop` is closed.
@@ -65,14 +79,15 @@ impl Keeper {
             if self.status.is_faulty() {
                 if now >= self.retry_at {
                     self.retry_at = now + self.options.retry_interval;
-                    self.look_at_disk();
+                    // What is wrong is known as a fault.
+                    let _ = self.look_at_disk();
                 }
             } else {
                 self.retry_at = now + self.options.retry_interval;
                 self.check_room();
             }
             if self.listed {
-                self.weed();
+                self.weed(now);
                 self.mend(now);
                 self.verify(now);
             }
@@ -80,23 +95,32 @@ impl Keeper {
     }
 
     /// Whether the disk can be written; then recording may begin, or go on.
-    fn look_at_disk(&mut self) {
+    fn look_at_disk(&mut self) -> io::Result<()> {
         let root = self.archive.root().to_owned();
-        let usable = disk::probe(&root).and_then(|()| self.room()).and_then(|()| {
-            if !self.listed {
-                self.archive.list()?;
-                self.listed = true;
-            }
-            Ok(())
-        });
-        match usable {
+        let usable =
+            self.lock().and_then(|()| disk::probe(&root)).and_then(|()| self.room()).and_then(|()| {
+                if !self.listed {
+                    self.archive.list()?;
+                    self.listed = true;
+                }
+                Ok(())
+            });
+        match &usable {
             Ok(()) => self.status.clear(),
-            Err(error) => self.status.raise(&format!("writing to {}", root.display()), &error),
+            Err(error) => self.status.raise(&format!("writing to {}", root.display()), error),
         }
         if !self.listed {
             // What can only be read can be played.
             self.listed = self.archive.list().is_ok();
         }
+        usable
+    }
+
+    fn lock(&mut self) -> io::Result<()> {
+        if self.lock.is_none() {
+            self.lock = Some(disk::lock(self.archive.root())?);
+        }
+        Ok(())
     }
 
     fn check_room(&self) {
@@ -116,7 +140,11 @@ impl Keeper {
         Err(io::Error::new(io::ErrorKind::StorageFull, text))
     }
 
-    fn weed(&self) {
+    fn weed(&mut self, now: Instant) {
+        if now < self.weed_at || self.lock.is_none() {
+            return;
+        }
+        self.weed_at = now + self.options.sweep_interval * WEED_EACH;
         for due in self.archive.due(Clock::wall().0, self.options.limit_bytes) {
             if let Err(error) = self.archive.delete(due.channel, due.name) {
                 tracing::warn!(channel = %due.channel, segment = %due.name, %error, "cannot delete a segment");
@@ -133,7 +161,7 @@ impl Keeper {
             if began.elapsed() >= MENDING_TURN {
                 return;
             }
-            match mend::mend(self.archive.root(), channel, name) {
+            match mend::mend(self.archive.root(), channel, name, self.rights()) {
                 Ok(mended) => self.mended(channel, name, mended),
                 Err(error) => {
                     tracing::debug!(%channel, segment = %name, %error, "cannot mend a segment now");
@@ -141,6 +169,10 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    fn rights(&self) -> Rights {
+        if self.lock.is_some() { Rights::Alter } else { Rights::Look }
     }
 
     fn mended(&self, channel: ChannelId, name: SegmentName, mended: Mended) {

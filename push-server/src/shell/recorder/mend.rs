@@ -26,11 +26,23 @@ pub(crate) enum Mended {
     Damaged,
 }
 
-/// Looks at a segment, and completes it if it is not.
-pub(crate) fn mend(root: &Path, channel: ChannelId, name: SegmentName) -> io::Result<Mended> {
+/// What may be done with files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// They are ours alone.
+    Alter,
+    /// Somebody else may be writing them.
+    Look,
+}
+
+/// Looks at a segment, and completes it if it is not, as far as `rights` go.
+pub(crate) fn mend(root: &Path, channel: ChannelId, name: SegmentName, rights: Rights) -> io::Result<Mended> {
     let paths = Paths::of(root, channel, name);
     if let Some(segment) = complete(&paths, channel, name)? {
         return Ok(Mended::Complete(segment));
+    }
+    if rights == Rights::Look {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not ours to complete"));
     }
     let index = match fs::read(&paths.index) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return remove(&paths),

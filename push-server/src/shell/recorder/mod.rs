@@ -107,12 +107,13 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Looks what is there, and begins. A disk that cannot be written is a fault that may pass, not an error.
+    /// Looks what is there, and begins. A disk that cannot be written is a fault that may pass, not an error; another
+    /// process that records there is one.
     pub fn start(options: &Options) -> io::Result<Self> {
         let archive = Arc::new(Archive::new(disk::recordings(&options.data)));
         let status = Arc::new(Status::default());
         let mut keeper = Keeper::new(options.clone(), archive.clone(), status.clone());
-        keeper.begin();
+        keeper.begin()?;
         let (mut to, mut threads) = (Vec::new(), Vec::new());
         for number in 0..THREADS {
             let (sender, deliveries) = channel();

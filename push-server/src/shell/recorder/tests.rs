@@ -144,7 +144,8 @@ fn a_recorder_that_begins_later_has_the_same_files_from_the_first_common_segment
     record(&options(late.path()), sent(SLOT + 77..5 * SLOT));
     let (early, late) = (files(early.path()), files(late.path()));
     assert_eq!(late.keys().filter(|name| !early.contains_key(*name)).count(), 2, "its first segment");
-    let common: Vec<&String> = late.keys().filter(|name| early.contains_key(*name)).collect();
+    let common: Vec<&String> =
+        late.keys().filter(|name| early.contains_key(*name) && *name != ".lock").collect();
     assert_eq!(common.len(), 6);
     assert!(common.iter().all(|name| early[*name] == late[*name]));
 }
@@ -249,6 +250,16 @@ fn a_disk_that_is_too_far_behind_costs_packets_and_no_memory() {
 }
 
 #[test]
+fn two_processes_do_not_record_in_one_folder() {
+    let data = TempDir::new().unwrap();
+    let recorder = Recorder::start(&options(data.path())).unwrap();
+    let refused = Recorder::start(&options(data.path())).unwrap_err();
+    assert!(refused.to_string().starts_with("another process records in"), "{refused}");
+    drop(recorder);
+    Recorder::start(&options(data.path())).unwrap();
+}
+
+#[test]
 fn the_oldest_segments_make_room_for_new_ones() {
     let data = TempDir::new().unwrap();
     let slot_bytes = SLOT * 7 * 188;
@@ -259,7 +270,7 @@ fn the_oldest_segments_make_room_for_new_ones() {
     let begins: Vec<u64> =
         recorder.archive().segments(CHANNEL).iter().map(|segment| segment.name.number).collect();
     assert_eq!(begins, [3 * SLOT, 4 * SLOT, 5 * SLOT]);
-    assert_eq!(files(data.path()).len(), 6);
+    assert_eq!(files(data.path()).keys().filter(|name| !name.starts_with('.')).count(), 6);
 }
 
 #[test]
@@ -461,6 +472,62 @@ fn killed(data: &Path, from: u64, lines: usize) -> Option<u64> {
     // A line cut off by the kill says less than was meant: only whole ones count.
     let whole = rest.rfind('\n').map_or("", |end| &rest[..end]);
     whole.lines().filter_map(number).next_back().or(said)
+}
+
+/// Goal: a player opens each segment, and the first picture that it finds there is one that needs no other.
+#[test]
+#[ignore = "takes ffmpeg and ffprobe"]
+fn each_segment_of_a_real_programme_begins_with_a_whole_picture() {
+    let data = TempDir::new().unwrap();
+    let clip = data.path().join("clip.ts");
+    let made = Command::new("ffmpeg")
+        .args(
+            "-v error -f lavfi -i testsrc=size=320x180:rate=25:duration=200 -c:v libx264 -preset ultrafast"
+                .split(' '),
+        )
+        .args("-g 50 -bf 2 -b:v 500k -muxrate 800k -f mpegts".split(' '))
+        .arg(&clip)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let clip = fs::read(&clip).unwrap();
+    let recorder = Recorder::start(&options(data.path())).unwrap();
+    let mut intake = recorder.intake(CHANNEL);
+    for (number, payload) in (0_u64..).zip(clip.chunks(7 * 188)) {
+        // 800 kb/s: a packet each 13.16 ms.
+        let after_us = number * 13_160;
+        let timestamp_90k = u32::try_from(after_us * 9 / 100).unwrap();
+        let mut packet = trial::packet(SSRC, number, timestamp_90k, false, 0);
+        packet.extend(payload);
+        intake.take(Time::ZERO, &packet, number, 1_795_324_320_000 + after_us / 1_000_000 * 1_000);
+        if number % 500 == 0 {
+            intake.hand_over();
+            until("it is written", || {
+                recorder.status().counts.packets.load(std::sync::atomic::Ordering::Relaxed) + 1_000 > number
+            });
+        }
+    }
+    drop(intake);
+    until("all is complete", || {
+        recorder.archive().growing(CHANNEL).is_none() && recorder.archive().complete() > 2
+    });
+    let segments = recorder.archive().segments(CHANNEL);
+    assert_eq!(segments.len(), 4);
+    assert_eq!(recorder.archive().extents(CHANNEL).len(), 1);
+    for segment in segments {
+        let paths = disk::Paths::of(recorder.archive().root(), CHANNEL, segment.name);
+        let probed = Command::new("ffprobe")
+            .args(
+                "-v error -select_streams v -show_entries frame=pict_type -of csv=p=0 -read_intervals %+0.2"
+                    .split(' '),
+            )
+            .arg(&paths.ts)
+            .output()
+            .unwrap();
+        let first = String::from_utf8_lossy(&probed.stdout).lines().next().unwrap_or_default().to_owned();
+        println!("{}: {first}, says {:?}", segment.name, String::from_utf8_lossy(&probed.stderr));
+        assert!(first.starts_with('I'), "{first}");
+    }
 }
 
 /// CPU time of this process.

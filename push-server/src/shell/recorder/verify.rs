@@ -48,6 +48,8 @@ pub(crate) fn verify(root: &Path, channel: ChannelId, name: SegmentName) -> Resu
     let Some(trailer) = index.trailer else { return Ok(None) };
     let unreadable = |error: io::Error| Flaw::Unreadable(error.to_string());
     let mut ts = File::open(&paths.ts).map_err(unreadable)?;
+    // What nobody watches is not to push out what somebody does: advice, which may be ignored.
+    let _ = rustix::fs::fadvise(&ts, 0, None, rustix::fs::Advice::NoReuse);
     let there = ts.metadata().map_err(unreadable)?.len();
     if there != trailer.length_bytes {
         return Err(Flaw::Length { there, recorded: trailer.length_bytes });
