@@ -9,8 +9,10 @@ use client::flow::{self, Base, Conditions, Guards, Mode};
 use client::playback::{Config, Input, Output, Playback, Wish};
 use protocols::authority::RecordingLease;
 use protocols::ids::ChannelId;
-use protocols::p4_control::{PacketName, PlayAnswer, PlayRefusal, PlayRequest, TrickSpeed};
-use protocols::p5_stream::Header;
+use protocols::p4_control::{
+    PacketName, PlayAnswer, PlayPosition, PlayRefusal, PlayRequest, PlayState, PlayVerdict, TrickSpeed,
+};
+use protocols::p5_stream::{Flags, Header};
 use protocols::time::{ClusterClock, ClusterTime, Time};
 use push_server::session::{self, Follows, Piece, ReadFrom, ReadOutcome, Sessions};
 
@@ -32,7 +34,7 @@ fn date(number: u64) -> ClusterTime {
 
 /// The last packet whose date is not after `date`.
 fn number_at(date: ClusterTime) -> u64 {
-    ((date.0 - BEGIN.0) * 1_000 + 999) / 10_528
+    (date.0.saturating_sub(BEGIN.0).saturating_mul(1_000).saturating_add(999)) / 10_528
 }
 
 /// The packet itself: an RTP header, and a payload that tells it from others.
@@ -40,7 +42,7 @@ fn number_at(date: ClusterTime) -> u64 {
 fn packet(number: u64) -> Vec<u8> {
     let mut bytes = vec![0x80, 33];
     bytes.extend((number as u16).to_be_bytes());
-    bytes.extend(((number * TICKS) as u32).to_be_bytes());
+    bytes.extend((number.wrapping_mul(TICKS) as u32).to_be_bytes());
     bytes.extend(SSRC.to_be_bytes());
     bytes.extend(number.to_be_bytes());
     bytes
@@ -83,6 +85,8 @@ struct Site {
     playback: Playback,
     delivered: Vec<(Time, u64)>,
     ended: Option<Ending>,
+    /// The newest order.
+    asked: Option<PlayRequest>,
     refused: Vec<PlayRefusal>,
 }
 
@@ -125,6 +129,7 @@ impl Site {
             playback: Playback::new(config, now),
             delivered: Vec::new(),
             ended: None,
+            asked: None,
             refused: Vec::new(),
         }
     }
@@ -191,6 +196,7 @@ impl Site {
         for output in outputs {
             match output {
                 Output::Order { to, request } => {
+                    self.asked = Some(request);
                     if !self.loses() {
                         self.at(self.now + DELAY, Event::Request(usize::from(to.port()), request));
                     }
@@ -245,7 +251,7 @@ impl Site {
             ReadFrom::PictureBefore(date) if date < BEGIN => (length, PICTURE),
             ReadFrom::PictureBefore(date) => (number_at(date) / GROUP * GROUP, PICTURE),
         };
-        let pieces: Vec<Piece<u64>> = (first..length.min(first + count)).map(piece).collect();
+        let pieces: Vec<Piece<u64>> = (first..length.min(first.saturating_add(count))).map(piece).collect();
         let follows = match pieces.last() {
             Some(last) if last.packet + 1 < length => Follows::More,
             _ if self.grows => Follows::Edge,
@@ -440,4 +446,53 @@ fn a_recording_that_grows_is_followed_to_its_edge() {
     assert!(shown.windows(2).all(|pair| pair[1] == pair[0] + 1));
     assert!(shown.len() > 5_000, "{}", shown.len());
     assert_eq!((site.playback.buffer().counters().overflows, site.ended), (0, None));
+}
+
+#[test]
+fn whatever_comes_a_playback_neither_breaks_nor_falls_asleep() {
+    for seed in 0..200 {
+        let mut site = Site::new(seed, 2, 95 * 60, 0);
+        site.run(Duration::from_millis(site.random.clone().u64(1..3_000)));
+        for _ in 0..500 {
+            site.now += Duration::from_micros(site.random.u64(..50_000));
+            let asked = site.asked.expect("a playback begins by asking");
+            let input = any_input(&mut site.random, &asked);
+            site.client(input);
+            site.run(Duration::from_millis(1));
+            assert!(site.ended.is_some() || site.playback.deadline().is_some(), "seed {seed}");
+        }
+    }
+}
+
+/// Packets and answers that no push server should send, some with the right session and sequence.
+fn any_input(random: &mut fastrand::Rng, asked: &PlayRequest) -> Input {
+    let number = [0, 1, u32::MAX, random.u32(..), random.u32(..500)][random.usize(..5)];
+    let session = [asked.session.low(), random.u32(..)][random.usize(..2)];
+    let flags = Flags { jump: random.bool(), random_access: random.bool(), last: random.u32(..100) == 0 };
+    let mut bytes = packet(random.u64(..));
+    bytes.truncate(random.usize(..80));
+    match random.u32(..10) {
+        0..5 => Input::Stream { header: Header { flags, session, number }, packet: bytes },
+        5 => Input::Answer(any_answer(random, asked)),
+        6 => Input::Wish(Wish::Seek(ClusterTime(random.u64(..)))),
+        7 => Input::Wish([Wish::Pause, Wish::Resume, Wish::Trick(TrickSpeed::Back64)][random.usize(..3)]),
+        _ => Input::Due,
+    }
+}
+
+fn any_answer(random: &mut fastrand::Rng, asked: &PlayRequest) -> PlayAnswer {
+    let packet = PacketName { ssrc: SSRC, number: [0, u64::MAX, random.u64(..)][random.usize(..3)] };
+    let number = [0, u32::MAX, random.u32(..), random.u32(..500)][random.usize(..4)];
+    let position = random.bool().then(|| PlayPosition { date: ClusterTime(random.u64(..)), packet, number });
+    let states =
+        [PlayState::Playing, PlayState::AtEdge, PlayState::Ended, PlayState::Trick(TrickSpeed::Forward4)];
+    let refusals =
+        [PlayRefusal::Clock, PlayRefusal::NoSession, PlayRefusal::Incomplete, PlayRefusal::Outside];
+    let verdict = if random.bool() {
+        PlayVerdict::Done { state: states[random.usize(..4)], position }
+    } else {
+        PlayVerdict::Refused(refusals[random.usize(..4)])
+    };
+    let time = ClusterTime([0, u64::MAX, random.u64(..)][random.usize(..3)]);
+    PlayAnswer { session: asked.session, sequence: asked.sequence, time, verdict }
 }

@@ -121,10 +121,13 @@ impl PlayBuffer {
     /// Forgets all that is before the present session's `number`, which comes next.
     pub fn restart_at(&mut self, number: u32) {
         let index = self.index(number);
-        while self.head < index {
+        while self.head < index
+            && let Some(slot) = self.slots.pop_front()
+        {
             self.head += 1;
-            self.held -= u32::from(matches!(self.slots.pop_front(), Some(Some(_))));
+            self.held -= u32::from(slot.is_some());
         }
+        self.head = self.head.max(index);
     }
 
     /// Forgets everything; numbers go on.

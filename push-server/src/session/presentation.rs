@@ -218,7 +218,7 @@ impl<P: Clone> Presentation<P> {
             Course::Trick { speed, origin, origin_date } => {
                 let gone = now.since(origin) * speed.factor();
                 if speed.is_forward() {
-                    ReadFrom::PictureAfter((origin_date + gone).max(ClusterTime(date.0 + 1)))
+                    ReadFrom::PictureAfter((origin_date + gone).max(ClusterTime(date.0.saturating_add(1))))
                 } else {
                     let gone_ms = u64::try_from(gone.as_millis()).unwrap_or(u64::MAX);
                     let date = origin_date.0.saturating_sub(gone_ms).min(date.0.saturating_sub(1));

@@ -465,3 +465,94 @@ fn another_push_server_goes_on_at_the_very_packet() {
     host.pass(Duration::from_secs(1), &mut viewer);
     assert_eq!(host.sent_numbers().first(), Some(&345));
 }
+
+#[test]
+fn whatever_is_ordered_and_read_nothing_breaks_and_what_is_owed_is_bounded() {
+    let mut random = fastrand::Rng::with_seed(11);
+    for round in 0..200 {
+        let mut sessions: Sessions<u64> = Sessions::new(Time::ZERO);
+        let (mut now, mut sequences) = (Time::from_ms(5), [0_u32; 6]);
+        let mut reads = Vec::new();
+        for _ in 0..500 {
+            now += Duration::from_micros(random.u64(..100_000));
+            let mut outputs = Vec::new();
+            let input = match random.u32(..4) {
+                0 | 1 => {
+                    let who = random.usize(..6);
+                    sequences[who] = sequences[who].wrapping_add(random.u32(..3));
+                    let mut viewer = Viewer::new(who as u64);
+                    viewer.sequence = sequences[who];
+                    let from = SocketAddr::new(viewer.lease.client, 9_000);
+                    Input::Order { from, request: viewer.request(any_order(&mut random)), cluster: CLUSTER }
+                }
+                2 if !reads.is_empty() => {
+                    let (key, ticket) = reads.swap_remove(random.usize(..reads.len()));
+                    Input::Read { key, ticket, outcome: any_outcome(&mut random) }
+                }
+                _ => Input::Due,
+            };
+            sessions.handle(now, input, &mut outputs);
+            for output in outputs {
+                match output {
+                    Output::Send { packets, .. } => assert!((1..=BATCH_PACKETS).contains(&packets.len())),
+                    Output::Read { key, ticket, packets, .. } => {
+                        assert!(READ_PACKETS.contains(&packets));
+                        reads.push((key, ticket));
+                    }
+                    Output::Answer { .. } => {}
+                }
+            }
+            assert!(sessions.len() <= MAX_SESSIONS_PER_CLIENT, "round {round}");
+            assert!(
+                sessions.is_empty() || sessions.deadline().is_some(),
+                "round {round}: nobody would look again"
+            );
+        }
+    }
+}
+
+fn any_number(random: &mut fastrand::Rng) -> u64 {
+    match random.u32(..4) {
+        0 => 0,
+        1 => u64::MAX - random.u64(..3),
+        2 => BEGIN + random.u64(..2_000_000),
+        _ => random.u64(..),
+    }
+}
+
+fn any_order(random: &mut fastrand::Rng) -> PlayOrder {
+    let at = ClusterTime(any_number(random));
+    let delta_p_ns = [0, 10_000, DELTA_P_NS, 1_000_000_000, u32::MAX][random.usize(..5)];
+    let packet = PacketName { ssrc: SSRC, number: any_number(random) };
+    match random.u32(..9) {
+        0 => PlayOrder::Play { start: PlayStart::Packet(packet), until: date(1_000), delta_p_ns },
+        1 => {
+            PlayOrder::Play { start: PlayStart::Date(at), until: ClusterTime(any_number(random)), delta_p_ns }
+        }
+        2 => PlayOrder::Play { start: PlayStart::Date(date(0)), until: date(1_000), delta_p_ns: DELTA_P_NS },
+        3 => PlayOrder::Pause,
+        4 => PlayOrder::Resume,
+        5 => PlayOrder::Seek { at },
+        6 => PlayOrder::Rate { delta_p_ns },
+        7 => PlayOrder::Trick { speed: TrickSpeed::ALL[random.usize(..6)] },
+        _ => [PlayOrder::Stop, PlayOrder::Keepalive][random.usize(..2)],
+    }
+}
+
+/// Also what no disk should ever give: no order, any dates, any numbers.
+fn any_outcome(random: &mut fastrand::Rng) -> ReadOutcome<u64> {
+    let follows = [Follows::More, Follows::Edge, Follows::Nothing][random.usize(..3)];
+    match random.u32(..8) {
+        0 => ReadOutcome::Unknown,
+        1 => ReadOutcome::Failed,
+        2 => ReadOutcome::Packets { pieces: vec![], follows },
+        3 => {
+            let piece = |number| Piece { date: ClusterTime(number), ..Host::piece(number & 0xffff) };
+            ReadOutcome::Packets { pieces: (0..5).map(|_| piece(any_number(random))).collect(), follows }
+        }
+        _ => {
+            let first = random.u64(..90_000);
+            ReadOutcome::Packets { pieces: (first..first + 64).map(Host::piece).collect(), follows }
+        }
+    }
+}
