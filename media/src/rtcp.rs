@@ -87,7 +87,7 @@ impl<'a> Compound<'a> {
             rest = after;
             Some(part)
         });
-        parts.filter_map(|part| part.nack())
+        parts.filter_map(Part::nack)
     }
 }
 
@@ -153,7 +153,10 @@ mod tests {
         0x81, 205, 0, 3, 0, 0, 0, 7, 0, 0, 0, 9, 0x12, 0x34, 0x00, 0x02,
     ];
 
-    fn nacks(bytes: &[u8]) -> Vec<(u32, u32, Vec<(u16, u16)>)> {
+    /// Sources of receiver and stream, and the entries.
+    type Named = (u32, u32, Vec<(u16, u16)>);
+
+    fn nacks(bytes: &[u8]) -> Vec<Named> {
         let compound = Compound::parse(bytes).unwrap();
         compound.nacks().map(|nack| (nack.sender_ssrc, nack.media_ssrc, nack.entries().collect())).collect()
     }

@@ -41,7 +41,7 @@ impl Scene {
         viewer.set_read_timeout(Some(LIMIT)).unwrap();
         let scene = Self { running, group, viewer, _feed: feed };
         // The newest leaves last, also where a busy machine has had others passed over.
-        while scene.heard(&scene.group).0 != packets - 1 {}
+        while heard(&scene.group).0 != packets - 1 {}
         scene
     }
 
@@ -55,19 +55,6 @@ impl Scene {
         let repair = Repair { lease, time: ClusterTime(WALL), rtt_us: 10_000_000, ssrc: SSRC, missing };
         let bytes = repair.seal(&key.lease_key().secret(&lease));
         self.viewer.send_to(&bytes, self.running.control).unwrap();
-    }
-
-    /// Number and sender of the next packet at `socket`, whose bytes are as they were fed. Announcements are passed over.
-    fn heard(&self, socket: &UdpSocket) -> (u16, SocketAddr) {
-        let mut bytes = [0; 2_000];
-        loop {
-            let (len, from) = socket.recv_from(&mut bytes).unwrap();
-            let n = u16::from_be_bytes([bytes[2], bytes[3]]);
-            if bytes[1] == 33 {
-                assert!(bytes[..len] == packet(n), "bytes changed");
-                return (n, from);
-            }
-        }
     }
 
     /// Packets sent to viewers, and those withheld.
@@ -88,6 +75,19 @@ impl Scene {
     }
 }
 
+/// Number and sender of the next packet at `socket`, whose bytes are as they were fed. Announcements are passed over.
+fn heard(socket: &UdpSocket) -> (u16, SocketAddr) {
+    let mut bytes = [0; 2_000];
+    loop {
+        let (len, from) = socket.recv_from(&mut bytes).unwrap();
+        let n = u16::from_be_bytes([bytes[2], bytes[3]]);
+        if bytes[1] == 33 {
+            assert!(bytes[..len] == packet(n), "bytes changed");
+            return (n, from);
+        }
+    }
+}
+
 fn all(numbers: Range<u16>) -> Vec<Missing> {
     Missing::cover(numbers)
 }
@@ -97,13 +97,13 @@ async fn a_viewer_gets_the_very_packets_that_it_asks_for_from_the_port_of_p5() {
     let scene = Scene::start(100).await;
     scene.ask(&cluster(), Missing::cover([3, 4, 40, 77, 99]));
     for n in [3, 4, 40, 77, 99] {
-        assert_eq!(scene.heard(&scene.viewer), (n, scene.running.stream));
+        assert_eq!(heard(&scene.viewer), (n, scene.running.stream));
     }
     // Once more within the round trip that it states, and what was never fed: nothing.
     scene.ask(&cluster(), Missing::cover([3, 4, 40, 77, 99, 100]));
     scene.until_withheld(6);
     scene.ask(&cluster(), Missing::cover([50]));
-    assert_eq!(scene.heard(&scene.viewer), (50, scene.running.stream));
+    assert_eq!(heard(&scene.viewer), (50, scene.running.stream));
     scene.running.stop().await;
 }
 
@@ -123,7 +123,7 @@ async fn a_wrong_tag_gets_nothing() {
     let scene = Scene::start(100).await;
     scene.ask(&ClusterKey::new([8; 32]), all(0..10));
     scene.ask(&cluster(), Missing::cover([50]));
-    assert_eq!(scene.heard(&scene.viewer).0, 50);
+    assert_eq!(heard(&scene.viewer).0, 50);
     scene.running.stop().await;
 }
 
@@ -133,8 +133,8 @@ async fn a_receiver_that_says_rtcp_has_it_broadcast_and_gets_nothing_itself() {
     let report = [0x80, 201, 0, 1, 0, 0, 0, 7];
     let nack = [&report[..], &generic_nack(7, SSRC, &[(20, 0b10)])].concat();
     scene.viewer.send_to(&nack, scene.running.control).unwrap();
-    assert_eq!((scene.heard(&scene.group).0, scene.heard(&scene.group).0), (20, 22));
+    assert_eq!((heard(&scene.group).0, heard(&scene.group).0), (20, 22));
     scene.ask(&cluster(), Missing::cover([50]));
-    assert_eq!(scene.heard(&scene.viewer).0, 50);
+    assert_eq!(heard(&scene.viewer).0, 50);
     scene.running.stop().await;
 }
