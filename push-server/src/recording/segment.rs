@@ -52,6 +52,14 @@ impl Segment {
         self.missing == 0
     }
 
+    /// Whether it has all numbers that `other` spans.
+    pub fn contains(&self, other: &Self) -> bool {
+        self.is_whole()
+            && self.name.ssrc == other.name.ssrc
+            && (self.name.number..=self.end_number()).contains(&other.name.number)
+            && other.end_number() <= self.end_number()
+    }
+
     /// Whether it goes on exactly where `before` ends.
     pub fn continues(&self, before: &Self) -> bool {
         self.name.ssrc == before.name.ssrc && self.name.number == before.end_number()

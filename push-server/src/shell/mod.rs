@@ -100,6 +100,9 @@ pub enum Error {
     /// The operating system refuses a thread or an event queue.
     #[error("the operating system refuses what the data plane needs: {0}")]
     Io(#[from] io::Error),
+    /// Nothing can be recorded, or nobody else may.
+    #[error("cannot record: {0}")]
+    Recordings(#[source] io::Error),
     /// Signals cannot be heard.
     #[error(transparent)]
     Signals(#[from] SignalError),
@@ -162,7 +165,7 @@ impl Host {
         let clock = Clock::start();
         let boot_id = random::boot_id();
         let (news, heard) = mpsc::channel(NEWS_WAITING);
-        let recorder = options.recordings.as_ref().map(Recorder::start).transpose()?;
+        let recorder = options.recordings.as_ref().map(Recorder::start).transpose().map_err(Error::Recordings)?;
         let desk = Desk::new(recorder);
         let threads = data::start(&tallies, &stream, clock, &news)?;
         tracing::info!(

@@ -13,6 +13,7 @@ use super::reader::{Cursor, SegmentReader};
 use super::writer::Growing;
 use crate::recording::extents;
 use crate::recording::retention::{self, Candidate};
+use crate::recording::segment::SEGMENT_MS;
 use crate::recording::{Segment, SegmentName};
 
 /// What is known of a segment on the disk.
@@ -100,15 +101,12 @@ impl Archive {
     /// The segment to play `channel` from at `date_ms`: the last that begins at or before it, or else the first.
     pub fn find(&self, channel: ChannelId, date_ms: u64) -> Option<SegmentName> {
         let channels = self.read();
-        let mut playable = channels.get(&channel)?.iter().filter(|(_, held)| held.is_playable());
-        let mut found = playable.next()?.0;
-        for (name, held) in playable {
-            if held.date_ms() > date_ms {
-                break;
-            }
-            found = name;
-        }
-        Some(*found)
+        let segments = channels.get(&channel)?;
+        let latest = SegmentName { date_s: date_ms / 1_000, ssrc: u32::MAX, number: u64::MAX };
+        let before = segments.range(..=latest).rev();
+        let mut begun = before.filter(|(_, held)| held.is_playable() && held.date_ms() <= date_ms);
+        let first = || segments.iter().find(|(_, held)| held.is_playable());
+        begun.next().or_else(first).map(|(name, _)| *name)
     }
 
     /// The segment that has the packet `number` of `ssrc`, or the next after it.
@@ -180,6 +178,29 @@ impl Archive {
         self.changes().insert(channel);
     }
 
+    /// Takes in a whole segment that was copied from a peer and verified, in two files on the archive's disk that are durable.
+    /// They take their place under its name, in that of a damaged or lesser one; segments that have a part of it are deleted.
+    pub fn adopt(&self, channel: ChannelId, segment: Segment, ts: &Path, index: &Path) -> io::Result<()> {
+        let paths = Paths::of(&self.root, channel, segment.name);
+        if let Some(Held::Growing(_)) = self.held(channel, segment.name) {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} grows here", segment.name)));
+        }
+        disk::make_folder(&paths.day)?;
+        // At no moment does an index lie beside packets that are not its own.
+        disk::remove(&paths.index)?;
+        fs::rename(ts, &paths.ts)?;
+        disk::sync_folder(&paths.day)?;
+        fs::rename(index, &paths.index)?;
+        disk::remove(&paths.damaged)?;
+        disk::sync_folder(&paths.day)?;
+        self.completed(channel, segment);
+        let part = |other: &Segment| other.name != segment.name && segment.contains(other);
+        for part in self.segments(channel).iter().filter(|other| part(other)) {
+            self.delete(channel, part.name)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn unfinished(&self, channel: ChannelId, name: SegmentName) {
         self.put(channel, name, Held::Unfinished);
     }
@@ -230,17 +251,23 @@ impl Archive {
             let order = orders.get(channel);
             let keep_ms = order.map(|order| u64::from(order.keep_s) * 1_000);
             let protected = order.map_or(&[][..], |order| &order.protected);
-            for held in segments.values() {
-                let Held::Complete(segment) = held else { continue };
-                if !retention::is_protected(segment, protected) {
-                    candidates.push(Candidate {
-                        channel: *channel,
-                        name: segment.name,
-                        end_date_ms: segment.end_date_ms,
-                        expires_ms: keep_ms.map(|keep_ms| segment.end_date_ms.saturating_add(keep_ms)),
-                        length_bytes: segment.length_bytes,
-                    });
-                }
+            let expires_ms = |end_ms: u64| keep_ms.map(|keep_ms| end_ms.saturating_add(keep_ms));
+            for (name, held) in segments {
+                let (end_date_ms, length_bytes) = match held {
+                    Held::Complete(segment) if retention::is_protected(segment, protected) => continue,
+                    Held::Complete(segment) => (segment.end_date_ms, segment.length_bytes),
+                    // It goes with those of its time, unless a peer gives it again before.
+                    Held::Damaged => (name.date_s * 1_000 + SEGMENT_MS, 0),
+                    Held::Growing(_) | Held::Unfinished => continue,
+                };
+                let expires_ms = expires_ms(end_date_ms);
+                candidates.push(Candidate {
+                    channel: *channel,
+                    name: *name,
+                    end_date_ms,
+                    expires_ms,
+                    length_bytes,
+                });
             }
         }
         let used_bytes = channels.values().flat_map(BTreeMap::values).map(Held::length_bytes).sum();

@@ -250,6 +250,37 @@ fn a_disk_that_is_too_far_behind_costs_packets_and_no_memory() {
 }
 
 #[test]
+fn a_segment_of_a_peer_takes_the_place_of_what_is_damaged_or_a_part_of_it() {
+    let (peer, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    record(&options(peer.path()), sent(0..3 * SLOT));
+    // Killed and started within a slot, and later with a disk that flips bits.
+    record(&options(data.path()), sent(0..SLOT + 100));
+    record(&options(data.path()), sent(SLOT + 150..3 * SLOT));
+    let recorder = Recorder::start(&options(data.path())).unwrap();
+    let archive = recorder.archive();
+    let last = archive.segments(CHANNEL).last().unwrap().name;
+    archive.damaged(CHANNEL, last).unwrap();
+    assert_eq!((archive.segments(CHANNEL).len(), archive.extents(CHANNEL).len()), (3, 2));
+    let theirs = Archive::new(disk::recordings(peer.path()));
+    theirs.list().unwrap();
+    for (_, name) in theirs.to_mend() {
+        let mended = mend::mend(theirs.root(), CHANNEL, name, mend::Rights::Look).unwrap();
+        let mend::Mended::Complete(segment) = mended else { panic!("{mended:?}") };
+        let from = disk::Paths::of(theirs.root(), CHANNEL, name);
+        archive.adopt(CHANNEL, segment, &from.ts, &from.index).unwrap();
+    }
+    let begins: Vec<u64> = archive.segments(CHANNEL).iter().map(|segment| segment.name.number).collect();
+    assert_eq!((begins, archive.extents(CHANNEL).len()), (vec![0, SLOT, 2 * SLOT], 1));
+    assert!(numbers(&played(archive)).into_iter().eq(0..3 * SLOT));
+    drop(recorder);
+    let report = verify::all(data.path()).unwrap();
+    assert!(
+        report.segments.len() == 3 && report.segments.iter().all(|line| line.state == "whole"),
+        "{report:?}"
+    );
+}
+
+#[test]
 fn two_processes_do_not_record_in_one_folder() {
     let data = TempDir::new().unwrap();
     let recorder = Recorder::start(&options(data.path())).unwrap();
