@@ -10,6 +10,7 @@ use protocols::ids::{BootId, ChannelId};
 use protocols::p2_directory::{MAX_WATCHES_PER_CONNECTION, ToDatabase};
 use protocols::p4_control::{Kind, seal};
 use protocols::preamble::MAX_P2_REQUEST_BYTES;
+use protocols::recording::{RecordingId, Span};
 use protocols::time::Time;
 use protocols::topology::Topology;
 use push_server::PushServer;
@@ -68,10 +69,19 @@ fn handle(server: &mut DatabaseServer, now: Time, input: Input) -> Vec<Output> {
 }
 
 fn new() -> DatabaseServer {
+    with_topology(SITE)
+}
+
+/// One at whose hosts channel 1 is recorded.
+fn recording() -> DatabaseServer {
+    with_topology(&SITE.replace("channels = [1]", "channels = [1]\nrecord = { keep = \"7d\" }"))
+}
+
+fn with_topology(text: &str) -> DatabaseServer {
     let config =
         Config { cluster_key: cluster(), start: 3, clock_base: WALL, remembered: Remembered::default() };
     let mut server = DatabaseServer::new(config, BootId(1), 1);
-    let topology = Topology::parse("topology.toml", SITE).expect("the text is right").0;
+    let topology = Topology::parse("topology.toml", text).expect("the text is right").0;
     let _ = handle(&mut server, Time::ZERO, Input::Topology(Arc::new(topology)));
     let address = viewer(0).0.ip();
     let _ = handle(&mut server, Time::ZERO, Input::ClientConnected { connection: VIEWER, address });
@@ -115,7 +125,7 @@ fn answers(hosts: &mut PushServer, now: Time, out: &[Output]) -> Vec<Vec<u8>> {
 fn a_database_server_under_fire_does_what_its_twin_in_peace_does() {
     let mut trial = Trial::new("P4 answers at the database server");
     let mut random = trial.random();
-    let (mut twin, mut server) = (new(), new());
+    let (mut twin, mut server) = (recording(), recording());
     let mut host = PushServer::new(push_server::Config { host: hall(), key: cluster() }, BOOT);
     let mut mutator = Mutator::new(random.fork(), 1_600);
     everything(&cluster(), Time::ZERO).iter().for_each(|bytes| mutator.record(bytes, 64));
@@ -193,7 +203,7 @@ fn rubbish_under_a_genuine_tag_neither_panics_nor_grows() {
     for bytes in everything(&cluster(), Time::ZERO) {
         mutator.record(&bytes[4..bytes.len() - 16], 64);
     }
-    let mut server = new();
+    let mut server = recording();
     let mut host = PushServer::new(push_server::Config { host: hall(), key: cluster() }, BOOT);
     let from: SocketAddr = HALL.parse().unwrap();
     let key = cluster().host_key(&hall());
@@ -231,6 +241,13 @@ fn clients_that_ask_anything_leave_nothing_behind() {
         ToDatabase::Watch { channel },
         ToDatabase::Unwatch { channel },
         ToDatabase::Ping,
+        ToDatabase::Recordings { channel: None },
+        ToDatabase::Record {
+            channel,
+            span: Span { from: WALL, to: WALL + Duration::from_mins(1) },
+            title: "News".to_owned(),
+        },
+        ToDatabase::Unrecord { id: RecordingId(1) },
     ];
     requests.iter().for_each(|request| mutator.record(&codec::encode(request), 8));
     let mut server = new();

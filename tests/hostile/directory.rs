@@ -5,9 +5,11 @@ use protocols::codec::{self, CodecError};
 use protocols::ids::ChannelId;
 use protocols::p2_directory::ToDatabase;
 use protocols::preamble::{FRAME_HEADER_BYTES, MAX_P2_REQUEST_BYTES, PREAMBLE_BYTES, Protocol, write_frame};
+use protocols::recording::{RecordingId, Span};
 
 use crate::heap::Meter;
 use crate::mutation::Mutator;
+use crate::site::WALL;
 use crate::trial::Trial;
 use crate::wire::{Wire, block_on};
 
@@ -22,6 +24,9 @@ fn conversation() -> Vec<u8> {
         ToDatabase::Watch { channel },
         ToDatabase::Unwatch { channel },
         ToDatabase::Ping,
+        ToDatabase::Recordings { channel: Some(channel) },
+        ToDatabase::Record { channel, span: Span { from: WALL, to: WALL }, title: "News".to_owned() },
+        ToDatabase::Unrecord { id: RecordingId(1) },
     ];
     requests.iter().for_each(|request| write_frame(&mut bytes, &codec::encode(request)));
     bytes

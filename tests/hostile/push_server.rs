@@ -76,7 +76,7 @@ fn genuine(random: &mut fastrand::Rng, commands: &mut Commands, now: Time) -> (S
         0 => (database, commands.query(now, BOOT, 0)),
         1 => (database, commands.configure(CHANNEL, now.as_us(), 1)),
         2 => (database, commands.configure(ChannelId(random.u32(2..100)), now.as_us(), random.u8(0..=2))),
-        2 => (viewer(0).0, repair(&cluster(), now, 0)),
+        3 => (viewer(0).0, repair(&cluster(), now, 0)),
         _ => {
             let number = random.usize(..4);
             (viewer(number).0, interest(&cluster(), now, number))

@@ -10,7 +10,7 @@ use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease};
 use protocols::ids::{BootId, ChannelId, HostId, Revision};
 use protocols::p4_control::{
     Command, CommandOrder, Configure, Configured, DestinationOrder, Interest, InterestAnswer,
-    InterestVerdict, Kind, Missing, Query, Repair, Report, ReportItem, Response, seal,
+    InterestVerdict, Kind, Missing, Query, RecordPart, Repair, Report, ReportItem, Response, seal,
 };
 use protocols::p6_broadcast::Announcement;
 use protocols::recording::{Digest, Extent, RecordPeer, RecordingFault, Span};
