@@ -174,6 +174,16 @@ impl Presence {
         }
     }
 
+    /// What the host has told of what it holds was not taken, and now would be: it is asked for everything again.
+    pub fn ask_anew(&mut self, id: &HostId) {
+        if let Some(host) = self.hosts.get_mut(id) {
+            host.since = 0;
+            host.held_untold = false;
+            // Answers to these would be from where it was.
+            host.waiting.clear();
+        }
+    }
+
     /// What is known of a host.
     pub fn get(&self, id: &HostId) -> Option<&Host> {
         self.hosts.get(id)

@@ -63,6 +63,15 @@ impl DatabaseServer {
         }
         self.presence.take_up(now, topology, &self.key, self.seed);
         for (id, host) in &topology.hosts {
+            let before = old.and_then(|old| old.hosts.get(id));
+            let other = before.is_some_and(|before| {
+                before.record.is_some() != host.record.is_some() || before.channels != host.channels
+            });
+            if other && host.record.is_some() {
+                self.presence.ask_anew(id);
+            }
+        }
+        for (id, host) in &topology.hosts {
             self.touched_servers.extend(host.channels.iter().map(|channel| (id.clone(), *channel)));
         }
     }
