@@ -10,7 +10,8 @@ use client::playback::{Config, Input, Output, Playback, Wish};
 use protocols::authority::RecordingLease;
 use protocols::ids::ChannelId;
 use protocols::p4_control::{
-    PacketName, PlayAnswer, PlayPosition, PlayRefusal, PlayRequest, PlayState, PlayVerdict, TrickSpeed,
+    PacketName, PlayAnswer, PlayPosition, PlayRefusal, PlayRepair, PlayRequest, PlayState, PlayVerdict,
+    TrickSpeed,
 };
 use protocols::p5_stream::{Flags, Header};
 use protocols::time::{ClusterClock, ClusterTime, Time};
@@ -49,12 +50,13 @@ fn packet(number: u64) -> Vec<u8> {
 }
 
 fn number_of(packet: &[u8]) -> u64 {
-    u64::from_be_bytes(packet[12..].try_into().expect("made by packet()"))
+    packet.get(12..).and_then(|rest| rest.first_chunk()).map_or(u64::MAX, |bytes| u64::from_be_bytes(*bytes))
 }
 
 /// What is under way, by when it arrives.
 enum Event {
     Request(usize, PlayRequest),
+    Repair(usize, PlayRepair),
     Answer(PlayAnswer),
     Stream(Header, u64),
     Read(usize, session::SessionKey, u64, ReadOutcome<u64>),
@@ -82,6 +84,10 @@ struct Site {
     grows: bool,
     /// In percent, of orders and answers.
     control_loss: u32,
+    /// In percent, of packets, requests for them and repairs.
+    loss: u32,
+    /// Packets that left a push server.
+    sent: u64,
     playback: Playback,
     delivered: Vec<(Time, u64)>,
     ended: Option<Ending>,
@@ -126,6 +132,8 @@ impl Site {
             length,
             grows: false,
             control_loss: 0,
+            loss: 0,
+            sent: 0,
             playback: Playback::new(config, now),
             delivered: Vec::new(),
             ended: None,
@@ -182,6 +190,10 @@ impl Site {
             Event::Read(index, key, ticket, outcome) => {
                 self.server(index, session::Input::Read { key, ticket, outcome });
             }
+            Event::Repair(index, request) => {
+                let (from, cluster) = (address(99), self.clock.at(self.now));
+                self.server(index, session::Input::Missing { from, request, cluster });
+            }
             Event::Answer(answer) => self.client(Input::Answer(answer)),
             Event::Stream(header, number) => self.client(Input::Stream { header, packet: packet(number) }),
             Event::Wish(wish) => self.client(Input::Wish(wish)),
@@ -199,6 +211,11 @@ impl Site {
                     self.asked = Some(request);
                     if !self.loses() {
                         self.at(self.now + DELAY, Event::Request(usize::from(to.port()), request));
+                    }
+                }
+                Output::Missing { to, request } => {
+                    if !self.loses_packet() {
+                        self.at(self.now + DELAY, Event::Repair(usize::from(to.port()), request));
                     }
                 }
                 Output::Deliver(packets) => {
@@ -223,7 +240,10 @@ impl Site {
                 }
                 session::Output::Send { packets, .. } => {
                     for sent in packets {
-                        self.at(self.now + DELAY, Event::Stream(sent.header, sent.packet));
+                        self.sent += 1;
+                        if !self.loses_packet() {
+                            self.at(self.now + DELAY, Event::Stream(sent.header, sent.packet));
+                        }
                     }
                 }
                 session::Output::Read { key, ticket, from, packets, .. } => {
@@ -232,6 +252,10 @@ impl Site {
                 }
             }
         }
+    }
+
+    fn loses_packet(&mut self) -> bool {
+        self.random.u32(..100) < self.loss
     }
 
     fn loses(&mut self) -> bool {
@@ -348,6 +372,21 @@ fn lost_orders_and_answers_are_repeated() {
         site.run(Duration::from_mins(2));
         site.assert_seamless(0, &format!("seed {seed}"));
         assert!(site.delivered.len() > 10_000, "seed {seed}: {}", site.delivered.len());
+    }
+}
+
+#[test]
+fn what_is_lost_on_the_way_is_sent_again_in_time() {
+    for loss in [1, 5, 10] {
+        let mut site = Site::new(u64::from(loss), 1, 95 * 600, 0);
+        site.loss = loss;
+        site.control_loss = loss;
+        site.run(Duration::from_mins(11));
+        site.assert_seamless(0, &format!("{loss} % lost"));
+        assert_eq!((site.delivered.len(), site.ended), (95 * 600, Some(Ending::Whole)), "{loss} %");
+        let again = site.sent - 95 * 600;
+        println!("{loss} %: {again} sent again of {}", site.delivered.len());
+        assert!(again * 100 <= 95 * 600 * u64::from(loss) * 3 / 2, "{loss} %: {again} sent again");
     }
 }
 

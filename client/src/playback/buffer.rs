@@ -157,6 +157,32 @@ impl PlayBuffer {
         (self.head + run as u64, before)
     }
 
+    /// Indices of the present session before `end` that have not come, ascending.
+    pub fn missing(&self, end: u64) -> impl Iterator<Item = u64> {
+        let come = |index: u64| {
+            let offset = index.checked_sub(self.head).and_then(|offset| usize::try_from(offset).ok());
+            offset.and_then(|offset| self.slots.get(offset)).is_some_and(Option::is_some)
+        };
+        let reach = self.head + u64::from(self.capacity) * REACH as u64;
+        (self.head.max(self.base)..end.min(reach)).filter(move |index| !come(*index))
+    }
+
+    /// Behind the last one that has come.
+    pub fn end(&self) -> u64 {
+        self.head + self.slots.len() as u64
+    }
+
+    /// Whether one has come behind one that has not.
+    pub fn has_gaps(&self) -> bool {
+        self.held as usize != self.slots.len()
+    }
+
+    /// The present session's number of `index`.
+    #[expect(clippy::cast_possible_truncation, reason = "numbers wrap")]
+    pub fn number(&self, index: u64) -> u32 {
+        index.wrapping_sub(self.base) as u32
+    }
+
     /// Index of the front.
     pub fn head(&self) -> u64 {
         self.head

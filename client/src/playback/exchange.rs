@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use protocols::authority::RecordingLease;
-use protocols::p4_control::{PlayAnswer, PlayRefusal, PlayRequest, TrickSpeed};
+use protocols::p4_control::{PlayAnswer, PlayRefusal, PlayRepair, PlayRequest, TrickSpeed};
 use protocols::p5_stream::Header;
 use protocols::time::ClusterTime;
 
@@ -71,6 +71,13 @@ pub enum Output {
         to: SocketAddr,
         /// What.
         request: PlayRequest,
+    },
+    /// Send by P4, tagged likewise: what has been lost.
+    Missing {
+        /// To which push server.
+        to: SocketAddr,
+        /// What.
+        request: PlayRepair,
     },
     /// Give these RTP packets to the player, in order.
     Deliver(Vec<Vec<u8>>),

@@ -15,6 +15,7 @@
 
 pub mod buffer;
 mod exchange;
+mod mending;
 pub mod orders;
 mod replicas;
 mod showing;
@@ -52,6 +53,8 @@ pub struct Counters {
     pub failovers: u64,
     /// Datagrams of another session, or that hold no RTP.
     pub foreign: u64,
+    /// Packets asked for again.
+    pub asked_again: u64,
     /// Answers to nothing that was asked.
     pub stray_answers: u64,
 }
@@ -105,6 +108,7 @@ pub struct Playback {
     stream: Time,
     /// Where to begin when no packet is known.
     start: ClusterTime,
+    mender: mending::Mender,
     counters: Counters,
 }
 
@@ -140,6 +144,7 @@ impl Playback {
             shown: None,
             stream: now,
             start: config.start,
+            mender: mending::Mender::default(),
             counters: Counters::default(),
             config,
         }
@@ -156,6 +161,7 @@ impl Playback {
             Input::Wish(wish) => self.wish(now, wish, outputs),
             Input::Due => {}
         }
+        self.mend(now, outputs);
         self.show(now, outputs);
         self.watch(now);
         self.speak(now, outputs);
@@ -170,7 +176,7 @@ impl Playback {
         };
         let desk = self.round.unwrap_or_else(|| self.desk.deadline());
         let silence = self.expects_stream().then(|| self.stream + self.silence());
-        [Some(desk), next, silence].into_iter().flatten().min()
+        [Some(desk), next, silence, self.mender.deadline()].into_iter().flatten().min()
     }
 
     /// The date of what is being shown, as far as is known.

@@ -28,6 +28,8 @@ pub struct OrderDesk {
     waiting: VecDeque<PlayOrder>,
     /// When the last answer came, or the session was begun.
     heard: Time,
+    /// Of the last order that was answered at once.
+    rtt: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +42,7 @@ struct Out {
 impl OrderDesk {
     /// A new session, which `play` begins.
     pub fn new(now: Time, play: PlayOrder) -> Self {
-        Self { sequence: 0, out: None, waiting: VecDeque::from([play]), heard: now }
+        Self { sequence: 0, out: None, waiting: VecDeque::from([play]), heard: now, rtt: None }
     }
 
     /// Sends `order` when those before it have been answered; one of the same sort that waits is replaced.
@@ -76,12 +78,22 @@ impl OrderDesk {
             return None;
         }
         self.heard = now;
-        self.out.take().map(|out| out.order)
+        let out = self.out.take()?;
+        // Of one that was repeated nobody knows which was answered.
+        if out.again == out.first + PLAY_RETRY {
+            self.rtt = Some(now.since(out.first));
+        }
+        Some(out.order)
     }
 
     /// The order on its way is sent again at once.
     pub fn again(&mut self, now: Time, order: PlayOrder) {
         self.out = Some(Out { order, first: now, again: now });
+    }
+
+    /// Round-trip time, as far as is known.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt
     }
 
     /// Whether an order has been unanswered for too long.

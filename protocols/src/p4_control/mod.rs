@@ -15,6 +15,7 @@
 //! | 7 repair | client → host | [`Repair`] | the lease's secret |
 //! | 8 play | client → host | [`PlayRequest`] | the recording lease's secret |
 //! | 9 play answer | host → client | [`PlayAnswer`] | the recording lease's secret |
+//! | 10 play repair | client → host | [`PlayRepair`] | the recording lease's secret |
 //!
 //! **Replay.** A command counts when it names the host's present boot id and its order (database start number, sequence)
 //! is above the last that counted. A command with another boot id changes nothing and is answered by an empty report,
@@ -27,6 +28,7 @@ mod command;
 mod configure;
 mod interest;
 mod play;
+mod play_repair;
 mod repair;
 mod report;
 
@@ -50,6 +52,7 @@ pub use play::{
     DELTA_P_MAX, DELTA_P_MIN, PLAY_BYTES, PLAY_KEEPALIVE, PLAY_RETRY, PLAY_TIMEOUT, PacketName, PlayAnswer,
     PlayOrder, PlayPosition, PlayRefusal, PlayRequest, PlayStart, PlayState, PlayVerdict, SessionId, TrickSpeed,
 };
+pub use play_repair::{MAX_MISSING_PER_PLAY_REPAIR, MissingNumbers, PlayRepair};
 pub use repair::{
     AGGREGATION_WINDOW, LEAST_REPEAT, MAX_MISSING_PER_REPAIR, Missing, REPAIR_BUDGET_PERCENT,
     REPAIR_BURST_PACKETS, REPAIR_BURST_TIME, REPEAT_AFTER_PERCENT, Repair,
@@ -86,6 +89,8 @@ pub enum Kind {
     Play = 8,
     /// Host: what came of that.
     PlayAnswer = 9,
+    /// Client: send me these packets of my session again.
+    PlayRepair = 10,
 }
 
 impl Kind {
@@ -100,6 +105,7 @@ impl Kind {
             Self::Repair,
             Self::Play,
             Self::PlayAnswer,
+            Self::PlayRepair,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -115,6 +121,7 @@ impl Kind {
             Self::Repair => "P4 repair",
             Self::Play => "P4 play",
             Self::PlayAnswer => "P4 play answer",
+            Self::PlayRepair => "P4 play repair",
         }
     }
 }

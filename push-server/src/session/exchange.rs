@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use protocols::authority::RecordingLease;
 use protocols::ids::ChannelId;
-use protocols::p4_control::{PacketName, PlayAnswer, PlayRequest, SessionId};
+use protocols::p4_control::{PacketName, PlayAnswer, PlayRepair, PlayRequest, SessionId};
 use protocols::p5_stream::Header;
 use protocols::time::ClusterTime;
 
@@ -79,6 +79,15 @@ pub enum Input<P> {
         from: SocketAddr,
         /// The order, verified with its lease's secret.
         request: PlayRequest,
+        /// The cluster's time.
+        cluster: ClusterTime,
+    },
+    /// A genuine request for what was lost came.
+    Missing {
+        /// Where from.
+        from: SocketAddr,
+        /// The request, verified with its lease's secret.
+        request: PlayRepair,
         /// The cluster's time.
         cluster: ClusterTime,
     },

@@ -18,6 +18,7 @@
 
 mod exchange;
 mod presentation;
+mod repairs;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ use protocols::time::{ClusterClock, ClusterTime, Time};
 use crate::timer_wheel::TimerWheel;
 pub use exchange::{Departure, Follows, Input, Output, Piece, ReadFrom, ReadOutcome, SessionKey};
 use presentation::Presentation;
+use repairs::{Budget, Repairing};
 
 /// Sessions of one host; one more is refused.
 pub const MAX_SESSIONS: usize = 4_096;
@@ -79,6 +81,10 @@ pub struct Counters {
     pub starved: u64,
     /// Reads that failed.
     pub failed_reads: u64,
+    /// Packets sent again.
+    pub repaired: u64,
+    /// Packets asked for again and not sent: over the budget, sent just before, too long ago.
+    pub not_repaired: u64,
     /// Reads that nobody waited for any more.
     pub stale_reads: u64,
 }
@@ -91,6 +97,8 @@ pub struct Sessions<P> {
     /// Emptied after each use.
     due: Vec<(Time, SessionKey)>,
     next_ticket: u64,
+    /// Reads for repairs, by ticket.
+    repairs: BTreeMap<u64, Repairing>,
     counters: Counters,
 }
 
@@ -109,6 +117,8 @@ struct Session<P> {
     /// What was answered to it: said again when it comes again, since it tells where the order began to count.
     said: PlayVerdict,
     presentation: Presentation<P>,
+    /// What may be sent again.
+    budget: Budget,
     /// When it is looked at next; wheel entries of other times are stale.
     wake: Time,
 }
@@ -128,6 +138,7 @@ impl<P: Clone> Sessions<P> {
             wheel: TimerWheel::new(now),
             due: Vec::new(),
             next_ticket: 0,
+            repairs: BTreeMap::new(),
             counters: Counters::default(),
         }
     }
@@ -139,6 +150,9 @@ impl<P: Clone> Sessions<P> {
                 self.order(now, Arrived { from, request, cluster }, outputs);
             }
             Input::Read { key, ticket, outcome } => self.read(now, key, ticket, outcome, outputs),
+            Input::Missing { from, request, cluster } => {
+                self.missing(now, (from, cluster), &request, outputs);
+            }
             Input::Due => self.due(now, outputs),
         }
     }
@@ -241,6 +255,7 @@ impl<P: Clone> Sessions<P> {
                 clock,
                 answer_due: false,
                 said: presentation.verdict(),
+                budget: Budget::default(),
                 presentation,
                 wake: Time::ZERO,
             };
@@ -288,6 +303,9 @@ impl<P: Clone> Sessions<P> {
         outcome: ReadOutcome<P>,
         outputs: &mut Vec<Output<P>>,
     ) {
+        if let Some(repairing) = self.repairs.remove(&ticket) {
+            return self.repair(key, repairing, outcome, outputs);
+        }
         let Some(session) = self.table.get_mut(&key).filter(|session| session.presentation.awaits(ticket))
         else {
             self.counters.stale_reads += 1;

@@ -18,6 +18,17 @@ use super::{
 /// What a read should last for.
 const READ_AHEAD: Duration = Duration::from_millis(200);
 
+/// Rows of consecutive packets that are remembered for repairs; of more, the oldest are forgotten.
+const MAX_RUNS: usize = 64;
+
+/// Datagrams that carried consecutive packets.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    number: u32,
+    first: PacketName,
+    packets: u32,
+}
+
 /// The state of one session, apart from who may order it about.
 #[derive(Debug)]
 pub(super) struct Presentation<P> {
@@ -39,6 +50,8 @@ pub(super) struct Presentation<P> {
     /// Where reading goes on, and the date there; `None` until the first place was found.
     cursor: Option<(PacketName, ClusterTime)>,
     last_sent: Option<PacketName>,
+    /// Which packets the numbers were, the newest last.
+    runs: VecDeque<Run>,
     /// Number of the next datagram.
     number: u32,
     /// When the next packet is due.
@@ -77,6 +90,7 @@ impl<P: Clone> Presentation<P> {
             follows: Follows::More,
             cursor: None,
             last_sent: None,
+            runs: VecDeque::new(),
             number: 0,
             due: Time::ZERO,
             poll: Time::ZERO,
@@ -172,6 +186,7 @@ impl<P: Clone> Presentation<P> {
                 last: self.is_last(),
             };
             self.ended |= flags.last;
+            self.note(piece.name, flags.jump);
             packets.push(Departure {
                 header: Header::new(self.session, self.number, flags),
                 packet: piece.packet,
@@ -182,6 +197,39 @@ impl<P: Clone> Presentation<P> {
         }
         counters.packets += packets.len() as u64;
         packets
+    }
+
+    /// The packet that datagram `number` carried, and whether a run begins with it; `None` when that is too long ago.
+    pub(super) fn carried(&self, number: u32) -> Option<(PacketName, bool)> {
+        self.runs.iter().rev().find_map(|run| {
+            let offset = number.wrapping_sub(run.number);
+            let name = PacketName { number: run.first.number.wrapping_add(u64::from(offset)), ..run.first };
+            (offset < run.packets).then_some((name, offset == 0))
+        })
+    }
+
+    /// What `number`, sent again, is preceded by.
+    pub(super) fn header(&self, number: u32, jump: bool, random_access: bool) -> Header {
+        let last = self.ended && number.wrapping_add(1) == self.number;
+        Header::new(self.session, number, Flags { jump, random_access, last })
+    }
+
+    /// Time from one packet to the next.
+    pub(super) fn delta_p(&self) -> Duration {
+        self.delta_p
+    }
+
+    /// The next datagram carries `name`.
+    fn note(&mut self, name: PacketName, jump: bool) {
+        match self.runs.back_mut() {
+            Some(run) if !jump && run.packets < u32::MAX => run.packets += 1,
+            _ => {
+                if self.runs.len() >= MAX_RUNS {
+                    self.runs.pop_front();
+                }
+                self.runs.push_back(Run { number: self.number, first: name, packets: 1 });
+            }
+        }
     }
 
     /// What should be read now.
