@@ -279,7 +279,15 @@ async fn time_from_first_interest_to_first_packet() {
         std::iter::once(first).chain(places[1..].iter().map(|place| receiver(place, port))).collect();
     for (part, some) in (0_u8..).zip(places.chunks(10)) {
         let destinations = some.iter().map(|place| order(place, "lo")).collect();
-        let body = Configure { channel: CHANNEL, revision: Revision(1), part, parts: 20, port, destinations, record: None };
+        let body = Configure {
+            channel: CHANNEL,
+            revision: Revision(1),
+            part,
+            parts: 20,
+            port,
+            destinations,
+            record: None,
+        };
         let _: Response<Configured> = running.ask(Kind::Configure, body);
     }
     let (mut stream, _session, _) = running.feed(cluster(), CHANNEL).await.unwrap();

@@ -165,7 +165,8 @@ impl Host {
         let clock = Clock::start();
         let boot_id = random::boot_id();
         let (news, heard) = mpsc::channel(NEWS_WAITING);
-        let recorder = options.recordings.as_ref().map(Recorder::start).transpose().map_err(Error::Recordings)?;
+        let recorder =
+            options.recordings.as_ref().map(Recorder::start).transpose().map_err(Error::Recordings)?;
         let desk = Desk::new(recorder);
         let threads = data::start(&tallies, &stream, clock, &news)?;
         tracing::info!(
