@@ -288,6 +288,7 @@ impl Database {
                     parts,
                     port: PORT,
                     destinations,
+                    record: None,
                 };
                 let _: Response<Configured> = self.ask(Kind::Configure, &body);
             }
