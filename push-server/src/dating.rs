@@ -25,7 +25,10 @@ pub const MAX_DATES: usize = 128;
 pub struct Dating {
     /// A mark whose packet has not come.
     mark: Option<Mark>,
-    newest: Option<Newest>,
+    /// Name of the packet that follows the newest one.
+    next: u64,
+    /// The same while no mark has come; otherwise [`NOBODY`], so that one comparison tells that nothing is to be noted.
+    unnoted: u64,
     /// Where rows of consecutive numbers begin, and with which number if that is known.
     runs: Row<u64>,
     /// From where on packets have which date, if it is known.
@@ -33,11 +36,9 @@ pub struct Dating {
     wrong_marks: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Newest {
-    sequence: u16,
-    ssrc: u32,
-}
+const SEQUENCE_BITS: u32 = 16;
+/// No packet has this name.
+const NOBODY: u64 = u64::MAX;
 
 /// A packet that has been put into the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,31 +54,29 @@ pub struct Entry {
 impl Default for Dating {
     fn default() -> Self {
         let (runs, dates) = (Row::new(MAX_RUNS), Row::new(MAX_DATES));
-        Self { mark: None, newest: None, runs, dates, wrong_marks: 0 }
+        Self { mark: None, next: NOBODY, unnoted: NOBODY, runs, dates, wrong_marks: 0 }
     }
 }
 
 impl Dating {
     /// A mark has come: it speaks of the packet that comes next.
     pub fn mark(&mut self, mark: Mark) {
-        self.mark = Some(mark);
+        (self.mark, self.unnoted) = (Some(mark), NOBODY);
     }
 
     /// The packet that came next was here before, and its mark with it.
     pub fn repeated(&mut self) {
-        self.mark = None;
+        (self.mark, self.unnoted) = (None, self.next);
     }
 
     /// A packet has been put into the ring.
     #[inline]
     pub fn packet(&mut self, entry: Entry) {
-        let follows = self.newest.is_some_and(|newest| {
-            newest.sequence.wrapping_add(1) == entry.sequence && newest.ssrc == entry.ssrc
-        });
-        if !follows || self.mark.is_some() {
+        if name(entry.ssrc, entry.sequence) != self.unnoted {
             self.note(entry);
         }
-        self.newest = Some(Newest { sequence: entry.sequence, ssrc: entry.ssrc });
+        self.next = name(entry.ssrc, entry.sequence.wrapping_add(1));
+        self.unnoted = self.next;
     }
 
     /// The number that the packet at `position` has since the beginning of its SSRC, or will have if nothing is lost
@@ -102,10 +101,9 @@ impl Dating {
     #[cold]
     fn note(&mut self, entry: Entry) {
         let Entry { position, sequence, ssrc } = entry;
-        let before = self.newest.filter(|newest| newest.ssrc == ssrc);
         let (mut least, mut date) = (None, None);
-        if let Some(before) = before {
-            let ahead = u64::from(sequence.wrapping_sub(before.sequence).wrapping_sub(1)) + 1;
+        if self.next >> SEQUENCE_BITS == u64::from(ssrc) {
+            let ahead = name(ssrc, sequence).wrapping_sub(self.next) % (1 << SEQUENCE_BITS) + 1;
             let last = position.checked_sub(1);
             least = last.and_then(|last| self.number(last)).map(|number| number.wrapping_add(ahead));
             date = last.and_then(|last| self.date(last));
@@ -126,6 +124,11 @@ impl Dating {
             self.dates.push(position, date);
         }
     }
+}
+
+/// What tells packets apart: no two neighbours have the same.
+fn name(ssrc: u32, sequence: u16) -> u64 {
+    (u64::from(ssrc) << SEQUENCE_BITS) | u64::from(sequence)
 }
 
 /// Values by the positions from which on they hold, ascending.

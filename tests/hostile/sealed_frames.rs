@@ -7,8 +7,9 @@ use protocols::codec;
 use protocols::handshake::FrameSeal;
 use protocols::ids::{AcquisitionId, ChannelId, Generation};
 use protocols::p1_registration::{ChannelReport, FeedReport, FeedState, InputState, Poll, ToDatabase};
-use protocols::p3_feed::{MAX_PACKET_BYTES, Open, length_prefix};
+use protocols::p3_feed::{MARK_BYTES, MAX_PACKET_BYTES, Mark, Open, length_prefix};
 use protocols::preamble::{MAX_OPENING_BYTES, MAX_P1_FRAME_BYTES, write_frame};
+use protocols::time::ClusterTime;
 use push_server::deframer::{Deframer, Step};
 
 use crate::heap::Meter;
@@ -107,7 +108,7 @@ fn altered_repeated_and_reordered_frames_end_the_connection() {
 }
 
 /// Behind the opening a feed's packets carry no tag; their framing must hold against anything. What comes out is a packet,
-/// or the header alone that a held feed shows.
+/// the header alone that a held feed shows, or a mark.
 #[test]
 fn a_feed_of_anything_yields_whole_packets_or_ends() {
     let mut trial = Trial::new("P3 feeds");
@@ -117,7 +118,9 @@ fn a_feed_of_anything_yields_whole_packets_or_ends() {
             let packet = rtp(n);
             let bytes = packet.as_bytes();
             let header = &bytes[..HEADER_BYTES];
-            [&length_prefix(bytes)[..], bytes, &[0, 0], &length_prefix(header), header].concat()
+            let mark = Mark { number: n, date: ClusterTime(1_800_000_000_000) }.encode();
+            let marked = [&length_prefix(&mark)[..], &mark, &length_prefix(bytes), bytes].concat();
+            [&marked[..], &[0, 0], &length_prefix(header), header].concat()
         })
         .collect();
     let mut mutator = Mutator::new(random.fork(), 6_000);
@@ -127,7 +130,7 @@ fn a_feed_of_anything_yields_whole_packets_or_ends() {
         let mut rest = mutator.spoil();
         let mut deframer = Deframer::default();
         let meter = Meter::start();
-        let (mut ended, mut packets, mut headers) = (false, 0, 0);
+        let (mut ended, mut packets, mut headers, mut marks) = (false, 0, 0, 0);
         while !rest.is_empty() && !ended {
             let piece = if random.bool() { 7 } else { 2_000 };
             match deframer.step() {
@@ -141,9 +144,10 @@ fn a_feed_of_anything_yields_whole_packets_or_ends() {
                     slot[from..from + now.len()].copy_from_slice(now);
                     if let Some(len) = deframer.body_bytes(now.len()) {
                         let whole = (200..=slot.len()).contains(&len);
-                        assert!(whole || len == HEADER_BYTES, "{len} bytes");
+                        assert!(whole || len == HEADER_BYTES || len == MARK_BYTES, "{len} bytes");
                         packets += u64::from(whole);
-                        headers += u64::from(!whole);
+                        headers += u64::from(len == HEADER_BYTES);
+                        marks += u64::from(len == MARK_BYTES);
                     }
                     rest = later;
                 }
@@ -152,8 +156,9 @@ fn a_feed_of_anything_yields_whole_packets_or_ends() {
         assert_eq!(meter.stop().peak, 0, "a feed is cut where it lies");
         trial.add("packets", packets);
         trial.add("headers", headers);
+        trial.add("marks", marks);
         trial.count(if ended { "ended" } else { "waits" });
         trial.count("feeds");
     }
-    assert!(["packets", "headers", "ended", "waits"].iter().all(|end| trial.of(end) > 0));
+    assert!(["packets", "headers", "marks", "ended", "waits"].iter().all(|end| trial.of(end) > 0));
 }
