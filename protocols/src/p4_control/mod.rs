@@ -50,7 +50,8 @@ pub use interest::{
 };
 pub use play::{
     DELTA_P_MAX, DELTA_P_MIN, PLAY_BYTES, PLAY_KEEPALIVE, PLAY_RETRY, PLAY_TIMEOUT, PacketName, PlayAnswer,
-    PlayOrder, PlayPosition, PlayRefusal, PlayRequest, PlayStart, PlayState, PlayVerdict, SessionId, TrickSpeed,
+    PlayOrder, PlayPosition, PlayRefusal, PlayRequest, PlayStart, PlayState, PlayVerdict, SessionId,
+    TrickSpeed,
 };
 pub use play_repair::{MAX_MISSING_PER_PLAY_REPAIR, MissingNumbers, PlayRepair};
 pub use repair::{
