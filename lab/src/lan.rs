@@ -109,6 +109,11 @@ impl Lan {
         Impairment::on_bridge(self.namespace.clone(), "prerouting", &scope, loss)
     }
 
+    /// As [`Self::lossy_to`] and [`Self::lossy_from`], each direction by itself.
+    pub fn lossy_both_ways(&self, host: &Host, filter: &str, loss: Loss) -> [Impairment; 2] {
+        [self.lossy_to(host, filter, loss), self.lossy_from(host, filter, loss)]
+    }
+
     /// Cuts `host` off this LAN, both ways, with its interface still up: a partition, not a pulled cable.
     pub fn partition(&self, host: &Host) -> [Impairment; 2] {
         [self.lossy_to(host, "", Loss::All), self.lossy_from(host, "", Loss::All)]

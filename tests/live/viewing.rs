@@ -23,6 +23,8 @@ pub(crate) struct Summary {
     pub(crate) bytes: u64,
     pub(crate) lost: u64,
     pub(crate) late: u64,
+    pub(crate) repaired: u64,
+    pub(crate) repairs_asked: u64,
     pub(crate) continuity_errors: u64,
     pub(crate) output_overflows: u64,
 }
@@ -37,9 +39,14 @@ pub(crate) struct Viewing {
 impl Viewing {
     /// Begins to watch `channel` on `viewer`.
     pub(crate) fn start(site: &Site, viewer: &Host, channel: u32) -> Self {
+        Self::start_with(site, viewer, channel, &[])
+    }
+
+    /// As [`Self::start`] with more options.
+    pub(crate) fn start_with(site: &Site, viewer: &Host, channel: u32, options: &[&str]) -> Self {
         let file = site.lab.path(&format!("{}.ts", viewer.name()));
-        let command =
-            site.client(viewer).args(["--format", "json", "watch", &channel.to_string(), "--output"]);
+        let command = site.client(viewer).args(["--format", "json"]).args(options);
+        let command = command.args(["watch", &channel.to_string(), "--output"]);
         Self { process: viewer.spawn(command.arg(&file)), file }
     }
 
