@@ -325,6 +325,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is compared with what is found")]
     fn point(start: u64, picture: u64) -> Option<RandomAccess> {
         Some(RandomAccess { start, picture })
     }
