@@ -221,12 +221,15 @@ impl Directory {
         }
     }
 
-    /// A client says something that the directory has no answer to. `None`: there is no such client; else its network, which
-    /// may be none of the topology's.
-    pub(crate) fn heard(&mut self, now: Time, connection: ConnectionId) -> Option<Option<&NetworkId>> {
-        let client = self.clients.get_mut(&connection)?;
-        client.last_heard = now;
-        Some(client.network.as_ref())
+    /// A client says something that the directory has no answer to. Whether there is such a client.
+    pub(crate) fn heard(&mut self, now: Time, connection: ConnectionId) -> bool {
+        let client = self.clients.get_mut(&connection);
+        client.map(|client| client.last_heard = now).is_some()
+    }
+
+    /// The network of a client; `None`: no such client, or on no network of the topology.
+    pub(crate) fn network(&self, connection: ConnectionId) -> Option<&NetworkId> {
+        self.clients.get(&connection)?.network.as_ref()
     }
 
     /// What who tunes to `place` is told has changed.

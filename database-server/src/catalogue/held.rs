@@ -87,7 +87,7 @@ mod tests {
     fn extent(from: u64, to: u64) -> Extent {
         let (channel, digest) = (ChannelId(1), Digest::default());
         let (from, to) = (ClusterTime(from), ClusterTime(to));
-        Extent { channel, from, to, segments: 1, bytes: 10 * to.since(from).as_millis() as u64, digest }
+        Extent { channel, from, to, segments: 1, bytes: 10 * (to.0 - from.0), digest }
     }
 
     /// Dates, holders and bytes of what comes of these extents of hosts `a` and `b`.

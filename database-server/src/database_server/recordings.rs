@@ -27,9 +27,12 @@ impl DatabaseServer {
         topology: &Topology,
         out: &mut Vec<Output>,
     ) {
-        let Some(network) = self.directory.heard(now, connection) else { return };
+        if !self.directory.heard(now, connection) {
+            return;
+        }
         let none = BTreeSet::new();
-        let listed = network.map_or(&none, |network| topology.channels_of(network));
+        let listed =
+            self.directory.network(connection).map_or(&none, |network| topology.channels_of(network));
         let message = match message {
             ToDatabase::Recordings { channel } => {
                 self.counters.recording_lists_served += 1;
