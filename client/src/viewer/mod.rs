@@ -261,12 +261,11 @@ impl Viewer {
         if watched.reception.as_ref().is_none_or(|reception| reception.revision() < tuning.revision) {
             watched.asked.reset();
         }
-        match &mut watched.reception {
-            Some(reception) => self.ignored_tunings += u64::from(!reception.follow(now, tuning, out)),
-            None => {
-                let start = Start { tuning, cached: false, seed, receiving };
-                watched.reception = Some(Reception::start(now, start, out));
-            }
+        if let Some(reception) = &mut watched.reception {
+            self.ignored_tunings += u64::from(!reception.follow(now, tuning, out));
+        } else {
+            let start = Start { tuning, cached: false, seed, receiving };
+            watched.reception = Some(Reception::start(now, start, out));
         }
         self.clock = Some(ClusterClock::new(now, time));
         self.keep_tuning();
