@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use protocols::ids::HostId;
 use protocols::p2_directory::{
     ChannelRecording, ProgrammeEntry, ProgrammeState, Range, RangeState, RecordingList,
 };
@@ -101,7 +102,7 @@ fn span_cells(span: Span, zone: &TimeZone) -> [Cell; 3] {
 
 fn range_state(range: &Range) -> Cell {
     let (name, colour) = range_state_name(range.state);
-    let hosts: Vec<&str> = range.lacking.iter().map(|host| host.as_str()).collect();
+    let hosts: Vec<&str> = range.lacking.iter().map(HostId::as_str).collect();
     match (range.state, hosts.is_empty()) {
         (RangeState::Thin, false) => (format!("{name}: missing at {}", hosts.join(", ")), colour),
         _ => (name.to_owned(), colour),

@@ -85,6 +85,7 @@ impl Lan {
             part: 0,
             parts: 1,
             port: 7601,
+            record: None,
             destinations: vec![destination],
         };
         let query = Query { time: CLUSTER, since: 0, padding: [0; 16] };

@@ -160,7 +160,7 @@ fn serve(mut stream: TcpStream, site: &Shared) -> std::io::Result<()> {
                 ToClient::Unavailable { channel, reason: "roof is away".to_owned() }
             }
             ToDatabase::Ping => ToClient::Pong,
-            ToDatabase::Recordings { .. } => ToClient::Recordings(site.recordings()),
+            ToDatabase::Recordings { .. } => ToClient::Recordings(recordings()),
             ToDatabase::Record { channel, span, title } if title != "refused" => {
                 ToClient::Recorded(Box::new(programme(channel, span, title)))
             }
@@ -191,13 +191,13 @@ fn programme(channel: ChannelId, span: Span, title: String) -> ProgrammeEntry {
     }
 }
 
-impl Shared {
-    fn recordings(&self) -> RecordingList {
-        let span = Span { from: ClusterTime(1_800_000_000_000), to: ClusterTime(1_800_000_060_000) };
-        let programmes = vec![programme(ChannelId(1), span, "News".to_owned())];
-        RecordingList { programmes, ..RecordingList::default() }
-    }
+fn recordings() -> RecordingList {
+    let span = Span { from: ClusterTime(1_800_000_000_000), to: ClusterTime(1_800_000_060_000) };
+    let programmes = vec![programme(ChannelId(1), span, "News".to_owned())];
+    RecordingList { programmes, ..RecordingList::default() }
+}
 
+impl Shared {
     fn tuning(&self, client: IpAddr) -> Tuning {
         let now = Clock::wall();
         let lease = Lease {
