@@ -23,7 +23,6 @@ const OVERHEAD_PERCENT: f64 = 1.5 * LOSS_PERCENT;
 /// Method: the switch drops at random on the cables of two viewers, whatever is UDP; 25 s of 5 Mb/s by multicast. What
 /// repair costs is counted by the switch.
 #[test]
-#[ignore = "not yet seen to pass with real daemons"]
 fn a_viewer_behind_a_lossy_link_gets_every_packet_that_the_source_sent() {
     const NAME: &str = "a_viewer_behind_a_lossy_link_gets_every_packet_that_the_source_sent";
     let Some(lab) = Lab::open(NAME, &["ffmpeg"]) else { return };
