@@ -47,8 +47,11 @@ pub const FRESH: Duration = Duration::from_secs(1);
 const BATCH_AIM_HALVES: u32 = 15;
 /// A window is never cut shorter than this: to a half, a quarter, …, or three quarters of those, whichever fits first.
 const LEAST_WINDOW: Duration = Duration::from_micros(500);
-/// So much of what a late turn held up leaves with it: 4 ms of a 100 Mb/s port at 5 Mb/s.
-pub const MOST_LATE: Duration = Duration::from_millis(50);
+/// So much of what a late turn held up leaves with it: 14 packets at 5 Mb/s, which with a burst are 2.5 ms of a 100 Mb/s port.
+pub const MOST_LATE: Duration = Duration::from_millis(20);
+/// And never more packets than that: with a burst less than one read of the feed takes, so that what a thread cannot
+/// carry waits in the ring, where it is seen, and not in the socket.
+pub const MOST_LATE_PACKETS: u32 = 24;
 /// How often a channel is looked after that nobody watches: its packets wait in the socket.
 pub const SKIM_INTERVAL: Duration = Duration::from_millis(100);
 /// Packets that may wait in the socket of a channel that nobody watches: half of what a socket holds by default.
@@ -284,10 +287,11 @@ impl ChannelPath {
         self.shed &= watched;
     }
 
-    /// The turn that comes now is `late`: what would have left meanwhile may leave with it, for [`MOST_LATE`] at most.
+    /// The turn that comes now is `late`: what would have left meanwhile may leave with it, for [`MOST_LATE`] and
+    /// [`MOST_LATE_PACKETS`] at most.
     /// Otherwise a stream would fall back further with each turn that is later than a burst lasts.
     pub fn came_late(&mut self, late: Duration) {
-        self.late = late.min(MOST_LATE);
+        self.late = late.min(MOST_LATE).min(self.pacer.spacing() * MOST_LATE_PACKETS);
     }
 
     /// Hands every batch that may leave now to every target that is sending: `send(index, runs)` with the target's index
