@@ -483,6 +483,12 @@ impl ChannelPath {
         self.dating.date(position)
     }
 
+    /// Position in the ring of the packet in which the newest random access point begins (its PAT, if that is directly
+    /// before it); `None` while the ring holds none.
+    pub fn newest_access(&self) -> Option<u64> {
+        None
+    }
+
     /// Positions of the packets that the ring holds.
     pub fn positions(&self) -> Range<u64> {
         self.ring.oldest()..self.ring.next()
