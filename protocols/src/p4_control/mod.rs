@@ -16,17 +16,20 @@
 //! | 8 play | client → host | [`PlayRequest`] | the recording lease's secret |
 //! | 9 play answer | host → client | [`PlayAnswer`] | the recording lease's secret |
 //! | 10 play repair | client → host | [`PlayRepair`] | the recording lease's secret |
+//! | 11 live | client → host | [`LiveRequest`] | the lease's secret |
+//! | 12 live answer | host → client | [`LiveAnswer`] | the lease's secret |
 //!
 //! **Replay.** A command counts when it names the host's present boot id and its order (database start number, sequence)
 //! is above the last that counted. A command with another boot id changes nothing and is answered by an empty report,
 //! shorter than itself, from which the database server learns the boot id. A response counts when it echoes the order of
-//! a command that still waits. An interest, a repair or a play request counts when its date is within [`crate::authority::CLOCK_TOLERANCE`] of cluster time.
+//! a command that still waits. An interest, a repair, a play or a live request counts when its date is within [`crate::authority::CLOCK_TOLERANCE`] of cluster time.
 //!
 //! Datagrams that fail any check are dropped and counted, never answered.
 
 mod command;
 mod configure;
 mod interest;
+mod live;
 mod play;
 mod play_repair;
 mod repair;
@@ -47,6 +50,10 @@ pub use configure::{
 pub use interest::{
     INTEREST_BYTES, INTEREST_INTERVAL, INTEREST_TIMEOUT, Interest, InterestAnswer, InterestVerdict,
     mask_secret,
+};
+pub use live::{
+    BURST_PERCENT, LEAST_BURST_PERCENT, LIVE_BYTES, LIVE_KEEP, LIVE_RETRY, LIVE_TIMEOUT, LIVE_WAIT,
+    LiveAnswer, LiveId, LiveOrder, LiveRequest, LiveVerdict, MOST_BURST_PERCENT,
 };
 pub use play::{
     DELTA_P_MAX, DELTA_P_MIN, PLAY_BYTES, PLAY_KEEPALIVE, PLAY_RETRY, PLAY_TIMEOUT, PacketName, PlayAnswer,
@@ -92,6 +99,10 @@ pub enum Kind {
     PlayAnswer = 9,
     /// Client: send me these packets of my session again.
     PlayRepair = 10,
+    /// Client: have a channel that is on air sent to me.
+    Live = 11,
+    /// Host: what came of that.
+    LiveAnswer = 12,
 }
 
 impl Kind {
@@ -107,6 +118,8 @@ impl Kind {
             Self::Play,
             Self::PlayAnswer,
             Self::PlayRepair,
+            Self::Live,
+            Self::LiveAnswer,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -123,6 +136,8 @@ impl Kind {
             Self::Play => "P4 play",
             Self::PlayAnswer => "P4 play answer",
             Self::PlayRepair => "P4 play repair",
+            Self::Live => "P4 live",
+            Self::LiveAnswer => "P4 live answer",
         }
     }
 }
