@@ -23,6 +23,7 @@ const SPACING_90K: u32 = 23;
 const WARM_UP_PACKETS: u64 = 2_000;
 const COUNTED_PACKETS: u64 = 10_000;
 const DESTINATIONS: u8 = 10;
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What telling the driver a channel's counters may take: the list of its targets, and room in the queue.
 const ALLOCATIONS_PER_COUNTERS: u64 = 2;
 
@@ -69,11 +70,18 @@ fn tellings_within(time: Duration) -> u64 {
     u64::try_from(time.as_micros() / COUNTERS_INTERVAL.as_micros()).unwrap() + 1
 }
 
-/// The number of this process's thread with this name.
+/// The number of this process's thread with this name, which a thread gives itself a moment after it was made.
 fn thread_named(name: &str) -> i32 {
-    let threads = fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
-    // Others may end meanwhile.
-    let is_it = |path: &PathBuf| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name);
-    let mut named = threads.filter(is_it);
-    named.next().unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap()
+    let has_name =
+        |path: &PathBuf| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name);
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let mut threads =
+            fs::read_dir("/proc/self/task").unwrap().map_while(|thread| Some(thread.ok()?.path()));
+        if let Some(path) = threads.find(has_name) {
+            return path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        }
+        std::thread::yield_now();
+    }
+    panic!("no thread {name} within {PATIENCE:?}");
 }

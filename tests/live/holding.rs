@@ -8,8 +8,8 @@ use lab::wire::{Capture, WireCounter};
 use lab::{Lab, timeline};
 
 use crate::resuming::{
-    CAPTURED_WITHIN, CHANNELS, Control, KEPT_BYTES, QUIET, RESUMED_WITHIN, active_site, distribution,
-    percentile, resume_times, send_interests,
+    CAPTURED_WITHIN, CHANNELS, Control, KEPT_BYTES, active_site, assert_prompt, distribution, resume_times,
+    send_interests,
 };
 
 /// From a feed's first packet until it is held: ten seconds, and a second for what is on its way.
@@ -56,10 +56,7 @@ fn a_feed_that_nobody_needs_costs_next_to_nothing_and_flows_for_its_first_viewer
     lab.note(format_args!("interest to first packet of a held channel: {}", distribution(&times)));
     lab.note(format_args!("two wake-ups of the machine meanwhile: {}", distribution(&control)));
     assert_eq!(times.len(), usize::try_from(CHANNELS).unwrap(), "every channel resumed");
-    // As for those that are not held: a busy machine's own delay is not ours.
-    let machine = percentile(&control, 99);
-    let allowed = if machine < QUIET { RESUMED_WITHIN } else { RESUMED_WITHIN + machine };
-    assert!(percentile(&times, 99) <= allowed, "{}, allowed {allowed:?}", distribution(&times));
+    assert_prompt(&times, &control);
 }
 
 fn bytes_over(wire: &WireCounter, period: Duration) -> u64 {

@@ -19,13 +19,13 @@ use protocols::time::ClusterTime;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What the first packet may take.
-pub(crate) const RESUMED_WITHIN: Duration = Duration::from_millis(5);
+const RESUMED_WITHIN: Duration = Duration::from_millis(5);
 pub(crate) const CHANNELS: u32 = 10;
 const DESTINATIONS: u8 = 20;
 /// Between two first interests: interest holds for five seconds, so some thirty streams of 5 Mb/s are on their way.
 const INTEREST_EVERY: Duration = Duration::from_millis(150);
 /// Two wake-ups that take less than this, p99, say that the machine has time for us.
-pub(crate) const QUIET: Duration = Duration::from_millis(1);
+const QUIET: Duration = Duration::from_millis(1);
 /// How far the capture may be behind.
 pub(crate) const CAPTURED_WITHIN: Duration = Duration::from_millis(1500);
 /// Ethernet, IPv4, UDP, and the interest as far as its destination.
@@ -97,10 +97,17 @@ fn first_packet_leaves_within_five_milliseconds_of_the_first_interest() {
     );
     lab.note(format_args!("interest to first packet: {}", distribution(&times)));
     lab.note(format_args!("two wake-ups of the machine meanwhile: {}", distribution(&control)));
-    let machine = percentile(&control, 99);
-    // On a machine that is busy with something else nobody could keep the promise: what it adds is not ours.
-    let allowed = if machine < QUIET { RESUMED_WITHIN } else { RESUMED_WITHIN + machine };
-    assert!(percentile(&times, 99) <= allowed, "{}, allowed {allowed:?}", distribution(&times));
+    assert_prompt(&times, &control);
+}
+
+/// That the first packets leave within [`RESUMED_WITHIN`], p99, on a machine that has time for us as `control` says. On one
+/// that is busy with something else nobody could keep that for one in a hundred: a single stall of it is that already, and
+/// whether it met us or the two threads is chance. What is ours shows in the median then.
+pub(crate) fn assert_prompt(times: &[Duration], control: &[Duration]) {
+    let quiet = percentile(control, 99) < QUIET && percentile(control, 100) < RESUMED_WITHIN;
+    let percent = if quiet { 99 } else { 50 };
+    let allowed = RESUMED_WITHIN + percentile(control, percent);
+    assert!(percentile(times, percent) <= allowed, "p{percent} above {allowed:?}: {}", distribution(times));
 }
 
 /// One interest for each pair, each of the channels in turn; `each` is called at the same moments.
@@ -179,7 +186,7 @@ pub(crate) fn resume_times(pcap: &Pcap) -> Vec<Duration> {
 }
 
 /// Of `sorted`, which has one at least.
-pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
