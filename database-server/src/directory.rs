@@ -217,7 +217,10 @@ impl Directory {
                 }
             }
             // Answered from the catalogue.
-            ToDatabase::Recordings { .. } | ToDatabase::Record { .. } | ToDatabase::Unrecord { .. } => {}
+            ToDatabase::Recordings { .. }
+            | ToDatabase::Record { .. }
+            | ToDatabase::Unrecord { .. }
+            | ToDatabase::Play(_) => {}
         }
     }
 

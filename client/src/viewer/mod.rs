@@ -234,7 +234,9 @@ impl Viewer {
             | ToClient::Recordings(_)
             | ToClient::Recorded(_)
             | ToClient::Unrecorded { .. }
-            | ToClient::RecordRefused(_) => {} // of the lists of recordings, which ask by connections of their own
+            | ToClient::RecordRefused(_)
+            | ToClient::Playing(_)
+            | ToClient::PlayRefused(_) => {} // of recordings, which ask by connections of their own
         }
         self.link.heard(now);
     }

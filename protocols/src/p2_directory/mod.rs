@@ -9,6 +9,7 @@
 //! | any time | [`ToDatabase::Recordings`] | [`ToClient::Recordings`] |
 //! | any time | [`ToDatabase::Record`] | [`ToClient::Recorded`] or [`ToClient::RecordRefused`] |
 //! | any time | [`ToDatabase::Unrecord`] | [`ToClient::Unrecorded`] or [`ToClient::RecordRefused`] |
+//! | any time | [`ToDatabase::Play`] | [`ToClient::Playing`] or [`ToClient::PlayRefused`] |
 //! | every [`PING_INTERVAL`] | [`ToDatabase::Ping`] | [`ToClient::Pong`] |
 //! | the list changes | | [`ToClient::ListChanged`], to those who have asked for a list |
 //!
@@ -17,6 +18,7 @@
 //! [`crate::preamble::MAX_P2_REQUEST_BYTES`], answers [`crate::preamble::MAX_P2_ANSWER_BYTES`]. A client silent for
 //! [`SILENCE_TIMEOUT`] is disconnected; a client that does not read its answers likewise.
 
+mod play;
 mod recordings;
 
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +32,9 @@ use crate::ids::{ChannelId, Generation, PushServerId, Revision};
 use crate::recording::{RecordingId, Span};
 use crate::time::ClusterTime;
 
+pub use play::{
+    MAX_PLAY_HOLES, MAX_PLAY_SERVERS, OPEN_END, PlayServer, PlayTarget, Presentation, PresentationRefusal,
+};
 pub use recordings::{
     ChannelRecording, MAX_NAMED, MAX_RANGES_LISTED, ProgrammeEntry, ProgrammeState, Range, RangeState,
     RecordRefusal, RecorderFault, RecordingList,
@@ -81,10 +86,12 @@ pub enum ToDatabase {
         /// Which.
         id: RecordingId,
     },
+    /// Asks what is held of a recording, by whom, and for leave to play it; again before the lease ends.
+    Play(PlayTarget),
 }
 
 impl Message for ToDatabase {
-    const KINDS: u32 = 7;
+    const KINDS: u32 = 8;
 }
 
 /// From the database server.
@@ -118,10 +125,14 @@ pub enum ToClient {
     },
     /// Nothing was ordered or given up.
     RecordRefused(RecordRefusal),
+    /// Answers [`ToDatabase::Play`].
+    Playing(Box<Presentation>),
+    /// It cannot be played.
+    PlayRefused(PresentationRefusal),
 }
 
 impl Message for ToClient {
-    const KINDS: u32 = 10;
+    const KINDS: u32 = 12;
 }
 
 /// The channels of one network.
