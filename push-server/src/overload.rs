@@ -25,10 +25,12 @@ pub const BEHIND: Duration = Duration::from_millis(250);
 pub const STARVED: Duration = Duration::from_millis(500);
 /// Busy for this share of a look, in percent: the thread is what the packets wait for.
 pub const BUSY_PERCENT: u64 = 95;
-/// Busy for less than this share, in percent: there is room.
-pub const CALM_PERCENT: u64 = 85;
-/// A thread takes back what it shed, one channel at a time, when it was calm for this long; twice as long each time that
-/// it had to shed again, up to [`LONGEST_RECOVERY`].
+/// Busy for less than this share, in percent: there may be room.
+pub const CALM_PERCENT: u64 = 93;
+/// As busy as this, in percent, a thread may become by what it takes back.
+pub const FULL_PERCENT: u64 = 97;
+/// A thread takes back what it shed, as many channels as there is room for, when it was calm for this long; twice as long
+/// each time that it had to shed again, up to [`LONGEST_RECOVERY`].
 pub const RECOVERY: Duration = Duration::from_secs(2);
 /// What was shed waits this long at most before there is another try.
 pub const LONGEST_RECOVERY: Duration = Duration::from_mins(1);
@@ -38,7 +40,7 @@ pub const LONGEST_RECOVERY: Duration = Duration::from_mins(1);
 pub enum Verdict {
     /// Shed channels that make up this share of what is sent, in percent, 1..=100; at least one.
     Shed(u64),
-    /// Take one channel back, if it is at most this share of what is sent, in percent.
+    /// Take channels back that together are at most this share of what is sent, in percent.
     TakeBack(u64),
 }
 
@@ -107,8 +109,7 @@ impl Overload {
             self.calm_since = None;
         } else if now.since(*self.calm_since.get_or_insert(now)) >= self.recovery {
             (self.calm_since, self.taken_back) = (None, true);
-            let room = u64::midpoint(CALM_PERCENT, BUSY_PERCENT) - worked;
-            return Some(Verdict::TakeBack(room * 100 / worked.max(1)));
+            return Some(Verdict::TakeBack((FULL_PERCENT - worked) * 100 / worked.max(1)));
         }
         None
     }
@@ -188,9 +189,9 @@ mod tests {
     fn what_was_shed_is_taken_back_after_two_calm_seconds_and_only_what_fits() {
         let mut overload = Overload::default();
         let said = turns(&mut overload, [10_000, 15_000], [50; 2], |_| 0);
-        assert_eq!(said.iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>(), [Verdict::TakeBack(80); 2]);
+        assert_eq!(said.iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>(), [Verdict::TakeBack(94); 2]);
         assert!(said[0].0 >= 12_000 && said[1].0 >= said[0].0 + 2_000, "{said:?}");
-        assert_eq!(turns(&mut overload, [15_000, 40_000], [90; 2], |_| 0), []);
+        assert_eq!(turns(&mut overload, [15_000, 40_000], [94; 2], |_| 0), []);
     }
 
     #[test]

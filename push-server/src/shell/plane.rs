@@ -331,18 +331,22 @@ impl DataPlane {
         }
     }
 
-    /// Takes back the channel shed that has been watched longest, if it is at most `percent` of what is sent.
+    /// Takes back the channels shed that have been watched longest, as far as they are `percent` of what is sent.
     fn take_back(&mut self, percent: u64, now: Time) {
         let sent: u64 = self.watched().filter(|path| !path.is_shed()).map(|path| path.load()).sum();
-        let shed = self.watched().filter(|path| path.is_shed());
-        let Some(path) = shed.min_by_key(|path| path.watched_since()) else { return };
-        if path.load() * 100 > sent * percent {
-            return;
+        let mut shed: Vec<&mut ChannelPath> = self.watched().filter(|path| path.is_shed()).collect();
+        shed.sort_by_key(|path| path.watched_since());
+        let (mut room, mut back) = (sent * percent, Vec::new());
+        for path in shed {
+            let Some(left) = room.checked_sub(path.load() * 100) else { break };
+            room = left;
+            path.set_shed(false);
+            back.push(path.channel());
         }
-        path.set_shed(false);
-        let channel = path.channel();
-        tracing::info!(%channel, "sent again: there is room");
-        self.dues[self.places[&channel]] = now;
+        for channel in back {
+            tracing::info!(%channel, "sent again: there is room");
+            self.dues[self.places[&channel]] = now;
+        }
     }
 
     fn watched(&mut self) -> impl Iterator<Item = &mut ChannelPath> {
