@@ -25,7 +25,7 @@ pub type Nonce = [u8; 16];
 /// First frame, from the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The caller's id: an acquisition server's.
+    /// The caller's id: an acquisition server's, or as [`crate::p3_replica::Caller`] has it.
     pub caller: String,
     /// The callee that it wants: a push server host's id; empty for the database server.
     pub callee: String,

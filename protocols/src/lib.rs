@@ -25,6 +25,7 @@ pub mod ids;
 pub mod p1_registration;
 pub mod p2_directory;
 pub mod p3_feed;
+pub mod p3_replica;
 pub mod p4_control;
 pub mod p5_stream;
 pub mod p6_broadcast;
