@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cable::{self, Cable};
 use crate::host::Host;
 use crate::impair::{Impairment, Loss};
 use crate::namespace::Namespace;
@@ -134,13 +135,25 @@ impl Lan {
     }
 
     pub(crate) fn plug(&self, host: &Host, address: &str) {
+        let (lan, port) = (self.name(), host.name());
+        join(host.namespace(), lan, &self.namespace, port);
+        self.set_up(host, address);
+    }
+
+    /// As [`Self::plug`], with `middle` and its relay on the way.
+    pub(crate) fn plug_by_cable(&self, host: &Host, address: &str, middle: Arc<Namespace>) -> Cable {
+        join(host.namespace(), self.name(), &middle, cable::NEAR);
+        join(&middle, cable::FAR, &self.namespace, host.name());
+        let cable = Cable::lay(middle);
+        self.set_up(host, address);
+        cable
+    }
+
+    /// Gives an interface that is plugged in its addresses, and waits for its port.
+    fn set_up(&self, host: &Host, address: &str) {
         let address: Ipv4Addr = address.parse().unwrap_or_else(|error| panic!("{address}: {error}"));
         let (lan, port) = (self.name(), host.name());
         let (inside, switch) = (host.namespace(), &self.namespace);
-        inside.run(format!("ip link add {lan} type veth peer name {port} netns {}", switch.name()));
-        let no_offloads = "tx off rx off sg off tso off gso off gro off tx-udp-segmentation off";
-        inside.run(format!("ethtool -K {lan} {no_offloads}"));
-        switch.run(format!("ethtool -K {port} {no_offloads}"));
         switch.run(format!("ip link set dev {port} master {BRIDGE} up"));
         inside.run(format!("ip link set dev {lan} up"));
         inside.run(format!("ip addr add {address}/{} brd + dev {lan}", self.prefix_length));
@@ -151,6 +164,14 @@ impl Lan {
             switch.run(format!("bridge link show dev {port}")).contains("state forwarding")
         });
     }
+}
+
+/// A pair of interfaces, one in each namespace, without segmentation offload.
+fn join(here: &Namespace, name: &str, there: &Namespace, far_name: &str) {
+    here.run(format!("ip link add {name} type veth peer name {far_name} netns {}", there.name()));
+    let no_offloads = "tx off rx off sg off tso off gso off gro off tx-udp-segmentation off";
+    here.run(format!("ethtool -K {name} {no_offloads}"));
+    there.run(format!("ethtool -K {far_name} {no_offloads}"));
 }
 
 /// Whether `host` is a router of directed broadcasts, as the kernel writes it.

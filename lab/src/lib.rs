@@ -29,11 +29,13 @@
 )]
 #![expect(clippy::missing_panics_doc, reason = "the laboratory's one error path is the failing test")]
 
+pub mod cable;
 pub mod command;
 pub mod host;
 pub mod impair;
 pub mod judge;
 pub mod lan;
+pub mod lossy_link;
 pub mod member;
 pub mod namespace;
 pub mod packets;
@@ -45,6 +47,7 @@ pub mod source;
 pub mod timeline;
 pub mod wire;
 
+pub use cable::{Cable, Fault};
 pub use command::Command;
 pub use host::Host;
 pub use impair::{Impairment, Loss};
@@ -134,6 +137,15 @@ impl Lab {
     /// that every datagram is a packet of its own on the wire.
     pub fn attach(&self, host: &Host, lan: &Lan, address: &str) {
         lan.plug(host, address);
+    }
+
+    /// As [`Self::attach`], by a cable that can lose, delay and hold back what it carries; it does nothing of it yet.
+    pub fn attach_by_cable(&self, host: &Host, lan: &Lan, address: &str) -> Cable {
+        lan.plug_by_cable(
+            host,
+            address,
+            Namespace::create(self.ground.clone(), &format!("cable-{}", host.name())),
+        )
     }
 
     /// Whether a ping from `from` comes back from `address` within a second.

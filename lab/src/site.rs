@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::cable::Cable;
 use crate::command::Command;
 use crate::host::Host;
 use crate::lan::Lan;
@@ -375,6 +376,17 @@ impl Site {
         self.lab.attach(&viewer, lan, &at(self.next_viewer.fetch_add(1, Ordering::Relaxed)));
         viewer.route("default", &at(254));
         viewer
+    }
+
+    /// As [`Self::viewer`], by a cable that can lose, delay and hold back.
+    pub fn viewer_by_cable(&self, name: &str, lan: &Lan) -> (Host, Cable) {
+        let viewer = self.lab.host(name);
+        let net = lan.broadcast().octets();
+        let at = |last: u8| Ipv4Addr::new(net[0], net[1], net[2], last).to_string();
+        let address = at(self.next_viewer.fetch_add(1, Ordering::Relaxed));
+        let cable = self.lab.attach_by_cable(&viewer, lan, &address);
+        viewer.route("default", &at(254));
+        (viewer, cable)
     }
 
     /// `masthead-client` as it is run on `viewer`, which keeps its channel lists between runs.

@@ -3,5 +3,6 @@
 //! The live tests (`tests/live`: real daemons, sockets and players; root) stand on the crate `lab` instead; `tests/run` runs
 //! them all, and its header says how to run a few.
 
-pub mod lossy_link;
+pub use lab::lossy_link;
+
 pub mod world;

@@ -72,12 +72,17 @@ impl Direction {
             self.lost += 1;
             return None;
         }
-        Some(now + self.nature.round_trip / 2 + self.nature.jitter.mul_f64(self.random.f64()))
+        Some(self.spare(now))
     }
 
     /// Datagrams given to it, and how many of them it lost.
     pub fn counted(&self) -> (u64, u64) {
         (self.carried, self.lost)
+    }
+
+    /// When a datagram arrives that is never lost.
+    pub fn spare(&mut self, now: Time) -> Time {
+        now + self.nature.round_trip / 2 + self.nature.jitter.mul_f64(self.random.f64())
     }
 
     fn chance(&mut self, now: Time) -> f64 {
