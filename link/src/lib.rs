@@ -18,5 +18,6 @@ pub mod openings;
 pub mod random;
 pub mod session;
 pub mod shutdown;
+pub mod train;
 pub mod udp;
 pub mod volley;
