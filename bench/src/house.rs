@@ -139,12 +139,17 @@ pub struct House {
 impl House {
     /// Starts the daemons on the ground's host; each is ready when this returns.
     pub fn open(ground: &Ground, plan: &Plan) -> Self {
+        Self::open_with(ground, &plan.text())
+    }
+
+    /// As [`Self::open`] with any `topology`, of acquisition server `roof` and push server `hall`.
+    pub fn open_with(ground: &Ground, topology_text: &str) -> Self {
         let key = ClusterKey::new([0x6d; 32]);
         let key_file = ground.lab().path("house.key");
         write(&key_file, &key.to_file_text());
         std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).expect("own file");
         let topology = ground.lab().path("house.toml");
-        write(&topology, &plan.text());
+        write(&topology, topology_text);
         let data = ground.lab().path("house-data");
         let _ = std::fs::remove_dir_all(&data); // of the house before
         let sender = ground.host().clone();

@@ -6,6 +6,7 @@ pub mod fan_out;
 pub mod latency;
 pub mod many_channels;
 pub mod memory;
+pub mod repair;
 pub mod saturation;
 pub mod smoothness;
 pub mod start_up;
@@ -41,4 +42,5 @@ pub const ALL: &[Measure] = &[
     client::MEASURE,
     directory::MEASURE,
     memory::MEASURE,
+    repair::MEASURE,
 ];
