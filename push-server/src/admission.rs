@@ -1,5 +1,5 @@
-//! Which requests for repair reach the data plane: those of viewers with a lease, and generic NACKs for a stream that is
-//! fed here.
+//! Which requests of viewers reach the data plane and the sessions: those that show a lease, and generic NACKs for a
+//! stream that is fed here.
 //!
 //! Nothing is kept of who asks. What a viewer may have is decided beside the ring ([`crate::repair`]); here it is only
 //! shown that it may ask.
@@ -8,12 +8,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use media::rtcp::Compound;
-use protocols::authority::{CLOCK_TOLERANCE, ClusterKey, Lease, LeaseKey};
+use protocols::authority::{ClusterKey, Lease, LeaseKey, RecordingLease};
 use protocols::ids::ChannelId;
-use protocols::p4_control::{MAX_DATAGRAM_BYTES, MAX_MISSING_PER_REPAIR, Missing, Repair, Sealed};
+use protocols::p4_control::{
+    MAX_DATAGRAM_BYTES, MAX_MISSING_PER_PLAY_REPAIR, MAX_MISSING_PER_REPAIR, Missing, PlayRepair,
+    PlayRequest, Repair, Sealed,
+};
 use protocols::time::{ClusterTime, Time};
 
 use crate::budget::{Budget, Share};
+use crate::claim::{self, Flaw};
 use crate::counters::Counters;
 use crate::repair::{Request, Requester};
 
@@ -43,27 +47,59 @@ impl Admission {
         assigned: impl FnOnce(ChannelId, IpAddr) -> bool,
         counters: &mut Counters,
     ) -> Option<(ChannelId, Request)> {
-        let counter = match self.genuine(clock, from, sealed, assigned) {
-            Ok(repair) => {
-                counters.repairs_heard += 1;
-                let Repair { lease, rtt_us, ssrc, missing, .. } = repair;
-                let round_trip = Duration::from_micros(rtt_us.into());
-                let from = Requester::Viewer { address: from, destination: lease.destination, round_trip };
-                return Some((lease.channel, Request { from, ssrc, missing }));
-            }
-            Err(Flaw::Malformed) => &mut counters.malformed,
-            Err(Flaw::OtherAddress) => &mut counters.other_address,
-            Err(Flaw::Forged) => &mut counters.forged,
-            Err(Flaw::ClockUnknown) => &mut counters.clock_unknown,
-            Err(Flaw::ClockOff) => &mut counters.clock_off,
-            Err(Flaw::Expired) => &mut counters.expired,
-            Err(Flaw::NotAssigned) => &mut counters.not_assigned,
-        };
-        *counter += 1;
-        None
+        let repair = self.live_repair(clock, from, sealed, assigned);
+        let repair = repair.map_err(|flaw| flaw.count(counters)).ok()?;
+        counters.repairs_heard += 1;
+        let Repair { lease, rtt_us, ssrc, missing, .. } = repair;
+        let round_trip = Duration::from_micros(rtt_us.into());
+        let from = Requester::Viewer { address: from, destination: lease.destination, round_trip };
+        Some((lease.channel, Request { from, ssrc, missing }))
     }
 
-    fn genuine(
+    /// A datagram of kind [`Kind::Play`](protocols::p4_control::Kind::Play), if it is genuine. Whether it is in time is not
+    /// asked here: who is not is told so.
+    pub fn play(
+        &self,
+        clock: Option<ClusterTime>,
+        from: SocketAddr,
+        sealed: &Sealed<'_>,
+        counters: &mut Counters,
+    ) -> Option<Played> {
+        let genuine = || {
+            let lease = PlayRequest::peek_lease(sealed).map_err(|_| Flaw::Malformed)?;
+            let secret = claim::genuine(&lease, from, sealed, &self.leases)?;
+            let request = PlayRequest::open(sealed, &secret).map_err(|_| Flaw::Malformed)?;
+            Ok(Played { from, request, cluster: clock.ok_or(Flaw::ClockUnknown)? })
+        };
+        let played = genuine().map_err(|flaw: Flaw| flaw.count(counters)).ok()?;
+        counters.plays_heard += 1;
+        Some(played)
+    }
+
+    /// A datagram of kind [`Kind::PlayRepair`](protocols::p4_control::Kind::PlayRepair), if it is genuine and in time.
+    pub fn play_repair(
+        &self,
+        clock: Option<ClusterTime>,
+        from: SocketAddr,
+        sealed: &Sealed<'_>,
+        counters: &mut Counters,
+    ) -> Option<PlayMissed> {
+        let genuine = || {
+            // The list behind the lease is not read before the tag is right.
+            let lease: RecordingLease = sealed.peek_front().map_err(|_| Flaw::Malformed)?;
+            claim::genuine(&lease, from, sealed, &self.leases)?;
+            let request: PlayRepair = sealed.peek().map_err(|_| Flaw::Malformed)?;
+            let cluster = clock.ok_or(Flaw::ClockUnknown)?;
+            claim::in_time(&lease, request.time, cluster)?;
+            let bounded = request.missing.len() <= MAX_MISSING_PER_PLAY_REPAIR;
+            bounded.then_some(PlayMissed { from, request, cluster }).ok_or(Flaw::Malformed)
+        };
+        let missed = genuine().map_err(|flaw: Flaw| flaw.count(counters)).ok()?;
+        counters.play_repairs_heard += 1;
+        Some(missed)
+    }
+
+    fn live_repair(
         &self,
         clock: Option<ClusterTime>,
         from: SocketAddr,
@@ -72,23 +108,13 @@ impl Admission {
     ) -> Result<Repair, Flaw> {
         // The list behind the lease is not read before the tag is right.
         let lease: Lease = sealed.peek_front().map_err(|_| Flaw::Malformed)?;
-        if lease.client.to_canonical() != from.ip().to_canonical() {
-            return Err(Flaw::OtherAddress);
-        }
-        sealed.verify(&self.leases.secret(&lease)).map_err(|_| Flaw::Forged)?;
+        claim::genuine(&lease, from, sealed, &self.leases)?;
         let repair: Repair = sealed.peek().map_err(|_| Flaw::Malformed)?;
-        let clock = clock.ok_or(Flaw::ClockUnknown)?;
         if repair.missing.len() > MAX_MISSING_PER_REPAIR {
-            Err(Flaw::Malformed)
-        } else if repair.time.distance(clock) > CLOCK_TOLERANCE {
-            Err(Flaw::ClockOff)
-        } else if lease.expires <= clock {
-            Err(Flaw::Expired)
-        } else if !assigned(lease.channel, lease.destination) {
-            Err(Flaw::NotAssigned)
-        } else {
-            Ok(repair)
+            return Err(Flaw::Malformed);
         }
+        claim::in_time(&lease, repair.time, clock.ok_or(Flaw::ClockUnknown)?)?;
+        if assigned(lease.channel, lease.destination) { Ok(repair) } else { Err(Flaw::NotAssigned) }
     }
 
     /// An RTCP datagram: what the first NACK in it misses of a stream that `channel_of` knows by its source. A receiver
@@ -127,15 +153,26 @@ impl Admission {
     }
 }
 
-/// Why a repair does not count.
-enum Flaw {
-    Malformed,
-    OtherAddress,
-    Forged,
-    ClockUnknown,
-    ClockOff,
-    Expired,
-    NotAssigned,
+/// A genuine order to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Played {
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// The order.
+    pub request: PlayRequest,
+    /// The cluster's time.
+    pub cluster: ClusterTime,
+}
+
+/// A genuine request for what a session's client has missed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayMissed {
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// The request.
+    pub request: PlayRepair,
+    /// The cluster's time.
+    pub cluster: ClusterTime,
 }
 
 /// [`NACKS_PER_SECOND`], a tenth of them at once.

@@ -57,6 +57,10 @@ pub struct Counters {
     pub extents_left_out: u64,
     /// Requests for repair that went to the data plane.
     pub repairs_heard: u64,
+    /// Orders to sessions that went to the playback thread.
+    pub plays_heard: u64,
+    /// Requests for repair of playback that went there.
+    pub play_repairs_heard: u64,
     /// RTCP NACKs that went to the data plane.
     pub nacks_heard: u64,
     /// NACKs for a stream that is not fed here.
@@ -71,7 +75,7 @@ pub struct Counters {
 
 impl Counters {
     /// Every counter with its name, for logs and statistics.
-    pub fn named(&self) -> [(&'static str, u64); 32] {
+    pub fn named(&self) -> [(&'static str, u64); 34] {
         [
             ("interest_heard", self.interest_heard),
             ("commands_heard", self.commands_heard),
@@ -100,6 +104,8 @@ impl Counters {
             ("answers_withheld", self.answers_withheld),
             ("extents_left_out", self.extents_left_out),
             ("repairs_heard", self.repairs_heard),
+            ("plays_heard", self.plays_heard),
+            ("play_repairs_heard", self.play_repairs_heard),
             ("nacks_heard", self.nacks_heard),
             ("nacks_of_no_stream", self.nacks_of_no_stream),
             ("nacks_too_many", self.nacks_too_many),

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use protocols::authority::{CLOCK_TOLERANCE, ClusterKey, LEASE_EXTEND_BELOW, LeaseKey, MacKey};
+use protocols::authority::{ClusterKey, LEASE_EXTEND_BELOW, LeaseKey, MacKey};
 use protocols::ids::{BootId, ChannelId};
 use protocols::p4_control::{
     INTEREST_BYTES, INTEREST_TIMEOUT, Interest, InterestAnswer, InterestVerdict, Kind, Sealed, mask_secret,
@@ -21,6 +21,7 @@ use protocols::p6_broadcast::{ANNOUNCEMENT_BYTES, Announcement};
 use protocols::time::{ClusterTime, Time};
 
 use crate::announcement::AnnouncementSchedule;
+use crate::claim::{self, Flaw};
 use crate::counters::Counters;
 
 /// Interest renewed when less than this was left is announced at once.
@@ -137,18 +138,11 @@ impl InterestTable {
             counters.malformed += 1;
             return;
         };
-        if interest.lease.client.to_canonical() != from.ip().to_canonical() {
-            counters.other_address += 1;
-            return;
-        }
-        let secret = self.leases.secret(&interest.lease);
-        if sealed.verify(&secret).is_err() {
-            counters.forged += 1;
-            return;
-        }
-        let Some(clock) = clock else {
-            counters.clock_unknown += 1;
-            return;
+        let genuine = claim::genuine(&interest.lease, from, sealed, &self.leases)
+            .and_then(|secret| Ok((secret, clock.ok_or(Flaw::ClockUnknown)?)));
+        let (secret, clock) = match genuine {
+            Ok(genuine) => genuine,
+            Err(flaw) => return flaw.count(counters),
         };
         let heard = Heard { from, interest, clock };
         if let Some(verdict) = self.judge(now, &heard, &secret, counters, out) {
@@ -165,13 +159,10 @@ impl InterestTable {
         out: &mut Vec<Output>,
     ) -> Option<InterestVerdict> {
         let Interest { lease, time } = heard.interest;
-        if time.distance(heard.clock) > CLOCK_TOLERANCE {
-            counters.clock_off += 1;
-            return Some(InterestVerdict::Clock);
-        }
-        if lease.expires <= heard.clock {
-            counters.expired += 1;
-            return Some(InterestVerdict::Expired);
+        if let Err(flaw) = claim::in_time(&lease, time, heard.clock) {
+            flaw.count(counters);
+            let off = flaw == Flaw::ClockOff;
+            return Some(if off { InterestVerdict::Clock } else { InterestVerdict::Expired });
         }
         if !self.hold(now, (lease.channel, lease.destination), out) {
             counters.not_assigned += 1;

@@ -23,7 +23,7 @@
 //! | [`server`] | the root machine |
 //! | [`configuration`] | what the database server ordered, put together from its parts |
 //! | [`interest`], [`announcement`] | who is watched, until when, and when that is announced |
-//! | [`admission`] | who may ask for packets again |
+//! | [`admission`], `claim` | who may ask for packets again, or order a session about |
 //! | [`repair`], [`budget`] | which of them are sent again, and how many |
 //! | [`holding`] | which feeds are held, since nobody watches |
 //! | [`archive`] | what of each channel is recorded here, as it is reported |
@@ -40,6 +40,7 @@ pub mod admission;
 pub mod announcement;
 pub mod archive;
 pub mod budget;
+mod claim;
 pub mod configuration;
 pub mod counters;
 pub mod dating;

@@ -221,6 +221,18 @@ impl PushServer {
                     out.extend(heard.map(|(channel, request)| Output::Repair { channel, request }));
                     Ok(())
                 }
+                Kind::Play => {
+                    let clock = self.cluster_time(now);
+                    let heard = self.admission.play(clock, from, &sealed, &mut self.counters);
+                    out.extend(heard.map(|heard| Output::Play(Box::new(heard))));
+                    Ok(())
+                }
+                Kind::PlayRepair => {
+                    let clock = self.cluster_time(now);
+                    let heard = self.admission.play_repair(clock, from, &sealed, &mut self.counters);
+                    out.extend(heard.map(|heard| Output::PlayRepair(Box::new(heard))));
+                    Ok(())
+                }
                 Kind::Query => self.query(now, from, bytes, &sealed, effects, out),
                 Kind::Configure => self.configure(from, bytes, &sealed, effects, out),
                 kind => Err(DatagramError::Kind(kind as u8)),

@@ -9,6 +9,7 @@ use protocols::p6_broadcast::ANNOUNCEMENT_BYTES;
 use protocols::preamble::Refusal;
 use protocols::recording::{Extent, RecordOrder, RecordingFault};
 
+use crate::admission::{PlayMissed, Played};
 use crate::plan::{ChannelCounters, Plan};
 use crate::repair;
 
@@ -96,6 +97,10 @@ pub enum Output {
         /// Which, and who asks.
         request: repair::Request,
     },
+    /// Have the sessions carry out an order; they answer it.
+    Play(Box<Played>),
+    /// Have a session send packets again, as far as it may.
+    PlayRepair(Box<PlayMissed>),
     /// Send an announcement to a destination, to the channel's port, by the sockets of its packets.
     Announce {
         /// The channel.

@@ -26,12 +26,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use protocols::authority::CLOCK_TOLERANCE;
 use protocols::p4_control::{
     PLAY_TIMEOUT, PlayAnswer, PlayOrder, PlayRefusal, PlayRequest, PlayStart, PlayVerdict, SessionId,
 };
 use protocols::time::{ClusterClock, ClusterTime, Time};
 
+use crate::claim::{self, Flaw};
 use crate::timer_wheel::TimerWheel;
 pub use exchange::{Departure, Follows, Input, Output, Piece, ReadFrom, ReadOutcome, SessionKey};
 use presentation::Presentation;
@@ -179,7 +179,7 @@ impl<P: Clone> Sessions<P> {
 
     fn order(&mut self, now: Time, arrived: Arrived, outputs: &mut Vec<Output<P>>) {
         let Arrived { from, request, cluster } = arrived;
-        if request.lease.client.to_canonical() != from.ip().to_canonical() {
+        if claim::comes_from(&request.lease, from).is_err() {
             self.counters.wrong_address += 1;
             return;
         }
@@ -213,11 +213,9 @@ impl<P: Clone> Sessions<P> {
     /// Whether an order counts. Nothing changes but when the client was heard.
     fn admit(&mut self, now: Time, key: SessionKey, arrived: &Arrived) -> Admission {
         let Arrived { request, cluster, .. } = arrived;
-        if request.time.distance(*cluster) > CLOCK_TOLERANCE {
-            return Admission::Refuse(PlayRefusal::Clock);
-        }
-        if request.lease.expires <= *cluster {
-            return Admission::Refuse(PlayRefusal::Expired);
+        if let Err(flaw) = claim::in_time(&request.lease, request.time, *cluster) {
+            let off = flaw == Flaw::ClockOff;
+            return Admission::Refuse(if off { PlayRefusal::Clock } else { PlayRefusal::Expired });
         }
         let begins = matches!(request.order, PlayOrder::Play { .. });
         if let Some(session) = self.table.get_mut(&key) {

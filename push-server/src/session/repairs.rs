@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use protocols::authority::CLOCK_TOLERANCE;
 use protocols::p4_control::{
     LEAST_REPEAT, MAX_MISSING_PER_PLAY_REPAIR, PacketName, PlayRepair, REPAIR_BUDGET_PERCENT,
     REPAIR_BURST_PACKETS, REPAIR_BURST_TIME, REPEAT_AFTER_PERCENT,
@@ -12,6 +11,7 @@ use protocols::p4_control::{
 use protocols::time::{ClusterTime, Time};
 
 use super::{BATCH_PACKETS, Departure, Output, ReadFrom, ReadOutcome, SessionKey, Sessions};
+use crate::claim;
 
 /// Reads for repairs under way in a host; what needs more is not sent.
 const MAX_REPAIR_READS: usize = 256;
@@ -70,8 +70,8 @@ impl<P: Clone> Sessions<P> {
         outputs: &mut Vec<Output<P>>,
     ) {
         let key = SessionKey { client: request.lease.client, session: request.session };
-        let in_time = request.time.distance(cluster) <= CLOCK_TOLERANCE && request.lease.expires > cluster;
-        if request.lease.client.to_canonical() != from.ip().to_canonical() {
+        let in_time = claim::in_time(&request.lease, request.time, cluster).is_ok();
+        if claim::comes_from(&request.lease, from).is_err() {
             self.counters.wrong_address += 1;
             return;
         }

@@ -259,6 +259,8 @@ impl Driver {
                 self.repair(channel, request);
                 Ok(())
             }
+            // Until somebody carries them out.
+            Output::Play(_) | Output::PlayRepair(_) => Ok(()),
             Output::Release { channel } => self.order(channel, Order::Release { channel }),
             Output::Announce { channel, destination, bytes } => {
                 self.order(channel, Order::Announce { channel, destination, bytes })
