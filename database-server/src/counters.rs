@@ -32,6 +32,10 @@ counters! {
     extents_refused,
     /// Lists of recordings served.
     recording_lists_served,
+    /// Questions what can be played that were answered with leave to play it.
+    presentations_served,
+    /// Questions what can be played that were refused.
+    presentations_refused,
     /// Programme recordings ordered.
     programmes_ordered,
     /// Programme recordings given up.

@@ -235,6 +235,11 @@ impl Directory {
         self.clients.get(&connection)?.network.as_ref()
     }
 
+    /// The address of a client; `None`: no such client.
+    pub(crate) fn address(&self, connection: ConnectionId) -> Option<IpAddr> {
+        Some(self.clients.get(&connection)?.address)
+    }
+
     /// What who tunes to `place` is told has changed.
     pub(crate) fn offer_changed(
         &mut self,

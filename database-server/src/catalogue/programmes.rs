@@ -169,14 +169,14 @@ pub(super) fn entry<'a>(
 }
 
 /// What of `span` is in none of `covered`, which are ascending and apart.
-fn holes(span: Span, covered: &[Span]) -> Vec<Span> {
+pub(super) fn holes(span: Span, covered: &[Span]) -> Vec<Span> {
     let begins = std::iter::once(span.from).chain(covered.iter().map(|part| part.to));
     let ends = covered.iter().map(|part| part.from).chain(std::iter::once(span.to));
     let between = begins.zip(ends).map(|(from, to)| Span { from, to }.overlap(span));
     between.filter(|hole| !hole.is_empty()).collect()
 }
 
-fn millis(span: Duration) -> u64 {
+pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -11,6 +11,7 @@
 //! question its answer. Only a new topology, the end of the grace after the start and the loss of a whole server touch more.
 
 mod control;
+mod playing;
 mod recordings;
 mod reload;
 #[cfg(test)]
@@ -135,7 +136,8 @@ impl DatabaseServer {
             }
             Input::ClientMessage {
                 connection,
-                message: message @ (P2::Recordings { .. } | P2::Record { .. } | P2::Unrecord { .. }),
+                message:
+                    message @ (P2::Recordings { .. } | P2::Record { .. } | P2::Unrecord { .. } | P2::Play(_)),
             } => {
                 self.recordings_message(now, connection, message, &topology, out);
             }

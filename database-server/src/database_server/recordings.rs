@@ -50,6 +50,7 @@ impl DatabaseServer {
                 Ok(()) => ToClient::Unrecorded { id },
                 Err(refusal) => self.record_refused(refusal),
             },
+            ToDatabase::Play(target) => self.play(now, connection, target, topology),
             _ => return,
         };
         out.push(Output::SendToClient { connection, message });
@@ -186,7 +187,7 @@ impl DatabaseServer {
         }
     }
 
-    fn catalogue_and_sight<'a>(
+    pub(super) fn catalogue_and_sight<'a>(
         &'a mut self,
         now: Time,
         topology: &'a Topology,
