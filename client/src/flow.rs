@@ -232,6 +232,11 @@ impl Flow {
         self.seconds(packets) >= self.borders[0]
     }
 
+    /// What the buffer holds at most.
+    pub fn capacity(&self) -> Duration {
+        self.config.capacity
+    }
+
     /// What the buffer holds at most, in packets.
     pub fn capacity_packets(&self) -> u32 {
         let packets = self.config.capacity.as_nanos() / self.config.mean_delta_p.as_nanos().max(1);

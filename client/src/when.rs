@@ -1,4 +1,4 @@
-//! Times as a person writes them: `now`, `+30m`, `20:15`, `2026-11-22 20:15`, `2026-11-22T20:15:00Z`.
+//! Times as a person writes them: `now`, `+30m`, `-10m`, `20:15`, `2026-11-22 20:15`, `2026-11-22T20:15:00Z`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub enum When {
     Now,
     /// `+1h30m`: so long after the other end, or after now where there is none.
     After(Duration),
+    /// `-10m`: so long ago.
+    Ago(Duration),
     /// `20:15`: today; as an end, the first one behind the beginning.
     Clock(Time),
     /// `2026-11-22 20:15`: where this host is.
@@ -28,7 +30,9 @@ pub enum When {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum WhenError {
     /// None of the forms.
-    #[error("`{0}` is no time; `now`, `+30m`, `20:15`, `2026-11-22 20:15` and `2026-11-22T20:15:00Z` are")]
+    #[error(
+        "`{0}` is no time; `now`, `+30m`, `-10m`, `20:15`, `2026-11-22 20:15` and `2026-11-22T20:15:00Z` are"
+    )]
     Malformed(String),
     /// Before 1970, beyond the calendar, or skipped by a clock change.
     #[error("there is no such time here")]
@@ -45,6 +49,9 @@ impl FromStr for When {
         }
         if let Some(span) = text.strip_prefix('+') {
             return span_of(span).map(Self::After).ok_or_else(malformed);
+        }
+        if let Some(span) = text.strip_prefix('-') {
+            return span_of(span).map(Self::Ago).ok_or_else(malformed);
         }
         if let Ok(time) = Time::strptime("%H:%M", text).or_else(|_| Time::strptime("%H:%M:%S", text)) {
             return Ok(Self::Clock(time));
@@ -89,6 +96,10 @@ impl When {
         match self {
             Self::Local(time) => instant(*time, zone),
             Self::At(time) => cluster(*time),
+            Self::Ago(span) => {
+                let back_ms = u64::try_from(span.as_millis()).map_err(|_| WhenError::Impossible)?;
+                now.0.checked_sub(back_ms).map(ClusterTime).ok_or(WhenError::Impossible)
+            }
             Self::Now | Self::After(_) | Self::Clock(_) => Ok(now),
         }
     }
@@ -177,6 +188,7 @@ mod tests {
         assert_eq!(order("20:15", "22:00"), expected("2026-11-22 20:15:00", "2026-11-22 22:00:00"));
         assert_eq!(order("23:45", "00:30"), expected("2026-11-22 23:45:00", "2026-11-23 00:30:00"));
         assert_eq!(order("+30m", "+15m"), expected("2026-11-22 23:00:00", "2026-11-22 23:15:00"));
+        assert_eq!(order("-1h", "-15m"), expected("2026-11-22 21:30:00", "2026-11-22 22:15:00"));
         assert_eq!(order("20:15", "now").1, format!("{today} 22:30:00"));
         assert_eq!(order("2026-12-24 20:15", "21:00").1, "2026-12-24 21:00:00");
         assert_eq!(order("2026-12-24T20:15:00Z", "+1d").0, "2026-12-24 21:15:00");

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
 
 use crate::interface::{self, Interface, NoInterface};
@@ -206,9 +206,11 @@ fn aim_v4(socket: &Socket, to: Ipv4Addr, interface: Option<&Interface>) -> io::R
     Ok(())
 }
 
-/// A socket on `local` (port 0: any) for requests and their answers; not connected.
+/// A socket on `local` (port 0: any) for requests, their answers and what is sent because of them; not connected.
 pub fn ask_from(local: IpAddr) -> Result<UdpSocket, SocketError> {
-    bind(SocketAddr::new(local, 0))
+    let socket = bind(SocketAddr::new(local, 0))?;
+    grow_receive_buffer(&SockRef::from(&socket));
+    Ok(socket)
 }
 
 /// The unspecified address of `like`'s family.

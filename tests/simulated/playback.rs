@@ -218,11 +218,12 @@ impl Site {
                         self.at(self.now + DELAY, Event::Repair(usize::from(to.port()), request));
                     }
                 }
-                Output::Deliver(packets) => {
+                Output::Deliver(packets) | Output::Picture(packets) => {
                     self.delivered.extend(packets.iter().map(|packet| (self.now, number_of(packet))));
                 }
                 Output::Refused(refusal) => self.refused.push(refusal),
                 Output::Ended(reason) => self.ended = Some(reason.map_or(Ending::Whole, Ending::Refused)),
+                Output::JoinLive | Output::LeaveLive => {}
             }
         }
     }

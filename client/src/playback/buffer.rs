@@ -110,6 +110,31 @@ impl PlayBuffer {
         Some(held)
     }
 
+    /// How many of the packets at the front have come without a gap, and where among them the first is, but for the front one itself,
+    /// that does not follow the one before it.
+    pub fn run(&self) -> (usize, Option<usize>) {
+        let run = self.slots.iter().take_while(|slot| slot.is_some()).count();
+        let jump = |slot: &Option<Held>| slot.as_ref().is_some_and(|held| held.jump);
+        let jumps = self.slots.iter().take(run).skip(1).position(jump);
+        (run, jumps.map(|place| place + 1))
+    }
+
+    /// Gives up all that is before the next packet that follows none, the front one aside. Returns whether anything was.
+    pub fn skip_to_jump(&mut self) -> bool {
+        let before = self.head;
+        while !self.slots.is_empty() {
+            if self.slots.pop_front().flatten().is_some() {
+                self.held -= 1;
+            }
+            self.head += 1;
+            self.counters.lost += 1;
+            if matches!(self.slots.front(), Some(Some(held)) if held.jump) {
+                break;
+            }
+        }
+        self.head != before
+    }
+
     /// Gives up the gap at the front.
     pub fn skip_gap(&mut self) {
         while self.slots.pop_front_if(|slot| slot.is_none()).is_some() {
@@ -223,6 +248,20 @@ mod tests {
         buffer.skip_gap();
         assert_eq!(taken(&mut buffer), [4]);
         assert_eq!(buffer.counters(), Counters { taken: 4, late: 2, overflows: 0, lost: 1 });
+    }
+
+    #[test]
+    fn pictures_are_told_apart_by_what_follows_none() {
+        let mut buffer = PlayBuffer::new(20);
+        for number in [0, 1, 2, 3, 4, 6, 8, 9] {
+            let jump = matches!(number, 0 | 3 | 8);
+            buffer.insert(number, Held { jump, ..held(u16::try_from(number).unwrap()) });
+        }
+        assert_eq!(buffer.run(), (5, Some(3)));
+        assert!((0..3).all(|_| buffer.pop().is_some()));
+        assert_eq!(buffer.run(), (2, None), "5 is missing");
+        assert!(buffer.skip_to_jump());
+        assert_eq!((buffer.run(), buffer.held(), buffer.head()), ((2, None), 2, 8));
     }
 
     #[test]

@@ -42,8 +42,42 @@ pub enum Input {
     },
     /// The viewer wants something.
     Wish(Wish),
+    /// The database server has given a newer lease for the same recording.
+    Lease {
+        /// It.
+        lease: RecordingLease,
+        /// P4 addresses of the push servers that hold the recording now, the best first.
+        servers: Vec<SocketAddr>,
+        /// The cluster's time.
+        cluster: ClusterTime,
+    },
+    /// A packet of the channel on air came ([`Output::JoinLive`]), in order.
+    Live {
+        /// The RTP packet.
+        packet: Vec<u8>,
+    },
+    /// The output takes packets, or has too many waiting.
+    Reader(Reader),
     /// A deadline has come.
     Due,
+}
+
+/// How packets are handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Each when it is due by the recording's own clock: for eyes.
+    InTime,
+    /// As they come: for files. A gap is waited for.
+    AtOnce,
+}
+
+/// How the output does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// It takes packets.
+    Ready,
+    /// Too many wait for it: a player that was paused, a slow disk. Nothing is handed on, as in a viewer's pause.
+    Behind,
 }
 
 /// What a viewer may want.
@@ -55,6 +89,8 @@ pub enum Wish {
     Resume,
     /// Go to a date.
     Seek(ClusterTime),
+    /// Go to the live edge, and from there on watch the channel on air.
+    Live,
     /// Fast forward or rewind.
     Trick(TrickSpeed),
     /// End.
@@ -81,6 +117,12 @@ pub enum Output {
     },
     /// Give these RTP packets to the player, in order.
     Deliver(Vec<Vec<u8>>),
+    /// Give the player one whole picture of a fast forward or rewind, by the RTP packets that hold it.
+    Picture(Vec<Vec<u8>>),
+    /// The recording's live edge is reached: receive the channel on air and give its packets by [`Input::Live`].
+    JoinLive,
+    /// Receive it no more.
+    LeaveLive,
     /// What the viewer wanted last cannot be; all goes on as before.
     Refused(PlayRefusal),
     /// Nothing more comes. With the reason when it is not the recording's end or the viewer's wish.

@@ -37,7 +37,7 @@ impl Mender {
 impl Playback {
     /// Asks for what is missing and due.
     pub(super) fn mend(&mut self, now: Time, outputs: &mut Vec<Output>) {
-        if matches!(self.phase, Phase::Finding | Phase::Pictures | Phase::Ended) || self.round.is_some() {
+        if matches!(self.phase, Phase::Finding | Phase::Ended) || self.round.is_some() || self.is_live() {
             self.mender.gaps.clear();
             return;
         }

@@ -10,29 +10,33 @@
 //!
 //! Pure. A viewer's pause is local: nothing is shown, the buffer fills up and the flow law pauses the push server. A push server that
 //! stays silent is left for the next replica, which goes on at the first packet that has not come; meanwhile the
-//! buffer is shown. Nothing that arrives is trusted but for its place: answers carry the lease's tag, which the shell has verified,
+//! buffer is shown. Where the recording still grows, its end is left for the channel on air ([`air`]). Nothing that arrives is trusted but for its place: answers carry the lease's tag, which the shell has verified,
 //! packets the session's number.
 
+mod air;
 pub mod buffer;
 mod exchange;
 mod mending;
 pub mod orders;
+pub mod pictures;
 mod replicas;
 mod showing;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use media::rtp::RtpView;
+use protocols::authority::RecordingLease;
 use protocols::p4_control::{
     PacketName, PlayAnswer, PlayOrder, PlayPosition, PlayRefusal, PlayRequest, PlayStart, PlayState,
-    PlayVerdict, SessionId,
+    PlayVerdict, SessionId, TrickSpeed,
 };
 use protocols::p5_stream::Header;
 use protocols::time::{ClusterClock, ClusterTime, Time};
 
 use crate::flow::{Flow, Pace};
 use buffer::{Held, PlayBuffer};
-pub use exchange::{Config, Input, Output, Wish};
+pub use exchange::{Config, Delivery, Input, Output, Reader, Wish};
 use orders::{OrderDesk, Speak};
 
 /// Nothing arrived for this long though it should: the push server is asked whether it lives.
@@ -41,6 +45,8 @@ pub const STREAM_SILENCE: Duration = Duration::from_millis(300);
 pub const DELIVERY_AHEAD: Duration = Duration::from_millis(20);
 /// After every replica has failed, the round begins again after this.
 pub const ROUND_PAUSE: Duration = Duration::from_secs(1);
+/// The live edge is sought so far before the present: what is recorded is there for sure, and live packets have time to be repaired.
+pub const EDGE_BACK: Duration = Duration::from_secs(5);
 /// Push servers that are tried; of a longer list, the first.
 pub const MAX_SERVERS: usize = 16;
 
@@ -57,6 +63,10 @@ pub struct Counters {
     pub asked_again: u64,
     /// Answers to nothing that was asked.
     pub stray_answers: u64,
+    /// Times that the channel on air took over from its recording.
+    pub handovers: u64,
+    /// Pictures of a fast forward that were given up since a part of them never came.
+    pub torn_pictures: u64,
 }
 
 /// Whether and how packets go to the player.
@@ -81,6 +91,7 @@ enum Phase {
 #[derive(Debug)]
 pub struct Playback {
     config: Config,
+    delivery: Delivery,
     clock: ClusterClock,
     random: fastrand::Rng,
     /// Index of the present push server.
@@ -94,8 +105,14 @@ pub struct Playback {
     flow: Flow,
     buffer: PlayBuffer,
     phase: Phase,
+    /// The order whose answer ends [`Phase::Finding`].
+    awaited: PlayOrder,
     paused: bool,
+    reader: Reader,
     trick: bool,
+    air: air::Air,
+    /// Index of a packet that the output waits for, and since when.
+    gap: Option<(u64, Time)>,
     /// The push server was told to pause by the flow law.
     held_back: bool,
     /// What it last said of itself.
@@ -146,8 +163,20 @@ impl Playback {
             start: config.start,
             mender: mending::Mender::default(),
             counters: Counters::default(),
+            awaited: play,
+            reader: Reader::Ready,
+            air: air::Air::Off,
+            gap: None,
+            delivery: Delivery::InTime,
             config,
         }
+    }
+
+    /// With another way to hand packets on than in time.
+    #[must_use]
+    pub fn delivering(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
     }
 
     /// The one way in.
@@ -159,24 +188,70 @@ impl Playback {
             Input::Answer(answer) => self.answer(now, &answer, outputs),
             Input::Stream { header, packet } => self.stream(now, header, packet),
             Input::Wish(wish) => self.wish(now, wish, outputs),
+            Input::Lease { lease, servers, cluster } => self.renew(now, lease, servers, cluster),
+            Input::Live { packet } => self.on_air(now, packet),
+            Input::Reader(reader) => self.reader(reader),
             Input::Due => {}
         }
+        self.follow_air(now, outputs);
         self.mend(now, outputs);
         self.show(now, outputs);
         self.watch(now);
         self.speak(now, outputs);
     }
 
-    /// When to call with [`Input::Due`]; `None` once ended.
+    /// When to call with [`Input::Due`]; `None` once ended, and on air while nothing waits to be shown.
     pub fn deadline(&self) -> Option<Time> {
         let next = match self.phase {
             Phase::Ended => return None,
-            Phase::Showing { .. } if !self.paused => self.front_due().map(|due| due - DELIVERY_AHEAD),
+            Phase::Showing { .. } if !self.is_held() => self.front_due().map(|due| due - DELIVERY_AHEAD),
             _ => None,
         };
+        if self.is_live() {
+            return next;
+        }
         let desk = self.round.unwrap_or_else(|| self.desk.deadline());
         let silence = self.expects_stream().then(|| self.stream + self.silence());
-        [Some(desk), next, silence, self.mender.deadline()].into_iter().flatten().min()
+        let gap = self.gap.filter(|_| !self.is_held()).map(|(_, since)| since + self.patience());
+        [Some(desk), next, silence, self.mender.deadline(), gap].into_iter().flatten().min()
+    }
+
+    /// The date of what is being shown, or of where it is sought.
+    pub fn place(&self) -> ClusterTime {
+        self.position().unwrap_or(self.start)
+    }
+
+    /// Whether packets are handed on in the order of the recording, but for pauses.
+    pub fn is_showing(&self) -> bool {
+        matches!(self.phase, Phase::Showing { .. })
+    }
+
+    /// Whether the viewer has paused.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// The speed of a fast forward or rewind, from the wish for it on.
+    pub fn speed(&self) -> Option<TrickSpeed> {
+        match (self.trick, self.awaited) {
+            (true, PlayOrder::Trick { speed }) => Some(speed),
+            _ => None,
+        }
+    }
+
+    /// The push server that serves, or is tried.
+    pub fn server(&self) -> Option<SocketAddr> {
+        self.config.servers.get(self.server).copied()
+    }
+
+    /// What flow and its law did.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    /// Whether no push server answered in the last round: the next one begins soon.
+    pub fn is_deserted(&self) -> bool {
+        self.round.is_some()
     }
 
     /// The date of what is being shown, as far as is known.
@@ -224,13 +299,27 @@ impl Playback {
         self.remote = state;
         self.stream = self.stream.max(now);
         let Some(PlayPosition { date, packet, number }) = position else { return };
-        let begins_here = matches!(order, PlayOrder::Play { start: PlayStart::Packet(_), .. });
-        if self.phase == Phase::Finding && moves(&order) && !begins_here {
+        if self.phase == Phase::Finding && order == self.awaited && !begins_at_packet(&order) {
             self.buffer.restart_at(number);
             self.phase = if self.trick { Phase::Pictures } else { Phase::Filling };
             self.flow.restart();
         }
         self.anchor = Some((self.buffer.index(number), packet, date));
+        if self.phase == Phase::Pictures && !matches!(state, PlayState::Trick(_)) {
+            self.end_pictures(state);
+        }
+    }
+
+    /// There are no further pictures that way: from the live edge on the push server goes on by itself; back at the beginning it has
+    /// paused, and is told to.
+    fn end_pictures(&mut self, state: PlayState) {
+        if state == PlayState::Paused {
+            self.move_by(PlayOrder::Resume, false);
+            return;
+        }
+        self.trick = false;
+        self.phase = Phase::Filling;
+        self.flow.restart();
     }
 
     fn refused(&mut self, now: Time, order: PlayOrder, refusal: PlayRefusal, outputs: &mut Vec<Output>) {
@@ -239,10 +328,18 @@ impl Playback {
             (PlayOrder::Play { .. }, PlayRefusal::Outside | PlayRefusal::Rate) => {
                 self.end(Some(refusal), outputs);
             }
-            (PlayOrder::Play { .. }, _)
+            (PlayOrder::Play { start, .. }, _)
                 if self.tried >= self.config.servers.len() && self.buffer.held() == 0 =>
             {
-                self.end(Some(refusal), outputs);
+                match start {
+                    PlayStart::Date(_) => self.end(Some(refusal), outputs),
+                    // Nobody has that very packet: what is near it is better than nothing.
+                    PlayStart::Packet(_) => {
+                        self.start = self.place();
+                        (self.anchor, self.tried) = (None, 1);
+                        self.begin_anew(now);
+                    }
+                }
             }
             (PlayOrder::Seek { at }, PlayRefusal::Incomplete) if self.tried < self.config.servers.len() => {
                 self.start = at;
@@ -252,8 +349,9 @@ impl Playback {
                 self.fail_over(now);
             }
             _ => {
-                if self.phase == Phase::Finding {
-                    self.phase = Phase::Filling;
+                if self.phase == Phase::Finding && order == self.awaited {
+                    self.trick = matches!(self.remote, PlayState::Trick(_));
+                    self.phase = if self.trick { Phase::Pictures } else { Phase::Filling };
                 }
                 outputs.push(Output::Refused(refusal));
             }
@@ -280,8 +378,15 @@ impl Playback {
     }
 
     fn wish(&mut self, now: Time, wish: Wish, outputs: &mut Vec<Output>) {
+        let live = self.is_live();
         match wish {
-            Wish::Pause => self.paused = true,
+            Wish::Pause => {
+                self.paused = true;
+                self.leave_air(now, outputs);
+                if self.trick {
+                    self.move_by(PlayOrder::Resume, false);
+                }
+            }
             Wish::Resume => {
                 self.paused = false;
                 if self.trick {
@@ -290,25 +395,86 @@ impl Playback {
                     self.phase = Phase::Filling;
                 }
             }
-            Wish::Seek(at) => {
-                self.start = at;
-                self.move_by(PlayOrder::Seek { at }, false);
-                // A session that the flow law has paused stays so by itself.
-                if std::mem::take(&mut self.held_back) {
-                    self.desk.put(PlayOrder::Resume);
-                }
+            Wish::Live if live => self.paused = false,
+            Wish::Live => {
+                let edge = ClusterTime(self.clock.at(now).0.saturating_sub(millis(EDGE_BACK)));
+                self.paused = false;
+                self.seek(now, edge.min(self.config.until).max(self.config.lease.from), outputs);
             }
+            Wish::Seek(at) => self.seek(now, at, outputs),
             Wish::Trick(speed) => {
                 self.paused = false;
+                self.start = self.place();
+                if live {
+                    // The packet that is shown may not be on any disk yet.
+                    self.start = ClusterTime(self.start.0.saturating_sub(millis(EDGE_BACK)));
+                    self.start_over(now, outputs);
+                }
                 self.held_back = false;
                 self.move_by(PlayOrder::Trick { speed }, true);
             }
             Wish::Stop => {
-                let sequence = u32::MAX;
-                outputs.push(self.request(now, Speak { sequence, order: PlayOrder::Stop }));
+                if !live {
+                    let sequence = u32::MAX;
+                    outputs.push(self.request(now, Speak { sequence, order: PlayOrder::Stop }));
+                }
                 self.end(None, outputs);
             }
         }
+    }
+
+    fn seek(&mut self, now: Time, at: ClusterTime, outputs: &mut Vec<Output>) {
+        self.start = at;
+        if self.is_live() {
+            return self.start_over(now, outputs);
+        }
+        self.move_by(PlayOrder::Seek { at }, false);
+        // A session that the flow law has paused stays so by itself.
+        if std::mem::take(&mut self.held_back) {
+            self.desk.put(PlayOrder::Resume);
+        }
+    }
+
+    /// From what is on air to a session that begins at the date sought.
+    fn start_over(&mut self, now: Time, outputs: &mut Vec<Output>) {
+        self.buffer.clear();
+        (self.anchor, self.shown) = (None, None);
+        self.leave_air(now, outputs);
+    }
+
+    /// Another lease for the same recording, and who serves it now.
+    fn renew(&mut self, now: Time, lease: RecordingLease, servers: Vec<SocketAddr>, cluster: ClusterTime) {
+        let same = (lease.channel, lease.from) == (self.config.lease.channel, self.config.lease.from);
+        if !same || servers.is_empty() {
+            return;
+        }
+        self.clock = ClusterClock::new(now, cluster);
+        self.config.lease = lease;
+        let present = self.config.servers[self.server];
+        self.config.servers = servers;
+        self.config.servers.truncate(MAX_SERVERS);
+        self.server = match self.config.servers.iter().position(|server| *server == present) {
+            Some(place) => place,
+            // It is not left for that; when it dies, the first of the list is next.
+            None => {
+                self.config.servers.push(present);
+                self.config.servers.len() - 1
+            }
+        };
+    }
+
+    fn reader(&mut self, reader: Reader) {
+        if self.reader == Reader::Behind && reader == Reader::Ready {
+            if let Phase::Showing { .. } = self.phase {
+                self.phase = Phase::Filling;
+            }
+        }
+        self.reader = reader;
+    }
+
+    /// Whether nothing is to be handed on.
+    fn is_held(&self) -> bool {
+        self.paused || self.reader == Reader::Behind
     }
 
     /// Leaves what is in the buffer for where `order` goes.
@@ -317,12 +483,13 @@ impl Playback {
         (self.anchor, self.shown) = (None, None);
         self.trick = trick;
         self.phase = Phase::Finding;
+        self.awaited = order;
         self.desk.put(order);
     }
 
     /// Tells the push server what the law wants.
     fn regulate(&mut self, now: Time) {
-        if matches!(self.phase, Phase::Finding | Phase::Pictures | Phase::Ended) {
+        if matches!(self.phase, Phase::Finding | Phase::Pictures | Phase::Ended) || self.is_live() {
             return;
         }
         match self.flow.level(now, self.buffer.held()) {
@@ -342,7 +509,7 @@ impl Playback {
     }
 
     fn speak(&mut self, now: Time, outputs: &mut Vec<Output>) {
-        if self.phase == Phase::Ended || self.round.is_some() {
+        if self.phase == Phase::Ended || self.round.is_some() || self.is_live() {
             return;
         }
         if let Some(speak) = self.desk.poll(now) {
@@ -364,12 +531,13 @@ impl Playback {
     }
 }
 
-/// Whether `order` takes the session elsewhere.
-fn moves(order: &PlayOrder) -> bool {
-    matches!(
-        order,
-        PlayOrder::Play { .. } | PlayOrder::Seek { .. } | PlayOrder::Trick { .. } | PlayOrder::Resume
-    )
+/// Whether `order` has a session go on that another push server had served: what is in the buffer stays.
+fn begins_at_packet(order: &PlayOrder) -> bool {
+    matches!(order, PlayOrder::Play { start: PlayStart::Packet(_), .. })
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn nanos(delta_p: Duration) -> u32 {

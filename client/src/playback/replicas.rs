@@ -11,7 +11,7 @@ use super::{Phase, Playback, ROUND_PAUSE, STREAM_SILENCE, nanos};
 impl Playback {
     /// Looks whether the push server is alive, and leaves it when it is not.
     pub(super) fn watch(&mut self, now: Time) {
-        if self.phase == Phase::Ended {
+        if self.phase == Phase::Ended || self.is_live() {
             return;
         }
         if self.round.is_some_and(|round| round <= now) {
@@ -47,6 +47,11 @@ impl Playback {
         self.tried += 1;
         self.counters.failovers += 1;
         self.server = (self.server + 1) % self.config.servers.len();
+        self.begin_anew(now);
+    }
+
+    /// A new session, at the first packet that has not come; where none is known, at the date shown or sought.
+    pub(super) fn begin_anew(&mut self, now: Time) {
         self.session = SessionId(self.random.u64(..));
         let until = self.config.until;
         let delta_p_ns = nanos(self.config.flow.mean_delta_p);
@@ -56,19 +61,20 @@ impl Playback {
             self.flow.restart();
             PlayStart::Packet(name)
         } else {
-            let date = self.position().unwrap_or(self.start);
+            let date = self.place();
             self.buffer.clear();
             self.buffer.rebase(self.buffer.head());
             (self.anchor, self.shown, self.trick) = (None, None, false);
-            self.phase = Phase::Finding;
+            (self.phase, self.start) = (Phase::Finding, date);
             PlayStart::Date(date.max(self.config.lease.from))
         };
         (self.held_back, self.remote, self.stream) = (false, PlayState::Playing, now);
-        self.desk = OrderDesk::new(now, PlayOrder::Play { start, until, delta_p_ns });
+        self.awaited = PlayOrder::Play { start, until, delta_p_ns };
+        self.desk = OrderDesk::new(now, self.awaited);
     }
 
     /// Index and name of the first packet that has not come, from what was told of another and the sequence numbers since.
-    fn next_packet(&self) -> Option<(u64, PacketName)> {
+    pub(super) fn next_packet(&self) -> Option<(u64, PacketName)> {
         let (anchored, name, _) = self.anchor?;
         let (index, before) = self.buffer.first_missing();
         if index == anchored {

@@ -117,20 +117,20 @@ async fn unless(shutdown: &Shutdown, work: impl Future<Output = Result<(), Error
 }
 
 /// Questions and answers, one after the other.
-struct Conversation<'a> {
+pub(super) struct Conversation<'a> {
     options: &'a Options,
     stream: TcpStream,
 }
 
 impl<'a> Conversation<'a> {
-    async fn open(options: &'a Options) -> Result<Self, Error> {
+    pub(super) async fn open(options: &'a Options) -> Result<Self, Error> {
         let local = options.interface.as_deref().map(session::local_address).transpose()?.flatten();
         let opened = in_time(directory::open(&options.database, local)).await;
         let stream = opened.map_err(|cause| unanswered(options, cause))?;
         Ok(Self { options, stream })
     }
 
-    async fn channels(&mut self) -> Result<ChannelList, Error> {
+    pub(super) async fn channels(&mut self) -> Result<ChannelList, Error> {
         self.ask(&ToDatabase::List { tunings: false }, |message| match message {
             ToClient::Channels(list) => Ok(list),
             other => Err(other),
@@ -139,7 +139,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// The first message that `pick` takes; what is not an answer is passed over.
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &mut self,
         request: &ToDatabase,
         pick: impl Fn(ToClient) -> Result<T, ToClient>,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use link::clock::Clock;
 use link::udp::SocketError;
 use link::{interface, random};
+use media::RtpPacket;
 use media::rtp::{self, Kind};
 use protocols::time::Time;
 
@@ -37,6 +38,8 @@ pub(super) struct Session {
     kept: Option<Kept>,
     meter: Meter,
     sink: Option<Sink>,
+    /// What was delivered since the last [`Session::tapped`], where somebody else shows it.
+    tap: Option<Vec<RtpPacket>>,
     overflows: u64,
     outputs: Vec<Output>,
     told: Vec<Told>,
@@ -64,6 +67,7 @@ impl Session {
             cache,
             meter: Meter::new(clock.now()),
             sink: None,
+            tap: None,
             overflows: 0,
             outputs: Vec::new(),
             told: Vec::new(),
@@ -112,6 +116,22 @@ impl Session {
     pub(super) fn set_sink(&mut self, sink: Option<Sink>) {
         self.overflows += self.sink.as_ref().map_or(0, Sink::overflows);
         self.sink = sink;
+    }
+
+    /// Takes the output away, to give it to somebody else.
+    pub(super) fn take_sink(&mut self) -> Option<Sink> {
+        self.overflows += self.sink.as_ref().map_or(0, Sink::overflows);
+        self.sink.take()
+    }
+
+    /// Keeps what is delivered for [`Session::tapped`], which must be called after each step.
+    pub(super) fn tap(&mut self) {
+        self.tap = Some(Vec::new());
+    }
+
+    /// What was delivered since the last call; nothing unless tapped.
+    pub(super) fn tapped(&mut self) -> Vec<RtpPacket> {
+        self.tap.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Renews the rate; call once a second.
@@ -187,6 +207,9 @@ impl Session {
                     self.meter.packet(now, &packet);
                     if let Some(sink) = &mut self.sink {
                         sink.put(&packet);
+                    }
+                    if let Some(tap) = &mut self.tap {
+                        tap.push(packet);
                     }
                 }
                 Output::SendControl { from, to, bytes } => {

@@ -174,6 +174,11 @@ impl Sink {
         }
     }
 
+    /// Packets that wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.lock().packets.len()
+    }
+
     /// Packets dropped because too many waited.
     pub(super) fn overflows(&self) -> u64 {
         self.overflows

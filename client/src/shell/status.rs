@@ -38,7 +38,9 @@ impl StatusLine {
         }
         line.clone_into(&mut self.last_event);
         self.clear();
-        let _ = writeln!(stderr(), "{}", printable(line));
+        // A terminal whose keys are read one by one does not return the carriage by itself.
+        let end = if self.in_place { "\r\n" } else { "\n" };
+        let _ = write!(stderr(), "{}{end}", printable(line));
     }
 
     /// Takes the line away.

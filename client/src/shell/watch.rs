@@ -54,15 +54,15 @@ pub(super) async fn run(options: &Options, watch: Watch, shutdown: &Shutdown) ->
 }
 
 /// An output that is open, or a player that is found and will be started when there is something to play.
-struct OpenOutput {
+pub(super) struct OpenOutput {
     player: Option<(Player, PathBuf)>,
     running: Option<Running>,
-    sink: Option<sink::Sink>,
-    writing: Option<Writing>,
+    pub(super) sink: Option<sink::Sink>,
+    pub(super) writing: Option<Writing>,
 }
 
 impl OpenOutput {
-    fn open(output: &Destination) -> Result<Self, Error> {
+    pub(super) fn open(output: &Destination) -> Result<Self, Error> {
         let wanted = match output {
             Destination::Target(target) => {
                 let (sink, writing) = sink::open(target)?;
@@ -81,16 +81,33 @@ impl OpenOutput {
 
     /// Starts the player, if one is to be started.
     fn play(&mut self, title: &str, session: &mut Session) -> Result<(), Error> {
-        if let Some(player) = self.player.take() {
-            let (running, sink, writing) = player::start(player, title, Words::Shown)?;
-            (self.running, self.writing) = (Some(running), Some(writing));
+        if let Some(sink) = self.start(title, Words::Shown)? {
             session.set_sink(Some(sink));
         }
         Ok(())
     }
 
+    /// Starts the player, if one is to be started; the sink that feeds it.
+    pub(super) fn start(&mut self, title: &str, words: Words) -> Result<Option<sink::Sink>, Error> {
+        let Some(player) = self.player.take() else { return Ok(None) };
+        let (running, sink, writing) = player::start(player, title, words)?;
+        (self.running, self.writing) = (Some(running), Some(writing));
+        Ok(Some(sink))
+    }
+
+    /// Waits until all that was put is written, and a player has shown it; the sink must be dropped.
+    pub(super) async fn finished(&mut self) -> Result<(), Error> {
+        if let Some(writing) = &mut self.writing {
+            writing.ended().await?;
+        }
+        match &mut self.running {
+            Some(running) => running.left().await,
+            None => Ok(()),
+        }
+    }
+
     /// Waits until the reader goes away.
-    async fn ended(&mut self) -> Result<(), Error> {
+    pub(super) async fn ended(&mut self) -> Result<(), Error> {
         let Some(writing) = &mut self.writing else { return pending().await };
         let Some(running) = &mut self.running else { return writing.ended().await };
         tokio::select! {
@@ -249,6 +266,13 @@ impl Watching {
                 if std::mem::take(&mut self.waiting) {
                     self.status.event("packets arrive");
                 }
+            }
+            Told::Notice(Notice::ByUnicast) => {
+                self.status.event("multicast does not arrive here: by unicast")
+            }
+            Told::Notice(Notice::ByBroadcast) => self.status.event("multicast arrives: no more by unicast"),
+            Told::Notice(Notice::Full { push_server }) => {
+                self.status.event(&format!("{push_server} has no room for one more by unicast; trying on"));
             }
             Told::Notice(_) => {}
         }

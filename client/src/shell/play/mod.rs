@@ -1,0 +1,164 @@
+//! `play`: one recording, to one output, until it is over, its reader is gone or somebody ends it.
+
+mod ask;
+mod keys;
+mod show;
+mod wire;
+
+use std::io::{Write, stderr, stdout};
+use std::pin::pin;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use link::shutdown::Shutdown;
+use protocols::p2_directory::PlayTarget;
+
+use super::player::Words;
+use super::status::StatusLine;
+use super::watch::OpenOutput;
+use super::{Destination, Error, Format, Options};
+use crate::playback::Wish;
+use crate::programme::Wanted;
+use crate::progress::{State, Summary};
+use crate::remote_control::HELP;
+use crate::target::Target;
+use keys::Keys;
+pub(super) use show::{Setup, Show};
+
+/// A playback of which nothing comes for this long, though it should, fails.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a player may take to show what it has when the recording is over.
+const PLAYER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The status line is renewed this often.
+const STATUS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A recording to play.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Play {
+    /// Which.
+    pub wanted: Wanted,
+    /// Where to.
+    pub output: Destination,
+    /// How much is buffered, at the title's mean rate.
+    pub buffer: Duration,
+    /// How the buffer is kept filled.
+    pub flow: Flow,
+    /// How fast; `None`: at full speed to a file, else as fast as it is.
+    pub speed: Option<Speed>,
+}
+
+/// How the buffer is kept filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// A rate for each level.
+    Zones,
+    /// Full speed, or nothing.
+    Pause,
+}
+
+/// How fast a recording is handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speed {
+    /// By its own clock.
+    Normal,
+    /// As it comes.
+    Max,
+}
+
+impl Play {
+    fn setup(&self) -> Setup {
+        let to_file = matches!(self.output, Destination::Target(Target::File(_)));
+        let usual = if to_file { Speed::Max } else { Speed::Normal };
+        Setup { buffer: self.buffer, flow: self.flow, speed: self.speed.unwrap_or(usual), start: None }
+    }
+}
+
+pub(super) async fn run(options: &Options, play: Play, shutdown: &Shutdown) -> Result<(), Error> {
+    let mut setup = play.setup();
+    setup.flow(0).map_err(|error| Error::Usage(error.to_string()))?;
+    let (target, presentation) = tokio::select! {
+        resolved = ask::resolve(options, &play.wanted) => resolved?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    if let PlayTarget::Channel { from, .. } = target {
+        setup.start = Some(from);
+    }
+    let mut output = OpenOutput::open(&play.output)?;
+    let mut show = Show::start(options, target, presentation, setup)?;
+    let sink = match output.start(show.name(), Words::Shown)? {
+        Some(sink) => Some(sink),
+        None => output.sink.take(),
+    };
+    show.set_sink(sink);
+    let ended = until_end(&mut show, &mut output, shutdown).await;
+    let summary = show.summary();
+    show.set_sink(None);
+    drop(show);
+    let finished = match tokio::time::timeout(PLAYER_TIMEOUT, output.finished()).await {
+        Ok(finished) => finished,
+        Err(_) => Ok(()),
+    };
+    print(options.format, &summary, play.output == Destination::Target(Target::Stdout));
+    ended.and(finished)
+}
+
+async fn until_end(show: &mut Show, output: &mut OpenOutput, shutdown: &Shutdown) -> Result<(), Error> {
+    let mut requested = pin!(shutdown.requested());
+    let mut keys = Keys::of_terminal()?;
+    let mut status = StatusLine::new();
+    let mut tick = tokio::time::interval(STATUS_INTERVAL);
+    let zone = TimeZone::system();
+    if keys.are_there() {
+        status.event(HELP);
+    }
+    let ended = loop {
+        if let Some(reason) = show.ended() {
+            break match reason {
+                None => Ok(()),
+                Some(refusal) => Err(Error::Refused(refusal.to_string())),
+            };
+        }
+        tokio::select! {
+            () = show.step() => {}
+            () = &mut requested => {
+                show.wish(Wish::Stop);
+                break Ok(());
+            }
+            ended = output.ended() => {
+                show.wish(Wish::Stop);
+                break ended;
+            }
+            key = keys.next() => {
+                if let Some(wish) = show.standing().wish(key) {
+                    show.wish(wish);
+                    status.show(&show.progress().line(&zone));
+                }
+            }
+            _ = tick.tick() => {
+                let progress = show.progress();
+                status.show(&progress.line(&zone));
+                if progress.state != State::Paused && show.silence() > SILENCE_TIMEOUT {
+                    break Err(Error::Nothing("no push server answers, or sends what it is asked for".to_owned()));
+                }
+            }
+        }
+        for news in show.news() {
+            status.event(&news);
+        }
+    };
+    status.clear();
+    ended
+}
+
+fn print(format: Format, summary: &Summary, stdout_is_taken: bool) {
+    let text = match format {
+        Format::Text => summary.text(),
+        Format::Json => summary.json(),
+    };
+    // A reader that is gone is how many viewings end.
+    let _ = if stdout_is_taken {
+        stderr().write_all(text.as_bytes())
+    } else {
+        stdout().write_all(text.as_bytes())
+    };
+}
