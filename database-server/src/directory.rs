@@ -26,6 +26,7 @@ use crate::counters::Counters;
 use crate::input::ConnectionId;
 use crate::output::Output;
 use crate::reception::{Offer, Place, Receptions, Target};
+use crate::zaps::Zaps;
 use protocols::timers::Timers;
 
 /// P2 connections at a time; one more is refused as busy.
@@ -58,6 +59,7 @@ pub struct Directory {
     changed: Timers<NetworkId>,
     last_told: BTreeMap<NetworkId, Time>,
     nudges: VecDeque<ConnectionId>,
+    zaps: Zaps,
     next_nudge: Time,
     /// Answers that are held back while it may still turn out that a channel can be had.
     held_back: Timers<(ConnectionId, ChannelId)>,
@@ -112,6 +114,7 @@ impl Directory {
             changed: Timers::new(),
             last_told: BTreeMap::new(),
             nudges: VecDeque::new(),
+            zaps: Zaps::default(),
             next_nudge: Time::ZERO,
             held_back: Timers::new(),
         }
@@ -180,6 +183,11 @@ impl Directory {
         self.clients.len()
     }
 
+    /// How long clients have waited for pictures.
+    pub fn zaps(&self) -> &Zaps {
+        &self.zaps
+    }
+
     /// Whether nobody is connected.
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
@@ -216,6 +224,7 @@ impl Directory {
                     self.held_back.cancel(&(connection, channel));
                 }
             }
+            ToDatabase::Zapped { took_ms, .. } => self.zaps.add(took_ms),
             // Answered from the catalogue.
             ToDatabase::Recordings { .. }
             | ToDatabase::Record { .. }

@@ -28,6 +28,7 @@
 //! | [`configuration`] | what each push server must know, until it has acknowledged it |
 //! | [`catalogue`] | which host holds what of which channel, and what people asked to keep |
 //! | [`directory`] | clients: lists, watches, tunings |
+//! | [`zaps`] | how long clients have waited for a picture |
 //! | [`store`], [`shell`] | the effects: SQLite; sockets, signals, time |
 
 pub mod assignment;
@@ -48,6 +49,7 @@ pub mod registration;
 pub mod shell;
 pub mod status;
 pub mod store;
+pub mod zaps;
 
 pub use counters::Counters;
 pub use database_server::DatabaseServer;

@@ -45,6 +45,7 @@ use crate::presence::Presence;
 use crate::reception::{Place, Receptions};
 use crate::record::{Assignment, Record, Server};
 use crate::registration::{MAX_ACQUISITION_CONNECTIONS, MAX_SOFTWARE_BYTES, Registrations};
+use crate::zaps::Figures;
 use protocols::timers::Timers;
 
 /// The database server, without its sockets, clock and disk.
@@ -204,6 +205,11 @@ impl DatabaseServer {
     /// Clients connected.
     pub fn clients(&self) -> usize {
         self.directory.len()
+    }
+
+    /// How long clients have waited for pictures.
+    pub fn zaps(&self) -> Figures {
+        self.directory.zaps().figures()
     }
 
     /// Status of `channel` at `network`; `None`: not listed there.

@@ -264,7 +264,7 @@ impl Driver {
             counts.into_iter().filter(|(_, count)| *count > 0).collect()
         };
         debug!(
-            clients = self.tools.machine.clients(), machine = ?raised(machine.named()),
+            clients = self.tools.machine.clients(), zaps = ?self.tools.machine.zaps(), machine = ?raised(machine.named()),
             shell = ?raised(self.tools.tally.named()), store_dropped = self.tools.store.dropped(), "statistics"
         );
     }

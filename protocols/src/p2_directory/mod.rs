@@ -10,6 +10,7 @@
 //! | any time | [`ToDatabase::Record`] | [`ToClient::Recorded`] or [`ToClient::RecordRefused`] |
 //! | any time | [`ToDatabase::Unrecord`] | [`ToClient::Unrecorded`] or [`ToClient::RecordRefused`] |
 //! | any time | [`ToDatabase::Play`] | [`ToClient::Playing`] or [`ToClient::PlayRefused`] |
+//! | a picture is there | [`ToDatabase::Zapped`] | nothing |
 //! | every [`PING_INTERVAL`] | [`ToDatabase::Ping`] | [`ToClient::Pong`] |
 //! | the list changes | | [`ToClient::ListChanged`], to those who have asked for a list |
 //!
@@ -88,10 +89,17 @@ pub enum ToDatabase {
     },
     /// Asks what is held of a recording, by whom, and for leave to play it; again before the lease ends.
     Play(PlayTarget),
+    /// The first whole random access picture of a channel has been shown. Not answered.
+    Zapped {
+        /// The channel.
+        channel: ChannelId,
+        /// Since it was asked for, ms.
+        took_ms: u32,
+    },
 }
 
 impl Message for ToDatabase {
-    const KINDS: u32 = 8;
+    const KINDS: u32 = 9;
 }
 
 /// From the database server.
@@ -213,6 +221,8 @@ mod tests {
         assert_eq!(encode(&ToDatabase::List { tunings: true }), [0, 0, 0, 0, 1]);
         assert_eq!(encode(&ToDatabase::Watch { channel: ChannelId(7) }), [1, 0, 0, 0, 7, 0, 0, 0]);
         assert_eq!(encode(&ToDatabase::Ping), [3, 0, 0, 0]);
+        let zapped = ToDatabase::Zapped { channel: ChannelId(7), took_ms: 0x0102 };
+        assert_eq!(encode(&zapped), [8, 0, 0, 0, 7, 0, 0, 0, 2, 1, 0, 0]);
         let read: ToDatabase = decode_message::<_, 16>(&[2, 0, 0, 0, 7, 0, 0, 0]).unwrap();
         assert_eq!(read, ToDatabase::Unwatch { channel: ChannelId(7) });
     }
