@@ -20,6 +20,8 @@
 //! |---|---|
 //! | [`viewer`] | [`viewer::Viewer`], the root machine |
 //! | [`interest`] | [`interest::InterestKeeper`]: when to say "somebody here watches" |
+//! | [`live`] | [`live::Live`]: a channel on air by P5, from its newest random access point up to the seam with P6 |
+//! | [`zap`] | [`zap::ZapClock`]: how long a zap takes |
 //! | [`repair`] | [`repair::Repairer`]: what is missing, and when to ask for it |
 //! | [`announcements`] | [`announcements::AnnouncementFilter`]: genuine and new, or ignored |
 //! | [`selection`], [`target`] | what a person means by a channel, an output, an address |
@@ -28,6 +30,9 @@
 //! | [`cache`] | the last known list, as bytes |
 //! | [`flow`] | [`flow::Flow`]: how fast a recording is to be sent |
 //! | [`playback`] | [`playback::Playback`]: a recording, from orders to packets for a player |
+//! | [`programme`] | what a person means by a recording |
+//! | [`remote_control`] | the keys of a playback |
+//! | [`progress`] | how a playback goes: its line and its summary |
 //! | [`picker`] | the channel picker: keys in, screen out |
 //! | [`shell`] | sockets, terminal, files, players |
 
@@ -36,13 +41,18 @@ pub mod cache;
 pub mod flow;
 pub mod interest;
 pub mod listing;
+pub mod live;
 pub mod meter;
 pub mod picker;
 pub mod playback;
+pub mod programme;
+pub mod progress;
 pub mod recording_list;
+pub mod remote_control;
 pub mod repair;
 pub mod selection;
 pub mod shell;
 pub mod target;
 pub mod viewer;
 pub mod when;
+pub mod zap;

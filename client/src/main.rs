@@ -3,17 +3,21 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use client::listing::printable;
+use client::live::Policy;
+use client::programme::Wanted;
 use client::repair;
-use client::shell::{self, Action, Destination, Error, Options, Order, Player};
+use client::shell::{self, Action, Destination, Error, Flow, Options, Order, Play, Player, Speed};
 use client::target::{HostPort, Target};
 use client::viewer::Receiving;
 use client::when::When;
 use link::logging::{self, LogFormat};
 use link::shutdown::Shutdown;
+use protocols::p4_control::{LEAST_BURST_PERCENT, MOST_BURST_PERCENT};
 use protocols::recording::RecordingId;
 
 /// Port of the directory, P2.
@@ -65,6 +69,29 @@ enum Command {
         /// Ends this many seconds after the first packet.
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         duration: Option<Duration>,
+    },
+    /// Plays a recording: a programme by its id or title, or a channel from a time on.
+    Play {
+        /// Id, title or beginning of the title of a programme recording; with `--from` id or name of a channel.
+        target: String,
+        /// Of a channel: from when: `-10m`, `20:15` (today), `2026-11-22 20:15`, or RFC 3339.
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        from: Option<When>,
+        /// Of a channel: until when, like `--from`; `+45m` counts from the beginning. Default: to the live edge, and on with the
+        /// channel on air.
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
+        to: Option<When>,
+        #[command(flatten)]
+        output: OutputArguments,
+        /// How much is buffered, s.
+        #[arg(long, default_value = "8", value_name = "SECONDS", value_parser = seconds)]
+        buffer: Duration,
+        /// How the buffer is kept filled: by rates that follow its level, or by full speed and pauses.
+        #[arg(long, default_value = "zones", value_name = "zones|pause")]
+        flow: FlowMode,
+        /// As fast as it is, or as fast as it comes. Default: `max` to a file, else `normal`.
+        #[arg(long, value_name = "normal|max")]
+        speed: Option<PlaySpeed>,
     },
     /// Prints what is recorded of the channels of this host's network, and what was ordered.
     Recordings {
@@ -118,6 +145,38 @@ struct ReceivingArguments {
     /// How long packets behind a gap wait for it to close, ms: 0 to 10000.
     #[arg(long, env = "MASTHEAD_HOLD_MS", default_value_t = 200, value_name = "MS", global = true, value_parser = clap::value_parser!(u64).range(0..=10_000))]
     hold_ms: u64,
+    /// How fast a picture is begun by unicast while the group is not joined yet, in percent of the channel's rate (100 to
+    /// 1000), or `off`: the group is joined at once, and its next random access point waited for.
+    #[arg(
+        long,
+        env = "MASTHEAD_FAST_START",
+        default_value = "500",
+        value_name = "PERCENT|off",
+        global = true
+    )]
+    fast_start: FastStart,
+    /// Watches by unicast alone: no group is joined. Without it that happens where the group does not arrive.
+    #[arg(long, global = true)]
+    unicast: bool,
+}
+
+/// The burst at tuning.
+#[derive(Debug, Clone, Copy)]
+struct FastStart(Option<u16>);
+
+impl FromStr for FastStart {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let percent =
+            text.parse().ok().filter(|percent| (LEAST_BURST_PERCENT..=MOST_BURST_PERCENT).contains(percent));
+        percent.map(|percent| Self(Some(percent))).ok_or_else(|| {
+            format!("`{text}` is neither `off` nor a percentage from {LEAST_BURST_PERCENT} to {MOST_BURST_PERCENT}")
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -137,8 +196,25 @@ impl From<ReceivingArguments> for Receiving {
             RepairMode::One => repair::Mode::One,
             RepairMode::Off => repair::Mode::Off,
         };
-        Self { hold: Duration::from_millis(arguments.hold_ms), repair }
+        let live = Policy { burst_percent: arguments.fast_start.0, unicast: arguments.unicast };
+        Self { hold: Duration::from_millis(arguments.hold_ms), repair, live }
     }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FlowMode {
+    /// A rate for each level of the buffer.
+    Zones,
+    /// Full speed, or nothing.
+    Pause,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PlaySpeed {
+    /// By the recording's own clock.
+    Normal,
+    /// As it comes.
+    Max,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -175,6 +251,19 @@ impl From<Arguments> for Options {
         let action = match arguments.command {
             None => Action::Pick { output: arguments.output.into() },
             Some(Command::Channels) => Action::Channels,
+            Some(Command::Play { target, from, to, output, buffer, flow, speed }) => Action::Play(Play {
+                wanted: Wanted { target, from, to },
+                output: output.into(),
+                buffer,
+                flow: match flow {
+                    FlowMode::Zones => Flow::Zones,
+                    FlowMode::Pause => Flow::Pause,
+                },
+                speed: speed.map(|speed| match speed {
+                    PlaySpeed::Normal => Speed::Normal,
+                    PlaySpeed::Max => Speed::Max,
+                }),
+            }),
             Some(Command::Recordings { channel }) => Action::Recordings { channel },
             Some(Command::Record { channel, from, to, title }) => {
                 Action::Record(Order { channel, from, to, title })

@@ -27,6 +27,9 @@ pub struct Meter {
     channel: Option<String>,
     push_server: Option<String>,
     problem: Option<String>,
+    /// How long the newest zap took.
+    zap: Option<Duration>,
+    by_unicast: bool,
     bytes: u64,
     window: Window,
 }
@@ -94,6 +97,18 @@ pub struct Summary {
     pub push_servers: Vec<String>,
     /// From the start to the first packet, s.
     pub time_to_first_packet_s: Option<f64>,
+    /// From the newest zap to its first whole random access picture, s.
+    pub zap_time_s: Option<f64>,
+    /// RTP packets that came by live sessions (P5).
+    pub live_packets: u64,
+    /// Live sessions begun.
+    pub live_sessions: u64,
+    /// Times that multicast did not arrive and unicast went on.
+    pub unicast_stays: u64,
+    /// Times that multicast took over from a live session.
+    pub seams: u64,
+    /// Multicast packets left to a live session that was far behind them.
+    pub left_to_stream: u64,
 }
 
 impl Meter {
@@ -107,6 +122,8 @@ impl Meter {
             channel: None,
             push_server: None,
             problem: None,
+            zap: None,
+            by_unicast: false,
             bytes: 0,
             window: Window { since: now, bytes: 0, rate_bps: 0 },
         }
@@ -130,6 +147,7 @@ impl Meter {
                 let channel = format!("{channel} {name}");
                 if self.channel.as_ref() != Some(&channel) {
                     self.channel = Some(channel);
+                    (self.zap, self.by_unicast) = (None, false);
                     self.continuity.restart();
                 }
                 let push_server = push_server.to_string();
@@ -141,6 +159,9 @@ impl Meter {
             }
             Notice::Unavailable { reason, .. } => self.problem = Some(reason.clone()),
             Notice::Playing { .. } => self.problem = None,
+            Notice::Zapped { took, .. } => self.zap = Some(*took),
+            Notice::ByUnicast => self.by_unicast = true,
+            Notice::ByBroadcast => self.by_unicast = false,
             Notice::NewStream => self.continuity.restart(),
             _ => {}
         }
@@ -163,7 +184,7 @@ impl Meter {
         self.first_packet
     }
 
-    /// One line: channel, rate, lost, duplicates, push server.
+    /// One line: channel, rate, lost, duplicates, push server; how long the zap took, and whether it comes by unicast.
     pub fn status(&self, counters: &Counters) -> String {
         let Some(channel) = &self.channel else {
             return self.problem.clone().unwrap_or_else(|| "waiting for the directory".to_owned());
@@ -175,6 +196,12 @@ impl Meter {
             counters.duplicates,
             self.push_server.as_deref().unwrap_or("?"),
         );
+        if self.by_unicast {
+            line.push_str(" by unicast");
+        }
+        if let Some(zap) = self.zap {
+            let _ = write!(line, " · zap {} ms", zap.as_millis());
+        }
         if let Some(problem) = &self.problem {
             let _ = write!(line, " · {problem}");
         }
@@ -205,6 +232,12 @@ impl Meter {
             receive_calls: shell.receive_calls,
             push_servers: self.push_servers.iter().cloned().collect(),
             time_to_first_packet_s: self.first_packet.map(|at| seconds(at.since(self.started))),
+            zap_time_s: self.zap.map(seconds),
+            live_packets: counters.live_packets,
+            live_sessions: counters.live_sessions,
+            unicast_stays: counters.live_stays,
+            seams: counters.seams,
+            left_to_stream: counters.left_to_stream,
         }
     }
 }
@@ -237,6 +270,13 @@ impl Summary {
             self.interests_sent,
             self.interests_suppressed,
         );
+        if let Some(zap) = self.zap_time_s {
+            let _ = writeln!(
+                text,
+                "first picture {zap:.3} s after it was asked for; by unicast {} packets",
+                self.live_packets
+            );
+        }
         if self.output_overflows > 0 {
             let _ = writeln!(text, "the output was too slow for {} packets", self.output_overflows);
         }
@@ -313,6 +353,9 @@ mod tests {
         let counters =
             Counters { delivered: 2, delivered_bytes: 752, lost: 1, zaps: 1, ..Counters::default() };
         assert_eq!(meter.status(&counters), "1 One · 6 kb/s · lost 1 · dup 0 · cellar/1");
+        meter.notice(&Notice::ByUnicast);
+        meter.notice(&Notice::Zapped { channel: ChannelId(1), took: Duration::from_millis(43) });
+        assert!(meter.status(&counters).ends_with("cellar/1 by unicast · zap 43 ms"));
         let summary = meter.summary(Time::from_ms(31_000), &counters, ShellCounters::default());
         assert_eq!(summary.continuity_errors, 1);
         assert_eq!(summary.push_servers, ["cellar/1", "hall/1"]);
@@ -320,6 +363,7 @@ mod tests {
         assert!(
             summary.text().starts_with("30.0 s, 2 packets, 752 bytes; first packet after 0.250 s\nlost 1,")
         );
+        assert!(summary.text().contains("first picture 0.043 s after"), "{}", summary.text());
         assert!(summary.json().contains("\"lost\":1,"), "{}", summary.json());
     }
 

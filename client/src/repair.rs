@@ -9,6 +9,7 @@
 //! missing: the machine looks at the reassembly only while that waits.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use media::reassembly::Reassembly;
@@ -88,6 +89,8 @@ pub struct Repairer {
     gaps: BTreeMap<u64, Gap>,
     /// Numbers up to this one are known to have come or to be missing.
     seen: u64,
+    /// Numbers that come by themselves: see [`Repairer::expect`].
+    coming: Range<u64>,
     /// Nothing is to be done before.
     next: Option<Time>,
     round_trip: RoundTrip,
@@ -114,6 +117,7 @@ impl Repairer {
             hold,
             gaps: BTreeMap::new(),
             seen: 0,
+            coming: 0..0,
             next: None,
             round_trip: RoundTrip::default(),
             budget: Budget::default(),
@@ -138,6 +142,21 @@ impl Repairer {
         self.seen = self.seen.max(highest);
     }
 
+    /// These numbers are on their way, by a live session that has not reached them yet: they are not asked for. What was
+    /// expected before and is not any more is missing from now on.
+    pub fn expect(&mut self, now: Time, coming: Range<u64>) {
+        let before = std::mem::replace(&mut self.coming, coming);
+        if before.is_empty() {
+            return;
+        }
+        let mut due = None;
+        for (_, gap) in self.gaps.range_mut(before).filter(|(n, _)| !self.coming.contains(n)) {
+            (gap.detected, gap.due) = (now, Some(now + REORDER_GRACE));
+            due = gap.due;
+        }
+        self.next = earlier(self.next, due);
+    }
+
     /// A packet came that may have been missing.
     pub fn came(&mut self, now: Time, extended: u64, way: Way) {
         let Some(gap) = self.gaps.remove(&extended) else { return };
@@ -153,6 +172,7 @@ impl Repairer {
     /// Another stream begins: nothing of this one is missing any more. The path is the same: the round-trip time stays.
     pub fn reset(&mut self) {
         self.gaps.clear();
+        self.coming = 0..0;
         self.next = None;
         self.budget = Budget::default();
     }
@@ -216,7 +236,7 @@ impl Repairer {
             self.gaps.pop_first();
             self.counters.forgotten += 1;
         }
-        let due = Some(now + REORDER_GRACE);
+        let due = (!self.coming.contains(&extended)).then_some(now + REORDER_GRACE);
         let gap = Gap { detected: now, due, first_asked: now, last_asked: now, times_asked: 0 };
         self.gaps.insert(extended, gap);
         self.next = earlier(self.next, due);

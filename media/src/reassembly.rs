@@ -102,6 +102,15 @@ pub struct Reassembly {
     counters: Counters,
     /// Extended numbers are never reused, also not across resets.
     floor: u64,
+    /// See [`Reassembly::wait_for`].
+    awaited: Awaited,
+}
+
+/// Packets below a number, which have longer to come than others.
+#[derive(Debug, Clone, Copy, Default)]
+struct Awaited {
+    below: u64,
+    hold: Duration,
 }
 
 #[derive(Debug)]
@@ -129,7 +138,14 @@ impl Reassembly {
     pub fn new(limits: Limits) -> Self {
         let window_packets = limits.window_packets.clamp(1, 3000);
         let limits = Limits { window_packets, ..limits };
-        Self { limits, stream: None, probation: None, counters: Counters::default(), floor: 1 << 16 }
+        let (counters, awaited) = (Counters::default(), Awaited::default());
+        Self { limits, stream: None, probation: None, counters, floor: 1 << 16, awaited }
+    }
+
+    /// Packets below `below` are on their way by another path than those behind them: they are waited for as long as
+    /// `hold` since the last that came, where that is longer than [`Limits::hold`].
+    pub fn wait_for(&mut self, below: u64, hold: Duration) {
+        self.awaited = Awaited { below, hold };
     }
 
     /// Begins (again) with `sequence` of `ssrc`, whatever came or comes first; what is held is dropped. Answers the
@@ -187,7 +203,8 @@ impl Reassembly {
     pub fn deadline(&self) -> Option<Duration> {
         let stream = self.stream.as_ref()?;
         let arrived = stream.held.iter().flatten().next()?.arrived;
-        Some(arrived.max(stream.progress) + self.limits.hold)
+        let awaited = if stream.next < self.awaited.below { self.awaited.hold } else { Duration::ZERO };
+        Some(arrived.max(stream.progress) + self.limits.hold.max(awaited))
     }
 
     /// Extended numbers waited for, lowest first: what a repair request would name.

@@ -8,6 +8,7 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use client::live::Policy;
 use client::repair::Mode;
 use client::viewer::{Counters, Group, Input, Output, Receiving, Viewer};
 use masthead_tests::lossy_link::{Direction, Loss, Nature};
@@ -157,7 +158,9 @@ fn run(case: &Case, mode: Mode, seed: u64) -> Outcome {
         arrivals: BinaryHeap::new(),
         order: 0,
     };
-    let receiving = Receiving { hold: Duration::from_millis(case.hold_ms), repair: mode };
+    // P6 alone: the push server here knows no live sessions.
+    let live = Policy { burst_percent: None, unicast: false };
+    let receiving = Receiving { hold: Duration::from_millis(case.hold_ms), repair: mode, live };
     let (mut client, mut responder) = (Client::tuned(receiving), Responder::new());
     let last_window = Time::ZERO + WINDOW * u32::try_from(packets / PACKETS_PER_WINDOW).unwrap();
     let (mut window, end) = (Time::ZERO + WINDOW, last_window + receiving.hold * 2);

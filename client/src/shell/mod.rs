@@ -8,6 +8,7 @@
 mod cache_file;
 mod channels;
 mod directory;
+mod play;
 mod player;
 mod recordings;
 mod screen;
@@ -30,6 +31,7 @@ use crate::target::{HostPort, Target};
 use crate::viewer::Receiving;
 
 pub use cache_file::default_folder as default_cache_folder;
+pub use play::{Flow, Play, Speed};
 pub use player::Player;
 pub use recordings::Order;
 
@@ -65,6 +67,8 @@ pub enum Action {
         /// How long from the first packet; `None`: until told to end.
         duration: Option<Duration>,
     },
+    /// Play a recording.
+    Play(Play),
     /// Print what is recorded.
     Recordings {
         /// Of this channel only: id or name.
@@ -177,6 +181,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         Action::Watch { channel, output, duration } => {
             watch::run(&options, watch::Watch { channel, output, duration }, &shutdown).await
         }
+        Action::Play(play) => play::run(&options, play, &shutdown).await,
         Action::Recordings { channel } => recordings::list(&options, channel.as_deref(), &shutdown).await,
         Action::Record(order) => recordings::record(&options, &order, &shutdown).await,
         Action::Unrecord { id } => recordings::unrecord(&options, id, &shutdown).await,

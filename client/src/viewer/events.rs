@@ -10,6 +10,7 @@ use protocols::p2_directory::{ChannelList, ToClient, ToDatabase};
 use protocols::preamble::Refusal;
 use protocols::time::ClusterTime;
 
+use crate::live::Policy;
 use crate::repair::Mode;
 
 /// Where a channel's datagrams arrive: a multicast group, a broadcast address or this host's own, and a UDP port.
@@ -30,12 +31,14 @@ pub struct Receiving {
     pub hold: Duration,
     /// How often a missing packet is asked for.
     pub repair: Mode,
+    /// How P5 may bring what is on air.
+    pub live: Policy,
 }
 
 impl Default for Receiving {
-    /// As [`Limits::default`] says, and asking until the hold is over.
+    /// As [`Limits::default`] says, asking until the hold is over, with a fast start.
     fn default() -> Self {
-        Self { hold: Limits::default().hold, repair: Mode::default() }
+        Self { hold: Limits::default().hold, repair: Mode::default(), live: Policy::default() }
     }
 }
 
@@ -166,6 +169,22 @@ pub enum Notice {
         /// The channel.
         channel: ChannelId,
     },
+    /// The first whole random access picture since the channel was asked for has been handed on.
+    Zapped {
+        /// The channel.
+        channel: ChannelId,
+        /// Since it was asked for.
+        took: Duration,
+    },
+    /// The group does not arrive here, or is not wanted: the channel comes by P5.
+    ByUnicast,
+    /// The group arrives after all.
+    ByBroadcast,
+    /// The push server has no room for a live session.
+    Full {
+        /// Which.
+        push_server: PushServerId,
+    },
     /// Packets were given up; the picture may show it.
     Lost {
         /// How many.
@@ -196,6 +215,8 @@ pub enum Reason {
     Repair,
     /// Leave the group that was moved away from.
     LeaveOld,
+    /// Begin, keep or end a live session, or join the group.
+    Live,
 }
 
 /// Counts since the start, over all channels.
@@ -253,4 +274,18 @@ pub struct Counters {
     pub repair_duplicates: u64,
     /// P5 datagrams of another stream, of no push server of ours, or no RTP.
     pub foreign_stream: u64,
+    /// Live sessions asked for, each as often as it was.
+    pub live_begins: u64,
+    /// Live sessions begun.
+    pub live_sessions: u64,
+    /// Live sessions refused for want of room.
+    pub live_refused: u64,
+    /// Packets that came by live sessions.
+    pub live_packets: u64,
+    /// Times that the group was found not to arrive while P5 did.
+    pub live_stays: u64,
+    /// Times that P6 took over from a live session.
+    pub seams: u64,
+    /// Packets of P6 that were too far ahead of P5 to be taken.
+    pub left_to_stream: u64,
 }

@@ -6,22 +6,28 @@
 
 mod directory;
 mod events;
+mod partings;
 mod reception;
+mod streaming;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use media::RtpPacket;
 use protocols::backoff::Backoff;
 use protocols::ids::ChannelId;
 use protocols::p2_directory::{ChannelList, ToClient, ToDatabase, Tuning};
 use protocols::time::{ClusterClock, ClusterTime, Time, earliest};
 
 use directory::DirectoryLink;
+use partings::Partings;
 use reception::{Asked, Reception, Start};
 
 pub use directory::CONNECT_TIMEOUT;
 pub use events::{Counters, Group, Input, Notice, Output, Reason, Receiving};
+pub use partings::PARTINGS_MAX;
 pub use reception::{CLOCK_RETRY, FRESH_FOR, LEAVE_OLD_AFTER};
+pub use streaming::{EARLY_PACKETS, SEAM_HOLD, SEAM_SILENCE, SEAM_WITHIN};
 
 /// How long a directory that is being reached may take to answer before the cached list is used.
 pub const CACHE_AFTER: Duration = Duration::from_secs(1);
@@ -48,6 +54,7 @@ pub struct Viewer {
     list: Listing,
     watched: Option<Watched>,
     receiving: Receiving,
+    partings: Partings,
     /// Of the channels watched before.
     past: Counters,
     stale: u64,
@@ -62,14 +69,26 @@ struct Listing {
     kept: Option<ChannelList>,
     /// How it was asked for last; `None`: not at all.
     wanted: Option<bool>,
+    /// The kept one is from this run: its tunings are as good as the directory's answers.
+    is_fresh: bool,
     /// When to ask again.
     refresh_at: Option<Time>,
+}
+
+/// Whence the list is that a channel is tuned by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// From the directory, in this run.
+    Fresh,
+    /// From an earlier run, or the directory does not answer any more.
+    Cached,
 }
 
 /// The channel that the user wants, tuned or not.
 #[derive(Debug)]
 struct Watched {
     channel: ChannelId,
+    asked_at: Time,
     reception: Option<Reception>,
     /// When to fall back to the cached list, while nothing is tuned.
     cache_at: Option<Time>,
@@ -96,6 +115,7 @@ impl Viewer {
             list: Listing::default(),
             watched: None,
             receiving: Receiving::default(),
+            partings: Partings::default(),
             past: Counters::default(),
             stale: 0,
             ignored_tunings: 0,
@@ -119,23 +139,25 @@ impl Viewer {
                 self.ask_for_list(now, out);
             }
             Input::Watch(channel) => self.watch(now, channel, out),
-            Input::Stop => self.stop(out),
+            Input::Stop => self.stop(now, out),
             Input::DirectoryConnected => self.connected(now, out),
             Input::DirectoryMessage(message) => self.message(now, message, out),
             Input::DirectoryClosed { cause } => self.link.closed(now, cause, out),
-            Input::Control { bytes, .. } => self.control(now, bytes, out),
+            Input::Control { from, bytes } => self.control(now, from, bytes, out),
             Input::Media { group, bytes } => self.media(now, group, bytes, out),
             Input::Stream { from, bytes } => self.stream(now, from, bytes, out),
             Input::Tick => {}
         }
         self.poll(now, out);
+        self.partings.poll(now, self.clock.as_ref(), out);
     }
 
     /// When to give it [`Input::Tick`], and why.
     pub fn deadline(&self) -> Option<(Time, Reason)> {
         let list = self.list.refresh_at.filter(|_| self.link.is_up()).map(|at| (at, Reason::List));
         let watched = self.watched.as_ref().and_then(|watched| watched.deadline(self.link.is_up()));
-        earliest(self.link.deadline(), earliest(list, watched))
+        let partings = self.partings.deadline().map(|at| (at, Reason::Live));
+        earliest(self.link.deadline(), earliest(list, earliest(watched, partings)))
     }
 
     /// What it did since its start.
@@ -176,10 +198,11 @@ impl Viewer {
         if self.watched.as_ref().is_some_and(|watched| watched.channel == channel) {
             return;
         }
-        self.stop(out);
+        self.stop(now, out);
         self.zaps += 1;
         self.watched = Some(Watched {
             channel,
+            asked_at: now,
             reception: None,
             cache_at: Some(now + CACHE_AFTER),
             ask_at: now,
@@ -187,13 +210,17 @@ impl Viewer {
             wants_directory: false,
             patience: self.patience,
         });
+        if self.list.is_fresh {
+            self.use_kept(now, Kept::Fresh, out);
+        }
         self.link.want(now, out);
     }
 
-    fn stop(&mut self, out: &mut Vec<Output>) {
+    fn stop(&mut self, now: Time, out: &mut Vec<Output>) {
         let Some(mut watched) = self.watched.take() else { return };
         if let Some(reception) = &mut watched.reception {
-            reception.stop(out);
+            reception.stop(now, out);
+            reception.parted.drain(..).for_each(|parting| self.partings.add(parting));
             reception.count(&mut self.past);
         }
         self.link.send(ToDatabase::Unwatch { channel: watched.channel }, out);
@@ -245,6 +272,7 @@ impl Viewer {
         self.clock = Some(ClusterClock::new(now, list.time));
         if self.list.wanted == Some(true) {
             self.list.kept = Some(list.clone());
+            self.list.is_fresh = true;
             self.keep_tuning();
             out.extend(self.list.kept.clone().map(Output::KeepList));
         }
@@ -263,13 +291,13 @@ impl Viewer {
         if watched.reception.as_ref().is_none_or(|reception| reception.revision() < tuning.revision) {
             watched.asked.reset();
         }
+        let clock = self.clock.insert(ClusterClock::new(now, time));
         if let Some(reception) = &mut watched.reception {
-            self.ignored_tunings += u64::from(!reception.follow(now, tuning, out));
+            self.ignored_tunings += u64::from(!reception.follow(now, tuning, Some(clock), out));
         } else {
-            let start = Start { tuning, cached: false, seed, receiving };
-            watched.reception = Some(Reception::start(now, start, out));
+            let start = Start { tuning, cached: false, seed, receiving, asked_at: watched.asked_at };
+            watched.reception = Some(Reception::start(now, start, Some(clock), out));
         }
-        self.clock = Some(ClusterClock::new(now, time));
         self.keep_tuning();
     }
 
@@ -282,10 +310,10 @@ impl Viewer {
         }
     }
 
-    fn control(&mut self, now: Time, bytes: &[u8], out: &mut Vec<Output>) {
+    fn control(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
         let Some(watched) = self.watched.as_mut() else { return };
         let Some(reception) = watched.reception.as_mut() else { return };
-        match reception.control(now, bytes, &mut self.clock, out) {
+        match reception.control(now, from, bytes, &mut self.clock, out) {
             Asked::Nothing => {}
             Asked::Directory => watched.wants_directory = true,
             Asked::Keep => {
@@ -304,9 +332,16 @@ impl Viewer {
     }
 
     fn stream(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
-        match self.watched.as_mut().and_then(|watched| watched.reception.as_mut()) {
-            Some(reception) => reception.stream(now, from, bytes, out),
-            None => self.stale += 1,
+        let packet = RtpPacket::from_datagram(bytes).ok();
+        let asked = match self.watched.as_mut().and_then(|watched| watched.reception.as_mut()) {
+            Some(reception) => reception.stream(now, from, packet.as_ref(), out),
+            None => {
+                self.stale += 1;
+                false
+            }
+        };
+        if let Some(header) = packet.filter(|_| !asked).map(|packet| packet.header()) {
+            self.partings.streamed(now, header.ssrc, header.sequence);
         }
     }
 
@@ -325,24 +360,43 @@ impl Viewer {
         }
         if let Some(reception) = &mut watched.reception {
             reception.poll(now, self.clock.as_ref(), out);
+            reception.parted.drain(..).for_each(|parting| self.partings.add(parting));
+            if let Some(took) = reception.take_zapped() {
+                let (channel, took_ms) =
+                    (watched.channel, u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
+                out.push(Output::Notice(Notice::Zapped { channel, took }));
+                self.link.send(ToDatabase::Zapped { channel, took_ms }, out);
+            }
         }
     }
 
     /// Tunes by the cached list when the directory does not answer.
     fn use_cache(&mut self, now: Time, out: &mut Vec<Output>) {
         let Some(watched) = &mut self.watched else { return };
-        let due = watched.cache_at.is_some_and(|at| at <= now || self.link.is_down());
-        if !due || watched.reception.is_some() {
-            return;
+        if watched.cache_at.is_some_and(|at| at <= now || self.link.is_down()) {
+            watched.cache_at = None;
+            self.use_kept(now, Kept::Cached, out);
         }
-        watched.cache_at = None;
+    }
+
+    /// Tunes by the list that is kept, where that can be done and has not been.
+    fn use_kept(&mut self, now: Time, kept: Kept, out: &mut Vec<Output>) {
+        let Some(watched) = self.watched.as_mut().filter(|watched| watched.reception.is_none()) else {
+            return;
+        };
+        let clock = self.clock.as_ref();
         let entries = self.list.kept.iter().flat_map(|list| &list.channels);
         let tuning =
             entries.filter(|entry| entry.id == watched.channel).find_map(|entry| entry.tuning.clone());
+        // What the directory has said in this run is taken for its answer while the lease lasts; it is asked all the same.
+        let tuning = tuning.filter(|tuning| {
+            kept == Kept::Cached || clock.is_some_and(|clock| clock.at(now) < tuning.lease.expires)
+        });
         if let Some(tuning) = tuning {
-            let seed = self.random.u64(..);
-            let start = Start { tuning: *tuning, cached: true, seed, receiving: self.receiving };
-            watched.reception = Some(Reception::start(now, start, out));
+            let (seed, cached) = (self.random.u64(..), kept == Kept::Cached);
+            let (receiving, asked_at) = (self.receiving, watched.asked_at);
+            let start = Start { tuning: *tuning, cached, seed, receiving, asked_at };
+            watched.reception = Some(Reception::start(now, start, clock, out));
         }
     }
 

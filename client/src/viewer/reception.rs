@@ -18,10 +18,14 @@ use protocols::p4_control::{
 };
 use protocols::time::{ClusterClock, ClusterTime, Time, earliest};
 
+use super::partings::Parting;
+use super::streaming::Streamed;
 use super::{Counters, Group, MEDIA_SILENCE, Notice, Output, Reason, Receiving};
 use crate::announcements::AnnouncementFilter;
 use crate::interest::{InterestKeeper, Tune};
+use crate::live::{Action, Live};
 use crate::repair::{Repairer, Way};
+use crate::zap::ZapClock;
 
 /// The group that was moved away from is left when the new one has delivered, or after this.
 pub const LEAVE_OLD_AFTER: Duration = Duration::from_secs(2);
@@ -33,40 +37,39 @@ pub const CLOCK_RETRY: Duration = Duration::from_millis(500);
 /// The reception of one channel.
 #[derive(Debug)]
 pub(super) struct Reception {
-    tuning: Tuning,
+    pub(super) tuning: Tuning,
     cached: bool,
     /// Where the present push server sends.
-    group: Group,
+    pub(super) group: Group,
     /// Where the one before sent, and when to leave that.
     old_group: Option<(Group, Time)>,
-    reassembly: Reassembly,
+    pub(super) reassembly: Reassembly,
     produced: Vec<reassembly::Output>,
-    repairer: Repairer,
+    pub(super) repairer: Repairer,
+    pub(super) live: Live,
+    /// What the session wants done; empty between calls.
+    pub(super) actions: Vec<Action>,
+    /// Sessions that ended, for the viewer to say goodbye to.
+    pub(super) parted: Vec<Parting>,
+    /// With which packet of which stream the session begins, until the first one comes.
+    pub(super) begins_at: Option<(u32, Sequence)>,
+    zap: ZapClock,
     /// Extended numbers to ask for now; empty between calls.
     asked: Vec<u64>,
-    streamed: Streamed,
+    pub(super) streamed: Streamed,
     announcements: AnnouncementFilter,
     keeper: InterestKeeper,
-    /// When a media packet last came in.
-    media: Option<Time>,
+    /// Something has come, by either way.
+    came: bool,
     tuned: Time,
     clock_retry_after: Time,
-    /// The push server does not take our interest: the next tuning begins anew.
-    denied: bool,
+    /// The push server does not take what we say: the next tuning begins anew.
+    pub(super) denied: bool,
     interests_sent: u64,
     delivered_bytes: u64,
-    bad_tags: u64,
+    pub(super) bad_tags: u64,
     bad_control: u64,
     moves: u64,
-}
-
-/// What came by P5, and what was sent for it.
-#[derive(Debug, Default)]
-struct Streamed {
-    requests: u64,
-    duplicates: u64,
-    late: u64,
-    foreign: u64,
 }
 
 /// What starts a reception.
@@ -77,6 +80,8 @@ pub(super) struct Start {
     /// For its jitter.
     pub(super) seed: u64,
     pub(super) receiving: Receiving,
+    /// When the channel was asked for.
+    pub(super) asked_at: Time,
 }
 
 /// What a P4 answer asks of the viewer.
@@ -91,14 +96,20 @@ pub(super) enum Asked {
 }
 
 impl Reception {
-    /// Tunes: joins, and sends interest at once.
-    pub(super) fn start(now: Time, start: Start, out: &mut Vec<Output>) -> Self {
-        let Start { tuning, cached, seed, receiving } = start;
+    /// Tunes: begins a live session or joins, and sends interest at once.
+    pub(super) fn start(
+        now: Time,
+        start: Start,
+        clock: Option<&ClusterClock>,
+        out: &mut Vec<Output>,
+    ) -> Self {
+        let Start { tuning, cached, seed, receiving, asked_at } = start;
         let group = group_of(&tuning);
-        out.push(Output::Join(group));
         let mut keeper = InterestKeeper::new(seed);
-        keeper.tuned(now, Tune::Fresh);
-        let reception = Self {
+        if !receiving.live.unicast {
+            keeper.tuned(now, Tune::Fresh);
+        }
+        let mut reception = Self {
             tuning,
             cached,
             group,
@@ -106,11 +117,16 @@ impl Reception {
             reassembly: Reassembly::new(Limits { hold: receiving.hold, ..Limits::default() }),
             produced: Vec::new(),
             repairer: Repairer::new(receiving.repair, receiving.hold),
+            live: Live::new(now, seed, receiving.live),
+            actions: Vec::new(),
+            parted: Vec::new(),
+            begins_at: None,
+            zap: ZapClock::new(asked_at),
             asked: Vec::new(),
             streamed: Streamed::default(),
             announcements: AnnouncementFilter::default(),
             keeper,
-            media: None,
+            came: false,
             tuned: now,
             clock_retry_after: Time::ZERO,
             denied: false,
@@ -120,13 +136,19 @@ impl Reception {
             bad_control: 0,
             moves: 0,
         };
+        reception.poll_live(now, clock, out);
         reception.tell(out);
         reception
     }
 
-    /// Leaves every group.
-    pub(super) fn stop(&mut self, out: &mut Vec<Output>) {
-        out.push(Output::Leave(self.group));
+    /// Leaves every group, and ends the session.
+    pub(super) fn stop(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.live.is_joined() {
+            out.push(Output::Leave(self.group));
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        self.live.stop(now, &mut actions);
+        self.carry_out(now, None, actions, out);
         if let Some((group, _)) = self.old_group.take() {
             out.push(Output::Leave(group));
         }
@@ -134,12 +156,18 @@ impl Reception {
     }
 
     /// Follows a tuning of the same channel. `false` when it is an old one.
-    pub(super) fn follow(&mut self, now: Time, tuning: Tuning, out: &mut Vec<Output>) -> bool {
+    pub(super) fn follow(
+        &mut self,
+        now: Time,
+        tuning: Tuning,
+        clock: Option<&ClusterClock>,
+        out: &mut Vec<Output>,
+    ) -> bool {
         let same_server =
             tuning.push_server == self.tuning.push_server && tuning.control == self.tuning.control;
         let same_group = (tuning.destination, tuning.port) == (self.tuning.destination, self.tuning.port);
         // A cached tuning that never worked says nothing about what the database server counts by now.
-        let unproven = self.cached && self.media.is_none();
+        let unproven = self.cached && !self.came;
         let older = match tuning.revision.cmp(&self.tuning.revision) {
             Ordering::Less => true,
             Ordering::Equal => !(same_server && same_group),
@@ -151,6 +179,12 @@ impl Reception {
         let start_over = std::mem::take(&mut self.denied) || unproven;
         let group = group_of(&tuning);
         let moved_group = group != self.group;
+        let mut actions = std::mem::take(&mut self.actions);
+        if !same_server || start_over {
+            self.live.moved(now, &mut actions);
+        }
+        // What is said to the push server before this one has its lease.
+        self.carry_out(now, clock, actions, out);
         self.tuning = tuning;
         self.cached = false;
         if moved_group {
@@ -160,8 +194,10 @@ impl Reception {
         if same_server && !moved_group && !start_over {
             return true;
         }
-        let fresh = self.media.is_none() && now.since(self.tuned) < FRESH_FOR;
-        self.keeper.tuned(now, if fresh { Tune::Fresh } else { Tune::Moved });
+        if !self.live.is_unicast() {
+            let fresh = !self.came && now.since(self.tuned) < FRESH_FOR;
+            self.keeper.tuned(now, if fresh { Tune::Fresh } else { Tune::Moved });
+        }
         self.tuned = now;
         self.tell(out);
         true
@@ -184,55 +220,78 @@ impl Reception {
             self.announcement(now, bytes, clock);
             return true;
         }
+        let silent_for = now.since(self.live.silent_since());
         let before = self.reassembly.counters().received;
+        if !self.live.is_broadcast() {
+            let packet = RtpPacket::from_datagram(bytes).ok();
+            if packet.is_some_and(|packet| !self.arrives(now, &packet, clock, out)) {
+                self.keeper.media(now);
+                return true;
+            }
+        }
         self.take(now, bytes, Way::Broadcast);
         if self.reassembly.counters().received > before {
-            if self.media.is_none_or(|last| now.since(last) >= MEDIA_SILENCE) {
-                out.push(Output::Notice(Notice::Playing { channel: self.tuning.channel }));
-            }
-            self.media = Some(now);
+            self.live.came(now);
+            self.comes(Some(silent_for), out);
             self.keeper.media(now);
             if !of_old && let Some((old, _)) = self.old_group.take() {
                 out.push(Output::Leave(old));
             }
         }
-        self.hand_on(out);
+        self.hand_on(now, out);
         true
     }
 
-    /// A P5 datagram. It counts when it is of the stream that is followed, and comes from the push server or is what it
-    /// was asked for: a push server may answer from another of its addresses than it is asked at.
-    pub(super) fn stream(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
-        let packet = RtpPacket::from_datagram(bytes).ok();
-        let header = packet.map(|packet| packet.header());
-        let of_ours = header.filter(|header| self.reassembly.ssrc() == Some(header.ssrc));
-        let expected = of_ours.is_some_and(|header| {
-            from.ip() == self.tuning.control.ip()
-                || self
-                    .extended(header.sequence)
-                    .is_some_and(|extended| self.repairer.has_asked_for(extended))
-        });
-        if !expected {
-            self.streamed.foreign += 1;
-            return;
+    /// The first packets of P6, or those after a silence. `false`: P5 will bring it.
+    fn arrives(
+        &mut self,
+        now: Time,
+        packet: &RtpPacket,
+        clock: Option<&ClusterClock>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        if self.leaves_to_stream(now, packet) {
+            self.streamed.ahead += 1;
+            return false;
         }
-        let before = self.reassembly.counters();
-        self.take(now, bytes, Way::Stream);
-        let after = self.reassembly.counters();
-        self.streamed.duplicates += after.duplicates - before.duplicates;
-        self.streamed.late += after.late - before.late;
-        self.hand_on(out);
+        self.begin_seam(now, packet);
+        let header = packet.header();
+        let mut actions = std::mem::take(&mut self.actions);
+        if self.live.broadcast(now, header.ssrc, header.sequence, &mut actions) {
+            out.push(Output::Notice(Notice::ByBroadcast));
+        }
+        self.carry_out(now, clock, actions, out);
+        true
+    }
+
+    /// Something came after so long a silence; `None`: nothing that was new.
+    pub(super) fn comes(&mut self, silent_for: Option<Duration>, out: &mut Vec<Output>) {
+        let Some(silent_for) = silent_for else { return };
+        if !std::mem::replace(&mut self.came, true) || silent_for >= MEDIA_SILENCE {
+            out.push(Output::Notice(Notice::Playing { channel: self.tuning.channel }));
+        }
     }
 
     /// A P4 answer: sets the clock, extends the lease, or sends us to the directory.
     pub(super) fn control(
         &mut self,
         now: Time,
+        from: SocketAddr,
         bytes: &[u8],
         clock: &mut Option<ClusterClock>,
         out: &mut Vec<Output>,
     ) -> Asked {
-        let Some(answer) = self.open_answer(bytes) else { return Asked::Nothing };
+        let sealed = match Sealed::parse(bytes) {
+            Ok(sealed) if sealed.kind == p4_control::Kind::InterestAnswer => sealed,
+            Ok(sealed) if sealed.kind == p4_control::Kind::LiveAnswer => {
+                return self.live_answer(now, from, &sealed, clock, out);
+            }
+            _ => {
+                self.bad_control += 1;
+                return Asked::Nothing;
+            }
+        };
+        let Some(answer) = self.open_answer(&sealed) else { return Asked::Nothing };
         *clock = Some(ClusterClock::new(now, answer.time));
         match answer.verdict {
             InterestVerdict::Extended { expires, masked_secret } => {
@@ -261,7 +320,8 @@ impl Reception {
             self.send_interest(now, clock, out);
         }
         self.reassembly.expire(now.since_origin(), &mut self.produced);
-        self.hand_on(out);
+        self.hand_on(now, out);
+        self.poll_live(now, clock, out);
         self.repair(now, clock, out);
         if let Some((group, until)) = self.old_group
             && until <= now
@@ -277,7 +337,9 @@ impl Reception {
         let gap = self.reassembly.deadline().map(|at| (Time::ZERO + at, Reason::Reassembly));
         let old = self.old_group.map(|(_, until)| (until, Reason::LeaveOld));
         let repair = self.repairer.deadline().map(|at| (at, Reason::Repair));
-        earliest(interest, earliest(gap, earliest(repair, old)))
+        let live = self.live.deadline().map(|at| (at, Reason::Live));
+        let seam = self.seam_deadline().map(|at| (at, Reason::Live));
+        earliest(interest, earliest(gap, earliest(repair, earliest(old, earliest(live, seam)))))
     }
 
     /// The tuning in force, with its lease as extended.
@@ -290,9 +352,14 @@ impl Reception {
         self.tuning.revision
     }
 
-    /// Since when no media have come: the last packet, or the moment of tuning.
+    /// Since when no media have come, by either way: the last packet, or the moment of tuning.
     pub(super) fn silent_since(&self) -> Time {
-        self.media.map_or(self.tuned, |media| media.max(self.tuned))
+        self.live.silent_since().max(self.tuned)
+    }
+
+    /// How long the zap took, once.
+    pub(super) fn take_zapped(&mut self) -> Option<Duration> {
+        self.zap.take()
     }
 
     /// Adds what it did to `total`.
@@ -323,9 +390,21 @@ impl Reception {
         total.repairs_deferred += repairs.deferred;
         total.repair_duplicates += self.streamed.duplicates;
         total.foreign_stream += self.streamed.foreign;
+        let live = self.live.counters();
+        total.live_begins += live.begins;
+        total.live_sessions += live.sessions;
+        total.live_refused += live.full;
+        total.live_packets += live.packets;
+        total.live_stays += live.stays;
+        total.seams += live.seams;
+        total.left_to_stream += self.streamed.ahead;
     }
 
     fn move_to(&mut self, now: Time, group: Group, out: &mut Vec<Output>) {
+        if !self.live.is_joined() {
+            self.group = group;
+            return;
+        }
         match self.old_group.take() {
             Some((older, _)) if older == group => {}
             older => {
@@ -338,7 +417,7 @@ impl Reception {
     }
 
     /// Puts a datagram of media in its place, whatever way it came.
-    fn take(&mut self, now: Time, bytes: &[u8], way: Way) {
+    pub(super) fn take(&mut self, now: Time, bytes: &[u8], way: Way) {
         self.reassembly.datagram(now.since_origin(), bytes, &mut self.produced);
         if self.repairer.is_waiting() {
             let sequence = bytes.get(2..4).and_then(|bytes| bytes.try_into().ok()).map(u16::from_be_bytes);
@@ -356,7 +435,7 @@ impl Reception {
         }
     }
 
-    fn extended(&self, sequence: Sequence) -> Option<u64> {
+    pub(super) fn extended(&self, sequence: Sequence) -> Option<u64> {
         self.reassembly.next_extended().map(|next| sequence.extend_near(next))
     }
 
@@ -389,14 +468,7 @@ impl Reception {
         }
     }
 
-    fn open_answer(&mut self, bytes: &[u8]) -> Option<InterestAnswer> {
-        let sealed = match Sealed::parse(bytes) {
-            Ok(sealed) if sealed.kind == p4_control::Kind::InterestAnswer => sealed,
-            _ => {
-                self.bad_control += 1;
-                return None;
-            }
-        };
+    fn open_answer(&mut self, sealed: &Sealed<'_>) -> Option<InterestAnswer> {
         match sealed.open::<InterestAnswer>(&self.tuning.secret) {
             Ok(answer) if answer.channel == self.tuning.channel => Some(answer),
             _ => {
@@ -418,14 +490,15 @@ impl Reception {
     }
 
     /// The cluster's time, as far as it is known.
-    fn time(&self, now: Time, clock: Option<&ClusterClock>) -> ClusterTime {
+    pub(super) fn time(&self, now: Time, clock: Option<&ClusterClock>) -> ClusterTime {
         clock.map_or(self.tuning.time, |clock| clock.at(now))
     }
 
-    fn hand_on(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn hand_on(&mut self, now: Time, out: &mut Vec<Output>) {
         for event in self.produced.drain(..) {
             match event {
-                reassembly::Output::Packet { packet, .. } => {
+                reassembly::Output::Packet { extended, packet } => {
+                    self.zap.packet(now, extended, &packet);
                     self.delivered_bytes += packet.payload().len() as u64;
                     out.push(Output::Deliver(packet));
                 }

@@ -22,6 +22,13 @@ const GROUP_B: &str = "239.192.1.2";
 /// The cluster's time is local time plus this.
 const CLUSTER_MS: u64 = 1_000_000;
 
+/// What fast start does is told in `viewer/live_tests.rs`.
+const P6_ALONE: Receiving = Receiving {
+    hold: Duration::from_millis(200),
+    repair: crate::repair::Mode::Deadline,
+    live: crate::live::Policy { burst_percent: None, unicast: false },
+};
+
 fn cluster() -> ClusterKey {
     ClusterKey::new([7; 32])
 }
@@ -91,7 +98,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { now: Time::from_ms(1_000), viewer: Viewer::new(42) }
+        Self { now: Time::from_ms(1_000), viewer: Viewer::new(42).receiving(P6_ALONE) }
     }
 
     /// One that watches channel 1 from `hall` and has its first packets.
@@ -314,7 +321,8 @@ fn repairs_that_come_twice_or_too_late_are_counted() {
 
 #[test]
 fn a_viewer_that_wants_no_repair_asks_for_none_and_holds_as_long_as_told() {
-    let receiving = Receiving { hold: Duration::from_millis(50), repair: crate::repair::Mode::Off };
+    let receiving =
+        Receiving { hold: Duration::from_millis(50), repair: crate::repair::Mode::Off, ..P6_ALONE };
     let mut world = World::new();
     world.viewer = Viewer::new(42).receiving(receiving);
     world.give(Input::Watch(CHANNEL));
