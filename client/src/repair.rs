@@ -8,13 +8,20 @@
 //! The deadline of a gap is the end of the reassembly's hold. Nothing is done for a packet that comes while nothing is
 //! missing: the machine looks at the reassembly only while that waits.
 
+mod asking;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use media::reassembly::Reassembly;
-use protocols::p4_control::REPAIR_BUDGET_PERCENT;
-use protocols::time::Time;
+use protocols::time::{Time, earliest};
+
+use asking::{Asking, Hearing};
+pub use asking::{
+    BUDGET_PER_SECOND, BUDGET_PERCENT, BUDGET_SPAN, PROBE_EVERY, START_BUDGET, UNANSWERED_FOR,
+    UNANSWERED_PACKETS,
+};
 
 /// A gap that closes within this was a reordering, and nobody is asked.
 pub const REORDER_GRACE: Duration = Duration::from_millis(2);
@@ -27,24 +34,10 @@ pub const START_RETRY: Duration = Duration::from_millis(20);
 /// So many answers in a row of which it is not known which request they answer are believed to answer the first one:
 /// a round-trip time that has grown beyond the retry would never be seen otherwise.
 pub const AMBIGUOUS_AT_MOST: u32 = 8;
-/// Packets that may be asked for: this share of the stream, twice what a push server sends, since it is not to blame for
-/// requests that the network loses …
-pub const BUDGET_PERCENT: u64 = 2 * REPAIR_BUDGET_PERCENT as u64;
-/// … and this many each second. What is not used is kept for [`BUDGET_SPAN`].
-pub const BUDGET_PER_SECOND: u64 = 20;
-/// The budget holds what this long a time brings.
-pub const BUDGET_SPAN: Duration = Duration::from_secs(2);
-/// Packets that may be asked for before the stream's rate is known.
-pub const START_BUDGET: u64 = 64;
 /// Packets whose repair is thought of at once, as many as a reassembly can hold; beyond that the oldest are forgotten.
 pub const TRACKED_PACKETS: usize = 3_000;
 /// A budget that is used up is looked at again after this.
 const BUDGET_WAIT: Duration = Duration::from_millis(5);
-/// The stream's rate is taken over this.
-const RATE_SPAN: Duration = Duration::from_secs(1);
-/// The budget counts thousandths of a packet.
-const MILLI: u64 = 1_000;
-
 /// How often a missing packet is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -77,6 +70,8 @@ pub struct Counters {
     pub given_up: u64,
     /// Packets that were not asked for in time because the budget was used up, each as often as it was.
     pub deferred: u64,
+    /// Packets that were not asked for because the push server answers nothing.
+    pub withheld: u64,
     /// Packets forgotten because more than [`TRACKED_PACKETS`] were missing.
     pub forgotten: u64,
 }
@@ -94,7 +89,8 @@ pub struct Repairer {
     /// Nothing is to be done before.
     next: Option<Time>,
     round_trip: RoundTrip,
-    budget: Budget,
+    asking: Asking,
+    hearing: Hearing,
     counters: Counters,
 }
 
@@ -120,7 +116,8 @@ impl Repairer {
             coming: 0..0,
             next: None,
             round_trip: RoundTrip::default(),
-            budget: Budget::default(),
+            asking: Asking::new(),
+            hearing: Hearing::default(),
             counters: Counters::default(),
         }
     }
@@ -154,7 +151,7 @@ impl Repairer {
             (gap.detected, gap.due) = (now, Some(now + REORDER_GRACE));
             due = gap.due;
         }
-        self.next = earlier(self.next, due);
+        self.next = sooner(self.next, due);
     }
 
     /// A packet came that may have been missing.
@@ -164,9 +161,15 @@ impl Repairer {
             return;
         }
         self.counters.repaired += 1;
+        self.hearing.answered();
         if way == Way::Stream {
             self.round_trip.answered(now, &gap);
         }
+    }
+
+    /// Another push server is asked from now on: nothing is known of whether it answers.
+    pub fn moved(&mut self) {
+        self.hearing = Hearing::default();
     }
 
     /// Another stream begins: nothing of this one is missing any more. The path is the same: the round-trip time stays.
@@ -174,7 +177,7 @@ impl Repairer {
         self.gaps.clear();
         self.coming = 0..0;
         self.next = None;
-        self.budget = Budget::default();
+        self.asking = Asking::new();
     }
 
     /// Appends what is to be asked for now, ascending.
@@ -182,7 +185,7 @@ impl Repairer {
         if self.next.is_none_or(|next| next > now) {
             return;
         }
-        self.budget.fill(now, self.seen);
+        self.asking.observe(now, self.seen);
         let (retry, rtt) = (self.round_trip.retry(), self.round_trip.smoothed.unwrap_or_default());
         let (mode, hold) = (self.mode, self.hold);
         self.next = None;
@@ -193,7 +196,11 @@ impl Repairer {
                 gap.due = None;
             } else if due > now + ahead {
                 // Its time will come.
-            } else if self.budget.take() {
+            } else if !self.hearing.allows(now) {
+                gap.due = None;
+                self.counters.withheld += 1;
+            } else if self.asking.take(now) {
+                self.hearing.asked(now);
                 gap.ask(now);
                 gap.due = (mode == Mode::Deadline).then_some(now + retry);
                 self.counters.asked += 1;
@@ -202,7 +209,7 @@ impl Repairer {
                 gap.due = Some(now + BUDGET_WAIT);
                 self.counters.deferred += 1;
             }
-            self.next = earlier(self.next, gap.due);
+            self.next = sooner(self.next, gap.due);
         }
     }
 
@@ -239,7 +246,7 @@ impl Repairer {
         let due = (!self.coming.contains(&extended)).then_some(now + REORDER_GRACE);
         let gap = Gap { detected: now, due, first_asked: now, last_asked: now, times_asked: 0 };
         self.gaps.insert(extended, gap);
-        self.next = earlier(self.next, due);
+        self.next = sooner(self.next, due);
     }
 }
 
@@ -292,59 +299,8 @@ impl RoundTrip {
     }
 }
 
-/// A share of the stream may be asked for, and a little each second.
-#[derive(Debug)]
-struct Budget {
-    milli_packets: u64,
-    limit: u64,
-    /// When it was filled last, and what the highest number was.
-    filled: Option<(Time, u64)>,
-    /// Since when the rate is being taken.
-    rate_from: Option<(Time, u64)>,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        let start = START_BUDGET * MILLI;
-        Self { milli_packets: start, limit: start, filled: None, rate_from: None }
-    }
-}
-
-impl Budget {
-    fn fill(&mut self, now: Time, highest: u64) {
-        let (at, before) = self.filled.replace((now, highest)).unwrap_or((now, highest));
-        let gained = allowed_milli(highest.saturating_sub(before), now.since(at));
-        let &mut (from, first) = self.rate_from.get_or_insert((now, highest));
-        let span = now.since(from);
-        if span >= RATE_SPAN {
-            let allowed = allowed_milli(highest.saturating_sub(first), span);
-            let span_us = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-            let limit = allowed.saturating_mul(BUDGET_SPAN.as_secs() * 1_000_000) / span_us;
-            self.limit = limit.max(START_BUDGET * MILLI);
-            self.rate_from = Some((now, highest));
-        }
-        self.milli_packets = self.milli_packets.saturating_add(gained).min(self.limit);
-    }
-
-    fn take(&mut self) -> bool {
-        let left = self.milli_packets.checked_sub(MILLI);
-        self.milli_packets = left.unwrap_or(self.milli_packets);
-        left.is_some()
-    }
-}
-
-/// Thousandths of a packet that may be asked for after `packets` of the stream within `span`.
-fn allowed_milli(packets: u64, span: Duration) -> u64 {
-    let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    let share = packets.saturating_mul(MILLI * BUDGET_PERCENT / 100);
-    share.saturating_add(span_ms.saturating_mul(BUDGET_PER_SECOND * MILLI / 1_000))
-}
-
-fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
+fn sooner(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    earliest(a.map(|at| (at, ())), b.map(|at| (at, ()))).map(|(at, ())| at)
 }
 
 #[cfg(test)]
@@ -540,6 +496,28 @@ mod tests {
         // The stream stands still: what each second allows is all there is.
         assert_eq!(asked, 3);
         assert!(receiver.repairer.counters().deferred > 0);
+    }
+
+    #[test]
+    fn a_push_server_that_answers_nothing_is_hardly_asked_and_asked_again_once_it_does() {
+        let mut receiver = Receiver::new(Mode::Deadline);
+        // Every second packet of 500 a second is lost.
+        let at_ms = |receiver: &mut Receiver, at: u64| {
+            if at.is_multiple_of(4) {
+                receiver.gets(at, &[u16::try_from((at / 2 + 2) % 65_536).unwrap()], Way::Broadcast);
+            }
+            receiver.asks(at)
+        };
+        let mut asked =
+            |from: u64, to: u64| -> usize { (from..to).map(|at| at_ms(&mut receiver, at).len()).sum() };
+        assert!((64..1_000).contains(&asked(0, 2_100)));
+        assert_eq!(asked(2_100, 30_000), 2);
+        let probe = (30_000..).map(|at| (at, at_ms(&mut receiver, at))).find(|(_, asked)| !asked.is_empty());
+        let (at, asked) = probe.unwrap();
+        assert!(asked.len() == 1 && receiver.repairer.counters().withheld > 6_000);
+        receiver.gets(at, &[u16::try_from(asked[0] % 65_536).unwrap()], Way::Stream);
+        let asked: usize = (at + 1..at + 101).map(|at| at_ms(&mut receiver, at).len()).sum();
+        assert!(asked >= 20, "{asked}");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | [`codec`] | bincode with limits; the one file that names it |
 //! | [`timers`] | a machine's deadlines, each with its reason |
 //! | [`backoff`] | when to try a lost link again |
+//! | [`budget`] | how much may be sent again, or asked for |
 //! | [`preamble`], [`handshake`] | how every TCP protocol opens, and mutual authentication for P1 and P3 |
 //! | [`p1_registration`] … [`p6_broadcast`] | the messages |
 //! | [`recording`] | extents, spans, orders to record |
@@ -19,6 +20,7 @@
 
 pub mod authority;
 pub mod backoff;
+pub mod budget;
 pub mod codec;
 pub mod handshake;
 pub mod ids;
