@@ -191,6 +191,9 @@ impl Reception {
             self.move_to(now, group, out);
         }
         self.moves += u64::from(!same_server);
+        if !same_server {
+            self.repairer.moved();
+        }
         if same_server && !moved_group && !start_over {
             return true;
         }
