@@ -12,6 +12,7 @@ mod laboratory;
 mod newcomer;
 mod order;
 mod push_server_away;
+mod recording;
 mod repair;
 mod resuming;
 mod silence;
