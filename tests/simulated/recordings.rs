@@ -9,7 +9,10 @@ use std::time::Duration;
 use database_server::{Config, ConnectionId, DatabaseServer, Input, Output, Programme, Record, Remembered};
 use protocols::authority::ClusterKey;
 use protocols::ids::{BootId, ChannelId};
-use protocols::p2_directory::{ProgrammeState, RangeState, RecordingList, ToClient, ToDatabase};
+use protocols::p2_directory::{
+    PlayServer, PlayTarget, Presentation, PresentationRefusal, ProgrammeState, RangeState, RecordingList,
+    ToClient, ToDatabase,
+};
 use protocols::recording::{Digest, Extent, RecordOrder, Span};
 use protocols::time::{ClusterTime, Time};
 use protocols::topology::Topology;
@@ -87,6 +90,8 @@ struct Site {
     hosts: [Host; 2],
     random: fastrand::Rng,
     loss: f64,
+    /// Hears nothing.
+    dead: Option<usize>,
 }
 
 impl Site {
@@ -100,6 +105,7 @@ impl Site {
             hosts,
             random: fastrand::Rng::with_seed(seed),
             loss: 0.2,
+            dead: None,
         };
         site.greet();
         site
@@ -142,7 +148,7 @@ impl Site {
     /// Gives a host an input; its answers, as far as they arrive, are inputs of the database server.
     fn tell_host(&mut self, number: usize, input: push_server::Input) -> Vec<Input> {
         let datagram = matches!(input, push_server::Input::Datagram { .. });
-        if datagram && self.random.f64() < self.loss {
+        if datagram && (self.dead == Some(number) || self.random.f64() < self.loss) {
             return Vec::new();
         }
         let host = &mut self.hosts[number];
@@ -370,4 +376,51 @@ fn a_topology_that_forgets_a_recorder_for_a_moment_costs_nothing() {
     site.loss = 0.2;
     site.pass(Duration::from_secs(5));
     assert_eq!(site.list().channels[0].ranges[0].replicas, 2);
+}
+
+/// Goal: a viewer is sent to a push server that answers and holds what it wants, and by a lease that the push servers' key verifies;
+/// when the host dies, or everybody restarts, the next answer to the same question still fits the session that is under way.
+#[test]
+fn who_wants_to_play_is_sent_to_those_who_hold_it_and_answer() {
+    let mut site = Site::new(1);
+    site.loss = 0.0;
+    site.pass(Duration::from_secs(5));
+    let wish = ToDatabase::Play(PlayTarget::Channel { channel: CHANNEL, from: WALL, to: None });
+    let refused = ToClient::PlayRefused(PresentationRefusal::NothingHeld);
+    assert_eq!(site.ask(wish.clone()), refused, "nobody is fed");
+    let end = WALL + MINUTE * 10;
+    site.hosts[0].disk = vec![extent(WALL, end)];
+    site.hosts[1].disk = vec![extent(WALL + MINUTE * 4, end)];
+    site.scan(0);
+    site.scan(1);
+    site.pass(Duration::from_secs(5));
+
+    let ToClient::Playing(all) = site.ask(wish.clone()) else { panic!() };
+    assert_eq!((all.span, all.growing, all.rate_bytes_per_s), (Span { from: WALL, to: end }, false, 1_000));
+    let servers = |presentation: &Presentation| {
+        let line = |server: &PlayServer| (server.control.to_string(), server.holds_all);
+        presentation.servers.iter().map(line).collect::<Vec<_>>()
+    };
+    let [hall, yard] = ["10.0.1.1:7404", "10.0.1.2:7404"].map(str::to_owned);
+    assert_eq!(servers(&all), [(hall, true), (yard.clone(), false)]);
+    let key = ClusterKey::new([7; 32]).lease_key();
+    assert!(all.secret == key.recording_secret(&all.lease) && all.lease.covers(end));
+    assert_eq!((all.lease.client, all.lease.from), ("10.0.1.7".parse().unwrap(), WALL));
+
+    // Right after a restart hosts that have not been heard yet count as alive: the store knows what they hold.
+    site.loss = 1.0;
+    site.restart_database();
+    let ToClient::Playing(again) = site.ask(wish.clone()) else { panic!() };
+    assert_eq!(servers(&again).len(), 2);
+    assert_eq!(again.lease.from, all.lease.from);
+    site.pass(Duration::from_secs(5));
+    assert_eq!(site.ask(wish.clone()), ToClient::PlayRefused(PresentationRefusal::NoServer { holders: 2 }));
+
+    // One comes back.
+    site.loss = 0.0;
+    site.dead = Some(0);
+    site.pass(Duration::from_secs(5));
+    let ToClient::Playing(rest) = site.ask(wish) else { panic!() };
+    assert_eq!(servers(&rest), [(yard, false)]);
+    assert_eq!((rest.lease.from, rest.span), (all.lease.from, all.span));
 }
