@@ -142,6 +142,7 @@ impl Site {
                 stream_port: stream_port(host.control_port),
                 key: self.key.clone(),
                 data_threads: push_server::shell::processors(),
+                unicast_viewers: push_server::live::table::DEFAULT_VIEWERS,
                 recordings: None,
             };
             parts.spawn(run_push_server(options, shutdown.clone()));

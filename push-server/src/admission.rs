@@ -8,11 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use media::rtcp::Compound;
-use protocols::authority::{ClusterKey, Lease, LeaseKey, RecordingLease};
+use protocols::authority::{ClusterKey, Lease, LeaseKey, MacKey, RecordingLease};
 use protocols::ids::ChannelId;
 use protocols::p4_control::{
-    MAX_DATAGRAM_BYTES, MAX_MISSING_PER_PLAY_REPAIR, MAX_MISSING_PER_REPAIR, Missing, PlayRepair,
-    PlayRequest, Repair, Sealed,
+    LiveRequest, LiveVerdict, MAX_DATAGRAM_BYTES, MAX_MISSING_PER_PLAY_REPAIR, MAX_MISSING_PER_REPAIR,
+    Missing, PlayRepair, PlayRequest, Repair, Sealed,
 };
 use protocols::time::{ClusterTime, Time};
 
@@ -99,6 +99,33 @@ impl Admission {
         Some(missed)
     }
 
+    /// A datagram of kind [`Kind::Live`](protocols::p4_control::Kind::Live), if it is genuine. What else is wrong with it is
+    /// answered.
+    pub fn live(
+        &self,
+        clock: Option<ClusterTime>,
+        from: SocketAddr,
+        sealed: &Sealed<'_>,
+        counters: &mut Counters,
+    ) -> Option<LiveAsked> {
+        let genuine = || {
+            let lease = LiveRequest::peek_lease(sealed).map_err(|_| Flaw::Malformed)?;
+            let secret = claim::genuine(&lease, from, sealed, &self.leases)?;
+            let request = LiveRequest::open(sealed, &secret).map_err(|_| Flaw::Malformed)?;
+            Ok(LiveAsked { from, request, secret, flaw: None, cluster: clock.ok_or(Flaw::ClockUnknown)? })
+        };
+        let asked = genuine().map_err(|flaw: Flaw| flaw.count(counters)).ok()?;
+        let flaw = match claim::in_time(&asked.request.lease, asked.request.time, asked.cluster) {
+            Ok(()) => asked.request.order.fault(),
+            Err(flaw) => {
+                flaw.count(counters);
+                Some(if flaw == Flaw::Expired { LiveVerdict::Expired } else { LiveVerdict::Clock })
+            }
+        };
+        counters.live_heard += u64::from(flaw.is_none());
+        Some(LiveAsked { flaw, ..asked })
+    }
+
     fn live_repair(
         &self,
         clock: Option<ClusterTime>,
@@ -160,6 +187,21 @@ pub struct Played {
     pub from: SocketAddr,
     /// The order.
     pub request: PlayRequest,
+    /// The cluster's time.
+    pub cluster: ClusterTime,
+}
+
+/// A genuine order to a live session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveAsked {
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// The order.
+    pub request: LiveRequest,
+    /// The secret of its lease, for the answer.
+    pub secret: MacKey,
+    /// Why it is not carried out, as its sender is told.
+    pub flaw: Option<LiveVerdict>,
     /// The cluster's time.
     pub cluster: ClusterTime,
 }

@@ -71,11 +71,33 @@ pub struct Counters {
     pub rtcp_without_nack: u64,
     /// RTCP whose lengths do not fit.
     pub rtcp_malformed: u64,
+    /// Orders to live sessions that counted.
+    pub live_heard: u64,
+    /// Live sessions that were let begin.
+    pub live_begun: u64,
+    /// Live sessions that their clients ended.
+    pub live_ended: u64,
+    /// Live sessions that ended because their clients were silent.
+    pub live_silent: u64,
+    /// Live sessions refused or ended: not assigned here, or not fed.
+    pub live_not_carried: u64,
+    /// Live sessions that no random access point came for in time.
+    pub live_without_access: u64,
+    /// Live sessions that ended because their channel was shed.
+    pub live_shed: u64,
+    /// Live sessions refused: [`crate::live::table::MAX_OF_CLIENT`].
+    pub live_full_client: u64,
+    /// Live sessions refused: [`crate::live::table::MAX_BURSTS`], or too many beginnings.
+    pub live_full_bursts: u64,
+    /// Live sessions ended after their burst: as many viewers stay as may.
+    pub live_full_viewers: u64,
+    /// Orders to a live session by a lease for another channel or destination.
+    pub live_foreign: u64,
 }
 
 impl Counters {
     /// Every counter with its name, for logs and statistics.
-    pub fn named(&self) -> [(&'static str, u64); 34] {
+    pub fn named(&self) -> [(&'static str, u64); 45] {
         [
             ("interest_heard", self.interest_heard),
             ("commands_heard", self.commands_heard),
@@ -111,6 +133,17 @@ impl Counters {
             ("nacks_too_many", self.nacks_too_many),
             ("rtcp_without_nack", self.rtcp_without_nack),
             ("rtcp_malformed", self.rtcp_malformed),
+            ("live_heard", self.live_heard),
+            ("live_begun", self.live_begun),
+            ("live_ended", self.live_ended),
+            ("live_silent", self.live_silent),
+            ("live_not_carried", self.live_not_carried),
+            ("live_without_access", self.live_without_access),
+            ("live_shed", self.live_shed),
+            ("live_full_client", self.live_full_client),
+            ("live_full_bursts", self.live_full_bursts),
+            ("live_full_viewers", self.live_full_viewers),
+            ("live_foreign", self.live_foreign),
         ]
     }
 }

@@ -26,6 +26,7 @@
 //! | [`admission`], `claim` | who may ask for packets again, or order a session about |
 //! | [`repair`], [`budget`] | which of them are sent again, and how many |
 //! | [`holding`] | which feeds are held, since nobody watches |
+//! | [`live`] | who is sent a channel by P5, from its newest random access point on |
 //! | [`archive`] | what of each channel is recorded here, as it is reported |
 //! | [`report`] | what the database server has not heard yet |
 //! | [`plan`] | what control hands to the data plane |
@@ -48,6 +49,7 @@ pub mod deframer;
 pub mod holding;
 pub mod interest;
 pub mod lane;
+pub mod live;
 pub mod overload;
 pub mod pacer;
 pub mod path;

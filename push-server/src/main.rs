@@ -11,6 +11,7 @@ use link::key_file;
 use link::logging::{self, LogFormat};
 use link::shutdown::Shutdown;
 use protocols::ids::HostId;
+use push_server::live::table::DEFAULT_VIEWERS;
 use push_server::recording::byte_size::ByteSize;
 use push_server::shell::recorder::{self, verify::Report};
 use push_server::shell::{self, CONTROL_PORT, FEED_PORT, MAX_DATA_THREADS, STREAM_PORT};
@@ -44,6 +45,9 @@ struct Arguments {
     #[arg(long, env = "MASTHEAD_DATA_THREADS",
         value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DATA_THREADS)))]
     data_threads: Option<u16>,
+    /// Viewers whom broadcasts do not reach that are sent a channel by P5 at a time, over all channels.
+    #[arg(long, env = "MASTHEAD_UNICAST_VIEWERS", value_name = "VIEWERS", default_value_t = DEFAULT_VIEWERS)]
+    unicast_viewers: usize,
     /// Folder to record in; without it this host records nothing, whatever the topology says.
     #[arg(long, env = "MASTHEAD_RECORDINGS", value_name = "DIR")]
     recordings: Option<PathBuf>,
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
         stream_port: arguments.stream_port,
         key,
         data_threads: arguments.data_threads.unwrap_or_else(shell::processors),
+        unicast_viewers: arguments.unicast_viewers,
         recordings: arguments.recordings.map(|data| recorder::Options {
             limit_bytes: arguments.recordings_limit.map(|limit| limit.0),
             ..recorder::Options::new(data)

@@ -154,7 +154,7 @@ impl Marks {
 }
 
 /// Mean time between packets by their timestamps; `None` when they say nothing.
-fn mean_spacing(from: Stamp, to: Stamp) -> Option<Duration> {
+pub(crate) fn mean_spacing(from: Stamp, to: Stamp) -> Option<Duration> {
     let packets = u32::from(to.sequence.wrapping_sub(from.sequence));
     let ticks = to.timestamp_90k.wrapping_sub(from.timestamp_90k);
     (packets > 0).then(|| Duration::from_nanos(u64::from(ticks) * 100_000 / 9 / u64::from(packets)))

@@ -17,6 +17,7 @@
 //! watches is only skimmed.
 
 mod resending;
+mod streaming;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ use crate::repair::Repairs;
 use crate::ring::{PacketRing, Run, SLOTS};
 
 pub use resending::Wanted;
+use streaming::Streaming;
+pub use streaming::{LIVE_WINDOW, Streamed};
 
 /// A packet that has waited this long to leave is passed over, with all others but the newest.
 pub const LONGEST_BACKLOG: Duration = Duration::from_secs(1);
@@ -115,6 +118,9 @@ pub struct ChannelPath {
     packets: u64,
     drops: Drops,
     repairs: Repairs,
+    /// `None` while it has no live session.
+    streaming: Option<Box<Streaming>>,
+    streamed: Streamed,
     told: Told,
 }
 
@@ -167,6 +173,8 @@ impl ChannelPath {
             packets: 0,
             drops: Drops::default(),
             repairs: Repairs::default(),
+            streaming: None,
+            streamed: Streamed::default(),
             told: Told::default(),
         }
     }
@@ -280,7 +288,13 @@ impl ChannelPath {
         };
         self.lanes = plan.targets.iter().map(lane).collect();
         self.plan = plan;
-        let shortest = self.lanes.iter().filter(|lane| lane.sending).map(Lane::window).min();
+        self.watch(now);
+    }
+
+    /// Notes who wants packets now: destinations that are sent to, and live sessions.
+    fn watch(&mut self, now: Time) {
+        let windows = self.lanes.iter().filter(|lane| lane.sending).map(Lane::window);
+        let shortest = windows.chain((self.live_sessions() > 0).then_some(LIVE_WINDOW)).min();
         self.shortest_window = shortest.unwrap_or(SKIM_INTERVAL);
         let watched = shortest.is_some();
         self.watched_since = watched.then(|| self.watched_since.unwrap_or(now));
@@ -332,8 +346,9 @@ impl ChannelPath {
         }
         let waiting = |lane: &Lane| lane.sending && lane.next < self.released;
         let idle = self.watched_since.is_none() || self.shed;
-        if self.quiet(now) && (idle || (self.released == self.ring.next() && !self.lanes.iter().any(waiting)))
-        {
+        let left =
+            || self.released == self.ring.next() && !self.lanes.iter().any(waiting) && !self.live_waits();
+        if self.quiet(now) && (idle || left()) {
             return Pace::Arrival;
         }
         let own = self.pacer.own_spacing();
@@ -373,7 +388,7 @@ impl ChannelPath {
     /// beside: a measure of its load.
     pub fn load(&self) -> u64 {
         let watched = if self.watched_since.is_some() {
-            self.lanes.iter().filter(|lane| lane.sending).count() as u64 + 2
+            self.lanes.iter().filter(|lane| lane.sending).count() as u64 + self.live_percent() / 100 + 2
         } else {
             0
         };
@@ -409,6 +424,7 @@ impl ChannelPath {
             for lane in &mut self.lanes {
                 lane.next = lane.next.max(newest);
             }
+            self.live_pass_over(newest);
         }
     }
 
@@ -445,7 +461,7 @@ impl ChannelPath {
         let paced = (self.released < self.ring.next()).then(|| self.pacer.allowed_at());
         let waiting =
             self.lanes.iter().filter(|lane| lane.sending && lane.next < self.released && !self.shed);
-        waiting.map(Lane::window_ends).chain(paced).min()
+        waiting.map(Lane::window_ends).chain(paced).chain(self.live_due()).min()
     }
 
     /// Whether a packet has come within [`STALL_TIMEOUT`].
@@ -487,6 +503,11 @@ impl ChannelPath {
     /// before it); `None` while the ring holds none.
     pub fn newest_access(&self) -> Option<u64> {
         None
+    }
+
+    /// Position of the first packet behind [`Self::newest_access`] that is not here.
+    pub fn whole_until(&self) -> u64 {
+        self.ring.next()
     }
 
     /// Positions of the packets that the ring holds.

@@ -6,6 +6,7 @@
 mod commands;
 mod exchange;
 mod fed;
+mod live;
 mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::configuration::Configurations;
 use crate::counters::Counters;
 use crate::holding::Holding;
 use crate::interest::{self, InterestTable};
+use crate::live::table::{DEFAULT_VIEWERS, LiveTable};
 use crate::plan::{Plan, Target, TargetCounters};
 use crate::report::{ReportLog, Subject};
 pub use exchange::{FeedId, Input, Output, Reason};
@@ -54,6 +56,7 @@ pub struct PushServer {
     interest: InterestTable,
     holding: Holding,
     admission: Admission,
+    live: LiveTable,
     /// Channels by the source of the packets that their last feed said it would bring.
     streams: BTreeMap<u32, ChannelId>,
     states: BTreeMap<ChannelId, State>,
@@ -98,6 +101,7 @@ impl PushServer {
             last_order: CommandOrder::default(),
             configurations: Configurations::default(),
             admission: Admission::new(&config.key),
+            live: LiveTable::new(DEFAULT_VIEWERS),
             interest: InterestTable::new(config.key, boot_id),
             holding: Holding::default(),
             streams: BTreeMap::new(),
@@ -111,6 +115,12 @@ impl PushServer {
         }
     }
 
+    /// With room for so many viewers who are sent a channel by P5 for longer than a burst.
+    #[must_use]
+    pub fn with_unicast_viewers(self, viewers: usize) -> Self {
+        Self { live: LiveTable::new(viewers), ..self }
+    }
+
     /// Takes `input` at `now`; what follows from it is appended to `out`.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         let mut effects = Vec::new();
@@ -122,6 +132,7 @@ impl PushServer {
             }
             Input::FeedClosed { channel, feed } => self.feed_closed(channel, feed),
             Input::Counters(counters) => self.counted(counters),
+            Input::Live { channel, event } => self.live_told(now, channel, event, out),
             Input::Extents { channel, extents } => self.extents(now, channel, extents),
             Input::RecordingFault(fault) => self.recording_fault(fault),
             Input::Tick => {
@@ -133,6 +144,7 @@ impl PushServer {
         let mut due = Vec::new();
         self.interest.advance(now, self.cluster_time(now), &mut self.counters, &mut due);
         self.carry_out(now, due, out);
+        self.live_silent(now, out);
         while let Some((channel, told)) = self.holding.next_due(now) {
             self.tell_feed(channel, told, out);
         }
@@ -146,7 +158,8 @@ impl PushServer {
         let interest = self.interest.deadline().map(|at| (at, Reason::Interest));
         let holding = self.holding.deadline().map(|at| (at, Reason::Holding));
         let recording = self.archive.deadline().map(|at| (at, Reason::Recording));
-        [interest, holding, recording].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let live = self.live.deadline().map(|at| (at, Reason::Live));
+        [interest, holding, recording, live].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// What was heard and dropped so far.
@@ -221,6 +234,10 @@ impl PushServer {
                     out.extend(heard.map(|(channel, request)| Output::Repair { channel, request }));
                     Ok(())
                 }
+                Kind::Live => {
+                    self.live(now, from, &sealed, out);
+                    Ok(())
+                }
                 Kind::Play => {
                     let clock = self.cluster_time(now);
                     let heard = self.admission.play(clock, from, &sealed, &mut self.counters);
@@ -281,11 +298,7 @@ impl PushServer {
         }
         for channel in std::mem::take(&mut self.changed_plans) {
             let Some(plan) = self.plan(channel) else { continue };
-            // What is recorded is wanted, whether or not anybody watches.
-            let watched = plan.targets.iter().any(|target| target.sending) || self.recorded(channel);
-            if let Some(told) = self.holding.watched(now, channel, watched) {
-                self.tell_feed(channel, told, out);
-            }
+            self.feed_wanted(now, channel, out);
             out.push(Output::Plan { channel, plan: Arc::new(plan) });
         }
         out.append(&mut rest);

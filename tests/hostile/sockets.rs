@@ -93,6 +93,7 @@ impl Site {
             stream_port: 0,
             key: cluster(),
             data_threads: 1,
+            unicast_viewers: 2,
             recordings: None,
         })
         .unwrap();

@@ -4,6 +4,7 @@ use protocols::p4_control::Missing;
 use protocols::time::Time;
 
 use super::{ChannelPath, Header};
+use crate::lane::Lane;
 use crate::repair::{Answer, Asker, Counters, Refusal};
 use crate::search;
 
@@ -23,9 +24,15 @@ pub struct Wanted<'a> {
 impl ChannelPath {
     /// Hands those packets that are `wanted`, still here and within the budgets to `send`, which answers whether the
     /// operating system took them. A channel or target that is not sent to now is not repaired either: a repair wakes nothing.
+    /// A viewer with a live session is sent to, and is answered by P5 alone: P6 may not reach it.
     pub fn repair(&mut self, now: Time, wanted: &Wanted<'_>, send: &mut impl FnMut(Answer, &[u8]) -> bool) {
         let mut left = packets(wanted.missing);
-        let lane = self.lanes.get(wanted.target).filter(|lane| lane.sending && !self.shed && !self.held);
+        let live = match wanted.asker {
+            Asker::Viewer { address, .. } if self.streams_to(address) => Some(address.ip()),
+            _ => None,
+        };
+        let sent_to = |lane: &&Lane| (lane.sending || live.is_some()) && !self.shed && !self.held;
+        let lane = self.lanes.get(wanted.target).filter(sent_to);
         let (Some(target), Some(_)) = (self.plan.targets.get(wanted.target), lane) else {
             self.repairs.counters_mut().not_sending += left;
             return;
@@ -47,7 +54,8 @@ impl ChannelPath {
                 self.repairs.counters_mut().gone += 1;
                 continue;
             };
-            match self.repairs.decide(now, wanted.asker, target.address, position, spacing) {
+            let network = live.unwrap_or(target.address);
+            match self.repairs.decide(now, wanted.asker, network, position, spacing) {
                 Ok(answer) if send(answer, packet) => {}
                 Ok(_) => self.repairs.counters_mut().refused += 1,
                 Err(Refusal::TooSoon | Refusal::Covered) => {}

@@ -183,6 +183,7 @@ impl PushServer {
         }
         self.report.removed(Subject::Server(channel));
         self.holding.forget(channel);
+        self.live.forget(channel);
         if state.record.is_some() {
             self.recorded_no_more(channel);
             out.push(Output::Record { channel, order: None });

@@ -10,6 +10,7 @@ use protocols::preamble::Refusal;
 use protocols::recording::{Extent, RecordOrder, RecordingFault};
 
 use crate::admission::{PlayMissed, Played};
+use crate::live;
 use crate::plan::{ChannelCounters, Plan};
 use crate::repair;
 
@@ -47,6 +48,13 @@ pub enum Input {
     },
     /// What the data plane has counted.
     Counters(ChannelCounters),
+    /// What the data thread of a channel tells of a live session.
+    Live {
+        /// The channel.
+        channel: ChannelId,
+        /// What has become of the session.
+        event: live::Event,
+    },
     /// What the recorder holds of a channel: all of it, also when that is nothing.
     Extents {
         /// The channel.
@@ -97,6 +105,13 @@ pub enum Output {
         /// Which, and who asks.
         request: repair::Request,
     },
+    /// Have the data thread of a channel carry out an order to a live session.
+    Live {
+        /// The channel.
+        channel: ChannelId,
+        /// What to do.
+        order: live::Order,
+    },
     /// Have the sessions carry out an order; they answer it.
     Play(Box<Played>),
     /// Have a session send packets again, as far as it may.
@@ -146,4 +161,6 @@ pub enum Reason {
     Holding,
     /// What is held of a channel has changed again, and is to be told.
     Recording,
+    /// The client of a live session has been silent for too long.
+    Live,
 }

@@ -19,6 +19,7 @@ use super::recorder::Intake;
 use super::recorder::tap::Tap;
 use super::stream::StreamSocket;
 use super::tally::Counts;
+use crate::live;
 use crate::path::{ChannelPath, Pace, Wanted};
 use crate::plan::{ChannelCounters, Plan};
 use crate::repair::{Answer, Asker, Request, Requester};
@@ -123,6 +124,14 @@ impl Channel {
         ended
     }
 
+    /// Carries out an order to a live session, which begins with what its feed has brought by now. The error says why the feed has ended.
+    pub(super) fn live(&mut self, now: Time, order: live::Order, tools: &mut Tools) -> Option<String> {
+        let ended = self.serve(now, tools).err();
+        self.path.live(now, order);
+        self.send(now, tools);
+        ended
+    }
+
     /// Takes a connection in the place of the one before, whose packets end here.
     pub(super) fn take_feed(&mut self, reader: FeedReader) {
         self.path.feed_opened();
@@ -188,9 +197,26 @@ impl Channel {
         if faulty {
             outlets.iter().enumerate().for_each(|(index, outlet)| path.set_fault(index, outlet.fault()));
         }
+        if self.path.has_live() {
+            self.stream(now, tools);
+        }
         if now >= self.riders_due() {
             self.send_riders(now, tools);
         }
+    }
+
+    /// Sends live sessions what they may have now.
+    #[cold]
+    fn stream(&mut self, now: Time, tools: &mut Tools) {
+        let before = self.path.streamed();
+        self.path.stream(now, &mut |client, run| {
+            let sent = tools.stream.send_run(client, run);
+            tools.counts.live_sends += sent.calls;
+            sent.packets
+        });
+        let after = self.path.streamed();
+        tools.counts.live_packets += after.sent - before.sent;
+        tools.counts.live_lost += after.refused - before.refused + after.overrun - before.overrun;
     }
 
     /// Sends again what `request` names, as far as it may have it. Who has no lease is answered to the destination whose

@@ -18,6 +18,7 @@ use super::queue::{Queue, Waker};
 use super::recorder::Intake;
 use super::stream::StreamSocket;
 use super::tally::Tally;
+use crate::live;
 use crate::plan::Plan;
 use crate::repair::Request;
 use crate::server::FeedId;
@@ -37,6 +38,8 @@ pub(super) enum Order {
     Release { channel: ChannelId },
     /// Send an announcement.
     Announce { channel: ChannelId, destination: IpAddr, bytes: [u8; ANNOUNCEMENT_BYTES] },
+    /// Begin or end a live session.
+    Live { channel: ChannelId, order: live::Order },
     /// Let the packets of a connection in.
     Feed { channel: ChannelId, feed: FeedId, stream: std::net::TcpStream },
     /// Say `frame` to whoever feeds.

@@ -23,6 +23,7 @@ use super::data::{DataThread, Order};
 use super::openings::Opening;
 use super::recorder::desk::{Change, Desk};
 use super::tally::Counts;
+use crate::live;
 use crate::placement::{Move, Placement};
 use crate::plan::ChannelCounters;
 use crate::repair::Request;
@@ -46,6 +47,8 @@ pub(super) enum News {
     FeedClosed { channel: ChannelId, feed: FeedId },
     /// A channel's counters, and its load as [`ChannelPath::load`](crate::path::ChannelPath::load) counts it.
     Counters { counters: ChannelCounters, load: u64 },
+    /// Something has become of a live session.
+    Live { channel: ChannelId, event: live::Event },
     /// A data thread has taken over a channel.
     Adopted { channel: ChannelId },
 }
@@ -183,6 +186,7 @@ impl Driver {
                 self.handle(Input::Counters(counters))?;
                 self.rebalance()
             }
+            News::Live { channel, event } => self.handle(Input::Live { channel, event }),
             News::Adopted { channel } => {
                 let waited = self.moving.remove(&channel).unwrap_or_default();
                 waited.into_iter().try_for_each(|order| self.order(channel, order))?;
@@ -261,6 +265,7 @@ impl Driver {
             }
             // Until somebody carries them out.
             Output::Play(_) | Output::PlayRepair(_) => Ok(()),
+            Output::Live { channel, order } => self.order(channel, Order::Live { channel, order }),
             Output::Release { channel } => self.order(channel, Order::Release { channel }),
             Output::Announce { channel, destination, bytes } => {
                 self.order(channel, Order::Announce { channel, destination, bytes })

@@ -81,6 +81,8 @@ pub struct Options {
     pub key: ClusterKey,
     /// Threads that carry packets, 1..=[`MAX_DATA_THREADS`].
     pub data_threads: u16,
+    /// Viewers who are sent a channel by P5 for longer than a burst, over all channels.
+    pub unicast_viewers: usize,
     /// Where and how to record; `None`: this host does not.
     pub recordings: Option<recorder::Options>,
 }
@@ -182,7 +184,8 @@ impl Host {
         let host_key = options.key.host_key(&options.host);
         let admit = openings::Admit { host: options.host.clone(), key: host_key, boot_id };
         let doorkeeper = tokio::spawn(openings::admit(feeds, admit, news));
-        let machine = PushServer::new(Config { host: options.host, key: options.key }, boot_id);
+        let machine = PushServer::new(Config { host: options.host, key: options.key }, boot_id)
+            .with_unicast_viewers(options.unicast_viewers);
         let ended = Driver::new(machine, clock, control, threads, desk).drive(heard, shutdown).await;
         doorkeeper.abort();
         ended

@@ -138,6 +138,11 @@ impl DataPlane {
                         self.dues[place] = self.dues[place].min(announced.unwrap_or(NEVER));
                     }
                 }
+                Order::Live { channel, order } => {
+                    let place = self.place(channel);
+                    let ended = self.with(place, |held, tools| held.live(now, order, tools)).flatten();
+                    self.settle(place, now, ended);
+                }
                 Order::Feed { channel, feed, stream } => {
                     let place = self.place(channel);
                     let reader = FeedReader::new(feed, stream, now);
@@ -200,6 +205,7 @@ impl DataPlane {
             self.end_feed(place, &why);
         }
         self.count(place, now);
+        self.tell_live(place);
         let Some(held) = self.channels[place].as_mut() else {
             self.dues[place] = NEVER;
             return;
@@ -297,6 +303,15 @@ impl DataPlane {
         if let Some(counters) = held.counters_due(now) {
             let load = held.path().load();
             self.tell(News::Counters { counters, load });
+        }
+    }
+
+    /// Tells what has become of the live sessions of the channel at `place`.
+    fn tell_live(&mut self, place: usize) {
+        let Some(held) = self.channels[place].as_mut().filter(|held| held.path().has_live()) else { return };
+        let (channel, events) = (held.id(), held.path_mut().live_events());
+        for event in events {
+            self.tell(News::Live { channel, event });
         }
     }
 

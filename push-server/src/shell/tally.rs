@@ -16,6 +16,9 @@ pub struct Tally {
     repairs_streamed: AtomicU64,
     repairs_broadcast: AtomicU64,
     repairs_withheld: AtomicU64,
+    live_packets: AtomicU64,
+    live_sends: AtomicU64,
+    live_lost: AtomicU64,
 }
 
 /// The counts of one moment.
@@ -43,6 +46,12 @@ pub struct Counts {
     pub repairs_broadcast: u64,
     /// Packets asked for again and not sent.
     pub repairs_withheld: u64,
+    /// Packets of live sessions that the operating system took.
+    pub live_packets: u64,
+    /// System calls that sent them.
+    pub live_sends: u64,
+    /// Packets that it did not take, or that the ring had no more.
+    pub live_lost: u64,
 }
 
 impl Tally {
@@ -61,6 +70,9 @@ impl Tally {
             repairs_streamed: read(&self.repairs_streamed),
             repairs_broadcast: read(&self.repairs_broadcast),
             repairs_withheld: read(&self.repairs_withheld),
+            live_packets: read(&self.live_packets),
+            live_sends: read(&self.live_sends),
+            live_lost: read(&self.live_lost),
         }
     }
 
@@ -77,6 +89,9 @@ impl Tally {
             repairs_streamed,
             repairs_broadcast,
             repairs_withheld,
+            live_packets,
+            live_sends,
+            live_lost,
         } = *counts;
         self.turns.store(turns, Ordering::Relaxed);
         self.reads.store(reads, Ordering::Relaxed);
@@ -89,5 +104,8 @@ impl Tally {
         self.repairs_streamed.store(repairs_streamed, Ordering::Relaxed);
         self.repairs_broadcast.store(repairs_broadcast, Ordering::Relaxed);
         self.repairs_withheld.store(repairs_withheld, Ordering::Relaxed);
+        self.live_packets.store(live_packets, Ordering::Relaxed);
+        self.live_sends.store(live_sends, Ordering::Relaxed);
+        self.live_lost.store(live_lost, Ordering::Relaxed);
     }
 }

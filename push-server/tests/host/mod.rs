@@ -48,6 +48,7 @@ pub(crate) fn options() -> Options {
         stream_port: 0,
         key: cluster(),
         data_threads: 2,
+        unicast_viewers: 64,
         recordings: None,
     }
 }

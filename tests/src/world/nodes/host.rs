@@ -274,7 +274,7 @@ impl HostNode {
                 self.drain(fabric, channel);
             }
             Output::Repair { channel, request } => self.repair(fabric, channel, &request),
-            Output::Record { .. } | Output::Play(_) | Output::PlayRepair(_) => {} // nothing is recorded here
+            Output::Record { .. } | Output::Play(_) | Output::PlayRepair(_) | Output::Live { .. } => {} // nothing is recorded here
             Output::Release { channel } => {
                 self.paths.remove(&channel);
             }
