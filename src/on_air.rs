@@ -61,6 +61,7 @@ In a second terminal:
   cargo run --release -p masthead-client -- watch 1 --player              in mpv, VLC or ffplay
   cargo run --release -p masthead-client -- watch 1 --output rtp://127.0.0.1:5004
                                                                           then open rtp://@127.0.0.1:5004 in VLC
+  cargo run --release -p masthead-client -- recordings                    what is recorded: the last 30 minutes
 
 Nothing is sent before somebody watches. Ctrl-C ends it."
         );

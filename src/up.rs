@@ -13,7 +13,9 @@ use link::key_file::{self, KeyError};
 use link::logging::{self, LogFormat};
 use link::shutdown::{Shutdown, SignalError};
 use protocols::authority::ClusterKey;
+use protocols::ids::HostId;
 use protocols::topology::{Faults, Topology};
+use push_server::shell::recorder;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -22,6 +24,8 @@ use crate::on_air;
 
 /// The site without a topology of one's own.
 const OWN_TOPOLOGY: &str = include_str!("up.toml");
+/// Most that it records: nobody has asked for it.
+const OWN_RECORDINGS_BYTES: u64 = 1 << 30;
 
 /// Options of `masthead up`.
 #[derive(Debug, Default, Args)]
@@ -29,7 +33,7 @@ pub(crate) struct Arguments {
     /// A topology of your own; every server that it declares runs here. Without it: the test card on loopback.
     #[arg(long, env = "MASTHEAD_TOPOLOGY")]
     topology: Option<PathBuf>,
-    /// Folder of the store and the cluster key [default: the user's state folder, such as ~/.local/state/masthead].
+    /// Folder of the store, the cluster key and what is recorded [default: the user's state folder, such as ~/.local/state/masthead].
     #[arg(long, env = "MASTHEAD_DATA")]
     data: Option<PathBuf>,
     /// How log lines look: text or json.
@@ -143,7 +147,7 @@ impl Site {
                 key: self.key.clone(),
                 data_threads: push_server::shell::processors(),
                 unicast_viewers: push_server::live::table::DEFAULT_VIEWERS,
-                recordings: None,
+                recordings: host.record.map(|_| self.recordings(&host.id)),
             };
             parts.spawn(run_push_server(options, shutdown.clone()));
         }
@@ -167,6 +171,13 @@ impl Site {
             outcome = outcome.and(ended.map_err(UpError::from).flatten());
         }
         outcome
+    }
+
+    /// Where and how the push server `host` records: in a folder of its own, since each locks its folder.
+    fn recordings(&self, host: &HostId) -> recorder::Options {
+        let limit_bytes = self.source.is_none().then_some(OWN_RECORDINGS_BYTES);
+        let folder = self.data.join(format!("push-server-{host}"));
+        recorder::Options { limit_bytes, ..recorder::Options::new(folder) }
     }
 
     fn database(

@@ -172,6 +172,8 @@ pub enum RecordingFault {
     ReadOnly,
     /// Another error of the operating system.
     Other,
+    /// It was not told where to record to.
+    NoFolder,
 }
 
 impl RecordingFault {
@@ -181,6 +183,7 @@ impl RecordingFault {
             Self::DiskFull => "its disk is full",
             Self::ReadOnly => "its disk is read-only",
             Self::Other => "its disk reports an error",
+            Self::NoFolder => "it was started without --recordings",
         }
     }
 }
@@ -213,6 +216,13 @@ mod tests {
         expected.extend([4, 0, 0, 0, 0, 0, 0, 0]);
         expected.extend([5; 16]);
         assert_eq!(encode(&extent), expected);
+    }
+
+    #[test]
+    fn faults_on_the_wire() {
+        use RecordingFault::{DiskFull, NoFolder, Other, ReadOnly};
+        let bytes = [DiskFull, ReadOnly, Other, NoFolder].map(|fault| encode(&fault)[0]);
+        assert_eq!(bytes, [0, 1, 2, 3]);
     }
 
     #[test]

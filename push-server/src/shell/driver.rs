@@ -130,7 +130,7 @@ impl Driver {
                 () = self.clock.reach(deadline) => self.handle(Input::Tick),
                 _ = recordings.tick() => self.desk.news().into_iter().try_for_each(|news| self.handle(news)),
                 _ = log.tick() => {
-                    tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, "counters");
+                    tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, recorder = ?self.desk.counts(), "counters");
                     Ok(())
                 }
             };
@@ -138,7 +138,7 @@ impl Driver {
                 break Err(error);
             }
         };
-        tracing::info!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, "ending");
+        tracing::info!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, recorder = ?self.desk.counts(), "ending");
         self.threads.into_iter().for_each(DataThread::stop);
         ended
     }

@@ -12,6 +12,7 @@ use crate::server::Input;
 #[derive(Debug)]
 pub(crate) struct Desk {
     recorder: Option<Recorder>,
+    /// What is to be recorded; with a recorder, it is.
     recorded: BTreeSet<ChannelId>,
     told: Option<RecordingFault>,
 }
@@ -34,13 +35,11 @@ impl Desk {
 
     /// What is to be kept of `channel` from now on.
     pub(crate) fn order(&mut self, channel: ChannelId, order: Option<RecordOrder>) -> Change {
+        let wanted = order.is_some();
         let Some(recorder) = &self.recorder else {
-            if order.is_some() {
-                tracing::warn!(%channel, "is to be recorded, but this host was started without --recordings");
-            }
+            self.cannot(channel, wanted);
             return Change::None;
         };
-        let wanted = order.is_some();
         recorder.archive().order(channel, order);
         match (wanted, self.recorded.contains(&channel)) {
             (true, false) => {
@@ -59,15 +58,62 @@ impl Desk {
 
     /// What has changed since this was asked last.
     pub(crate) fn news(&mut self) -> Vec<Input> {
-        let Some(recorder) = &self.recorder else { return Vec::new() };
-        let archive = recorder.archive();
-        let changed = archive.take_changed().into_iter();
-        let mut news: Vec<Input> =
-            changed.map(|channel| Input::Extents { channel, extents: archive.extents(channel) }).collect();
-        let fault = recorder.status().fault();
+        let mut news = Vec::new();
+        let fault = match &self.recorder {
+            Some(recorder) => {
+                let archive = recorder.archive();
+                let extents = |channel| Input::Extents { channel, extents: archive.extents(channel) };
+                news.extend(archive.take_changed().into_iter().map(extents));
+                recorder.status().fault()
+            }
+            None => (!self.recorded.is_empty()).then_some(RecordingFault::NoFolder),
+        };
         if std::mem::replace(&mut self.told, fault) != fault {
             news.push(Input::RecordingFault(fault));
         }
         news
+    }
+
+    /// What the recorder has counted; nothing where there is none.
+    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
+        self.recorder.as_ref().map(|recorder| recorder.status().counts.named()).unwrap_or_default()
+    }
+
+    /// There is nowhere to record to.
+    fn cannot(&mut self, channel: ChannelId, wanted: bool) {
+        if !wanted {
+            self.recorded.remove(&channel);
+        } else if self.recorded.insert(channel) {
+            tracing::warn!(%channel, "is to be recorded, but this host was started without --recordings");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order() -> Option<RecordOrder> {
+        Some(RecordOrder { keep_s: 60, protected: Vec::new(), peers: Vec::new() })
+    }
+
+    #[test]
+    fn a_host_without_a_folder_says_so_while_it_is_told_to_record() {
+        let mut desk = Desk::new(None);
+        assert!(desk.news().is_empty());
+        assert!(matches!(desk.order(ChannelId(1), order()), Change::None));
+        assert!(matches!(desk.order(ChannelId(2), order()), Change::None));
+        let said = |desk: &mut Desk| match desk.news().as_slice() {
+            [] => None,
+            [Input::RecordingFault(fault)] => Some(*fault),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(said(&mut desk), Some(Some(RecordingFault::NoFolder)));
+        assert_eq!(said(&mut desk), None, "once");
+        assert!(matches!(desk.order(ChannelId(1), None), Change::None));
+        assert_eq!(said(&mut desk), None);
+        assert!(matches!(desk.order(ChannelId(2), None), Change::None));
+        assert_eq!(said(&mut desk), Some(None));
+        assert!(desk.counts().is_empty());
     }
 }

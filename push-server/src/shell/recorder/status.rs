@@ -38,6 +38,25 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Every count by name, in the order of their declaration.
+    pub fn named(&self) -> Vec<(&'static str, u64)> {
+        let named = [
+            ("packets", &self.packets),
+            ("bytes", &self.bytes),
+            ("segments", &self.segments),
+            ("dropped", &self.dropped),
+            ("unrecorded", &self.unrecorded),
+            ("refused", &self.refused),
+            ("undated", &self.undated),
+            ("repeated", &self.repeated),
+            ("missing", &self.missing),
+            ("damaged", &self.damaged),
+            ("deleted", &self.deleted),
+            ("faults", &self.faults),
+        ];
+        named.into_iter().map(|(name, count)| (name, count.load(Ordering::Relaxed))).collect()
+    }
+
     pub(crate) fn add(count: &AtomicU64, more: u64) {
         count.fetch_add(more, Ordering::Relaxed);
     }
