@@ -45,6 +45,11 @@ impl Plain {
 
 /// Adds the RTP header of `entry` in the segment of `header` to `out`; its payload belongs behind it.
 pub fn write_header(header: &Header, entry: &Entry, out: &mut Vec<u8>) {
+    out.extend_from_slice(&rtp_header(header, entry));
+}
+
+/// The RTP header of `entry` in the segment of `header`.
+pub fn rtp_header(header: &Header, entry: &Entry) -> [u8; HEADER_BYTES] {
     let rtp = RtpHeader {
         marker: entry.marker,
         payload_type: PAYLOAD_TYPE_MP2T,
@@ -52,7 +57,7 @@ pub fn write_header(header: &Header, entry: &Entry, out: &mut Vec<u8>) {
         timestamp_90k: entry.timestamp_90k,
         ssrc: header.ssrc,
     };
-    out.extend_from_slice(&rtp.encode());
+    rtp.encode()
 }
 
 /// Bytes of an entry's transport packets.

@@ -53,6 +53,8 @@ pub const READ_PACKETS: std::ops::RangeInclusive<u32> = 32..=512;
 pub const LATE_MAX: Duration = Duration::from_millis(100);
 /// How often one looks for more at the end of a recording that grows.
 pub const EDGE_POLL: Duration = Duration::from_millis(100);
+/// So long after the end of what it may show a session waits for the last of it to be recorded.
+pub const EDGE_PATIENCE: Duration = Duration::from_secs(10);
 /// A random access point further before a date than this is not that date's: something is missing between.
 pub const RANDOM_ACCESS_MAX: Duration = Duration::from_secs(10);
 
@@ -170,6 +172,11 @@ impl<P: Clone> Sessions<P> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
+    }
+
+    /// Whether there is this one.
+    pub fn holds(&self, key: &SessionKey) -> bool {
+        self.table.contains_key(key)
     }
 
     /// What happened so far.
@@ -310,6 +317,7 @@ impl<P: Clone> Sessions<P> {
             return;
         };
         self.counters.failed_reads += u64::from(matches!(outcome, ReadOutcome::Failed));
+        let outcome = session.beyond_hope(now, outcome);
         let refusal = session.presentation.read(now, outcome).err();
         if std::mem::take(&mut session.answer_due) {
             let verdict = match refusal {
@@ -371,7 +379,19 @@ impl<P: Clone> Sessions<P> {
     }
 }
 
-impl<P> Session<P> {
+impl<P: Clone> Session<P> {
+    /// An edge at which nothing can come any more, since all that the session may show is long past, is an end.
+    fn beyond_hope(&self, now: Time, outcome: ReadOutcome<P>) -> ReadOutcome<P> {
+        match outcome {
+            ReadOutcome::Packets { pieces, follows: Follows::Edge }
+                if self.clock.at(now) >= self.presentation.until() + EDGE_PATIENCE =>
+            {
+                ReadOutcome::Packets { pieces, follows: Follows::Nothing }
+            }
+            other => other,
+        }
+    }
+
     /// Whether an order to a session that is there counts.
     fn admit(&mut self, now: Time, request: &PlayRequest, begins: bool) -> Admission {
         let (old, new) = (self.last.lease, request.lease);

@@ -214,6 +214,11 @@ impl<P: Clone> Presentation<P> {
         Header::new(self.session, number, Flags { jump, random_access, last })
     }
 
+    /// Where it ends.
+    pub(super) fn until(&self) -> ClusterTime {
+        self.until
+    }
+
     /// Time from one packet to the next.
     pub(super) fn delta_p(&self) -> Duration {
         self.delta_p

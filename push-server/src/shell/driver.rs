@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::Error;
 use super::data::{DataThread, Order};
 use super::openings::Opening;
+use super::playback::{Call, Playback};
 use super::recorder::desk::{Change, Desk};
 use super::tally::Counts;
 use crate::live;
@@ -69,6 +70,9 @@ pub(super) struct Driver {
     feeds_opened: u64,
     /// Requests for repair that found no room in a data thread's inbox.
     repairs_dropped: u64,
+    playback: Playback,
+    /// Orders to sessions and requests for repair that found no room in playback's inbox.
+    plays_dropped: u64,
     desk: Desk,
     outputs: Vec<Output>,
 }
@@ -95,6 +99,7 @@ impl Driver {
         clock: Clock,
         control: UdpSocket,
         threads: Vec<DataThread>,
+        playback: Playback,
         desk: Desk,
     ) -> Self {
         Self {
@@ -108,6 +113,8 @@ impl Driver {
             feeds: BTreeMap::new(),
             feeds_opened: 0,
             repairs_dropped: 0,
+            playback,
+            plays_dropped: 0,
             desk,
             outputs: Vec::new(),
         }
@@ -130,7 +137,7 @@ impl Driver {
                 () = self.clock.reach(deadline) => self.handle(Input::Tick),
                 _ = recordings.tick() => self.desk.news().into_iter().try_for_each(|news| self.handle(news)),
                 _ = log.tick() => {
-                    tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, recorder = ?self.desk.counts(), "counters");
+                    tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, playback = ?self.playback.counts(), plays_dropped = self.plays_dropped, "counters");
                     Ok(())
                 }
             };
@@ -138,7 +145,8 @@ impl Driver {
                 break Err(error);
             }
         };
-        tracing::info!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, recorder = ?self.desk.counts(), "ending");
+        tracing::info!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, playback = ?self.playback.counts(), plays_dropped = self.plays_dropped, "ending");
+        self.playback.stop();
         self.threads.into_iter().for_each(DataThread::stop);
         ended
     }
@@ -263,8 +271,14 @@ impl Driver {
                 self.repair(channel, request);
                 Ok(())
             }
-            // Until somebody carries them out.
-            Output::Play(_) | Output::PlayRepair(_) => Ok(()),
+            Output::Play(order) => {
+                self.play(Call::Order(order));
+                Ok(())
+            }
+            Output::PlayRepair(missed) => {
+                self.play(Call::Missed(missed));
+                Ok(())
+            }
             Output::Live { channel, order } => self.order(channel, Order::Live { channel, order }),
             Output::Release { channel } => self.order(channel, Order::Release { channel }),
             Output::Announce { channel, destination, bytes } => {
@@ -301,6 +315,11 @@ impl Driver {
             return;
         }
         self.to_wake.insert(number);
+    }
+
+    /// Gives playback a call, unless it has too many.
+    fn play(&mut self, call: Call) {
+        self.plays_dropped += u64::from(!self.playback.put(call));
     }
 
     fn put(&mut self, number: usize, order: Order) -> Result<(), Error> {

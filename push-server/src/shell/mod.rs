@@ -12,6 +12,8 @@
 //! | driver (`driver.rs`) | the [`crate::PushServer`], the P4 socket, feeds that wait for its decision |
 //! | one per opening P3 connection (`openings.rs`) | the connection until its `Open` is read |
 //! | data threads (`plane.rs`, `channel.rs`) | [`crate::path::ChannelPath`]s with their feeds and outlets; they share P5's socket (`stream.rs`) |
+//! | playback thread, reader threads (`playback/`) | the sessions of recordings; they share P4's and P5's sockets |
+//! | recorder threads (`recorder/`) | what is recorded |
 #![expect(
     clippy::disallowed_methods,
     reason = "the shell owns the sockets, threads and clocks of this crate"
@@ -23,6 +25,7 @@ mod driver;
 mod openings;
 mod outlet;
 mod plane;
+pub mod playback;
 mod queue;
 mod reader;
 pub mod recorder;
@@ -46,6 +49,7 @@ use tokio::sync::mpsc;
 
 use crate::server::{Config, PushServer};
 use driver::Driver;
+use playback::{Means, Playback, Shown};
 use recorder::Recorder;
 use recorder::desk::Desk;
 use stream::StreamSocket;
@@ -119,8 +123,11 @@ pub struct Host {
     options: Options,
     control: UdpSocket,
     stream: StreamSocket,
+    /// The sockets of P4 and P5 once more, for playback.
+    playback: (std::net::UdpSocket, std::net::UdpSocket),
     feeds: TcpListener,
     tallies: Vec<Arc<Tally>>,
+    shown: Arc<Shown>,
 }
 
 /// Serves until `shutdown` is requested.
@@ -131,12 +138,15 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
 impl Host {
     /// Takes the ports. Call within a tokio runtime.
     pub fn bind(options: Options) -> Result<Self, Error> {
-        let control = UdpSocket::from_std(datagram_socket(options.listen, options.control_port)?)?;
+        let control = datagram_socket(options.listen, options.control_port)?;
         let listen = control.local_addr()?.ip();
-        let stream = StreamSocket::new(datagram_socket(listen, options.stream_port)?)?;
+        let stream = datagram_socket(listen, options.stream_port)?;
+        let playback = (control.try_clone()?, stream.try_clone()?);
+        let (control, stream) = (UdpSocket::from_std(control)?, StreamSocket::new(stream)?);
         let feeds = feed_listener(SocketAddr::new(listen, options.feed_port))?;
         let threads = options.data_threads.clamp(1, MAX_DATA_THREADS);
-        Ok(Self { control, stream, feeds, tallies: (0..threads).map(|_| Arc::default()).collect(), options })
+        let tallies = (0..threads).map(|_| Arc::default()).collect();
+        Ok(Self { control, stream, playback, feeds, tallies, shown: Arc::default(), options })
     }
 
     /// Where P4 is heard.
@@ -159,16 +169,30 @@ impl Host {
         &self.tallies
     }
 
+    /// What playback will have done, as it shows each second.
+    pub fn playback(&self) -> Arc<Shown> {
+        self.shown.clone()
+    }
+
     /// Serves until `shutdown` is requested.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), Error> {
         // Each destination has a socket.
         open_files::raise_limit();
-        let Self { options, control, stream, feeds, tallies } = self;
+        let Self { options, control, stream, playback, feeds, tallies, shown } = self;
         let clock = Clock::start();
         let boot_id = random::boot_id();
         let (news, heard) = mpsc::channel(NEWS_WAITING);
         let recorder =
             options.recordings.as_ref().map(Recorder::start).transpose().map_err(Error::Recordings)?;
+        let means = Means {
+            clock,
+            archive: recorder.as_ref().map(|recorder| recorder.archive().clone()),
+            control: playback.0,
+            stream: playback.1,
+            leases: options.key.lease_key(),
+            shown,
+        };
+        let playback = Playback::start(means)?;
         let desk = Desk::new(recorder);
         let threads = data::start(&tallies, &stream, clock, &news)?;
         tracing::info!(
@@ -186,7 +210,8 @@ impl Host {
         let doorkeeper = tokio::spawn(openings::admit(feeds, admit, news));
         let machine = PushServer::new(Config { host: options.host, key: options.key }, boot_id)
             .with_unicast_viewers(options.unicast_viewers);
-        let ended = Driver::new(machine, clock, control, threads, desk).drive(heard, shutdown).await;
+        let ended =
+            Driver::new(machine, clock, control, threads, playback, desk).drive(heard, shutdown).await;
         doorkeeper.abort();
         ended
     }

@@ -98,6 +98,11 @@ impl Archive {
         }
     }
 
+    /// Whether `channel` is to be recorded now.
+    pub fn is_recorded(&self, channel: ChannelId) -> bool {
+        self.orders.read().unwrap_or_else(PoisonError::into_inner).contains_key(&channel)
+    }
+
     /// The segment to play `channel` from at `date_ms`: the last that begins at or before it, or else the first.
     pub fn find(&self, channel: ChannelId, date_ms: u64) -> Option<SegmentName> {
         let channels = self.read();

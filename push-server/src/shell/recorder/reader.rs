@@ -1,11 +1,15 @@
 //! Reads segments: the very packets that were recorded, also of one that is still growing.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use protocols::ids::ChannelId;
+use rustix::fs::{Advice, fadvise};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::archive::{Archive, Held};
 use super::disk::Paths;
@@ -16,6 +20,15 @@ use media::packet::PACKET_BYTES;
 
 /// Transport packets are read from the disk in pieces of so many bytes.
 const AHEAD_BYTES: usize = 128 * 1_024;
+
+/// Whether a read may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    /// Only what the page cache has; else an error of kind `WouldBlock`.
+    Now,
+    /// Yes.
+    Wait,
+}
 
 /// An open segment. Packets have places in it, from 0.
 #[derive(Debug)]
@@ -113,9 +126,15 @@ impl SegmentReader {
     pub fn date_ms(&self, place: usize) -> Option<u64> {
         let entry = self.entry(place)?;
         let marked = self.entries[..=place].partition_point(|before| before.date_10ms < entry.date_10ms);
+        Some(self.header.date_ms + self.since_first_ms(marked, entry))
+    }
+
+    /// From the segment's first packet to `entry`; the packet at `marked` is the first with its date in the index.
+    fn since_first_ms(&self, marked: usize, entry: &Entry) -> u64 {
         let since_90k = entry.timestamp_90k.wrapping_sub(self.entries[marked].timestamp_90k);
         let since_ms = u64::from(since_90k) / TICKS_PER_MS;
-        Some(self.header.date_of(entry) + if since_ms < MARKED_WITHIN_MS { since_ms } else { 0 })
+        let date_ms = self.header.date_of(entry) - self.header.date_ms;
+        date_ms + if since_ms < MARKED_WITHIN_MS { since_ms } else { 0 }
     }
 
     /// The place of `number`, or of the first packet after it; [`Self::len`] where there is none.
@@ -147,6 +166,69 @@ impl SegmentReader {
     pub fn access_after(&self, place: usize) -> Option<usize> {
         let later = self.entries.get(place + 1..)?;
         later.iter().position(|entry| entry.access).map(|ahead| place + 1 + ahead)
+    }
+
+    /// The place of the first packet dated `date_ms` or later; [`Self::len`] where there is none.
+    pub fn from_date(&self, date_ms: u64) -> usize {
+        let Some(before) = date_ms.checked_sub(1) else { return 0 };
+        let place = self.at_date(before);
+        place + usize::from(self.date_ms(place).is_some_and(|date| date < date_ms))
+    }
+
+    /// The place of the first packet at or after `place` where decoding may begin.
+    pub fn access_from(&self, place: usize) -> Option<usize> {
+        let later = self.entries.get(place..)?;
+        later.iter().position(|entry| entry.access).map(|ahead| place + ahead)
+    }
+
+    /// The place behind the picture of the random access point at `place`, if all of it is here and it has `most` packets at most.
+    pub fn picture_end(&self, place: usize, most: usize) -> Option<usize> {
+        let picture = self.entries.get(place..)?;
+        let picture = &picture[..picture.len().min(most)];
+        let last = 1 + picture.get(1..)?.iter().position(|entry| entry.picture_end || entry.access)?;
+        let whole = picture[last].picture_end
+            && picture[last].number - picture[0].number == u32::try_from(last).ok()?;
+        whole.then_some(place + last + 1)
+    }
+
+    /// As [`Self::date_ms`], for places that ascend one by one: `marked` is 0 at first, and kept from one call to the next.
+    pub fn date_ms_near(&self, place: usize, marked: &mut usize) -> Option<u64> {
+        let entry = self.entry(place)?;
+        let mark = self.entries.get(*marked)?;
+        if mark.date_10ms != entry.date_10ms || *marked > place {
+            *marked = self.entries[..=place].partition_point(|before| before.date_10ms < entry.date_10ms);
+        }
+        Some(self.header.date_ms + self.since_first_ms(*marked, entry))
+    }
+
+    /// Where in the file the transport packets of the packets at `places` are, in bytes.
+    pub fn span(&self, places: Range<usize>) -> Range<u64> {
+        let begin = |place| self.before.get(place).copied().unwrap_or(self.end());
+        let bytes = |place| u64::from(begin(place)) * PACKET_BYTES as u64;
+        bytes(places.start)..bytes(places.end)
+    }
+
+    /// Fills `into` with transport packets, from byte `from` of the file on.
+    pub fn fill(&self, from: u64, into: &mut [u8], haste: Haste) -> io::Result<()> {
+        if haste == Haste::Wait {
+            return self.ts.read_exact_at(into, from);
+        }
+        let wanted = into.len();
+        match preadv2(&self.ts, &mut [IoSliceMut::new(into)], from, ReadWriteFlags::NOWAIT) {
+            Ok(read) if read == wanted => Ok(()),
+            // Partly there, or of a file system that cannot tell: whoever waits finds out.
+            Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// These bytes of the file need not stay in the page cache.
+    pub fn let_go(&self, bytes: Range<u64>) {
+        let Some(len) = NonZeroU64::new(bytes.end.saturating_sub(bytes.start)) else { return };
+        // Advice: where it is not taken, nothing is lost but room.
+        let _ = fadvise(&self.ts, bytes.start, Some(len), Advice::DontNeed);
     }
 
     /// Adds the RTP packet at `place`, as P6 sent it, to `out`; false when there is none.
