@@ -11,7 +11,7 @@ use client::listing::printable;
 use client::live::Policy;
 use client::programme::Wanted;
 use client::repair;
-use client::shell::{self, Action, Destination, Error, Flow, Options, Order, Play, Player, Speed};
+use client::shell::{self, Action, Destination, Error, Flow, Options, Order, Play, Player, Remote, Speed};
 use client::target::{HostPort, Target};
 use client::viewer::Receiving;
 use client::when::When;
@@ -92,6 +92,9 @@ enum Command {
         /// As fast as it is, or as fast as it comes. Default: `max` to a file, else `normal`.
         #[arg(long, value_name = "normal|max")]
         speed: Option<PlaySpeed>,
+        /// Takes keys from standard input though that is no terminal: space, `,` and `.` (10 s), `<` and `>` (60 s), f, b, l, q.
+        #[arg(long)]
+        keys: bool,
     },
     /// Prints what is recorded of the channels of this host's network, and what was ordered.
     Recordings {
@@ -251,19 +254,22 @@ impl From<Arguments> for Options {
         let action = match arguments.command {
             None => Action::Pick { output: arguments.output.into() },
             Some(Command::Channels) => Action::Channels,
-            Some(Command::Play { target, from, to, output, buffer, flow, speed }) => Action::Play(Play {
-                wanted: Wanted { target, from, to },
-                output: output.into(),
-                buffer,
-                flow: match flow {
-                    FlowMode::Zones => Flow::Zones,
-                    FlowMode::Pause => Flow::Pause,
-                },
-                speed: speed.map(|speed| match speed {
-                    PlaySpeed::Normal => Speed::Normal,
-                    PlaySpeed::Max => Speed::Max,
-                }),
-            }),
+            Some(Command::Play { target, from, to, output, buffer, flow, speed, keys }) => {
+                Action::Play(Play {
+                    wanted: Wanted { target, from, to },
+                    output: output.into(),
+                    buffer,
+                    flow: match flow {
+                        FlowMode::Zones => Flow::Zones,
+                        FlowMode::Pause => Flow::Pause,
+                    },
+                    speed: speed.map(|speed| match speed {
+                        PlaySpeed::Normal => Speed::Normal,
+                        PlaySpeed::Max => Speed::Max,
+                    }),
+                    remote: if keys { Remote::Input } else { Remote::Terminal },
+                })
+            }
             Some(Command::Recordings { channel }) => Action::Recordings { channel },
             Some(Command::Record { channel, from, to, title }) => {
                 Action::Record(Order { channel, from, to, title })

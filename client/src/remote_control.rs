@@ -48,6 +48,10 @@ pub const HELP: &str =
 pub fn of_character(c: char) -> Option<Key> {
     Some(match c {
         ' ' | 'p' => Key::Pause,
+        ',' => Key::Back,
+        '.' => Key::On,
+        '<' => Key::FarBack,
+        '>' => Key::FarOn,
         'f' => Key::Forward,
         'b' | 'r' => Key::Rewind,
         'l' => Key::Live,

@@ -47,6 +47,10 @@ pub const DELIVERY_AHEAD: Duration = Duration::from_millis(20);
 pub const ROUND_PAUSE: Duration = Duration::from_secs(1);
 /// The live edge is sought so far before the present: what is recorded is there for sure, and live packets have time to be repaired.
 pub const EDGE_BACK: Duration = Duration::from_secs(5);
+/// A beginning that nobody has is sought so much later.
+pub const LATER_STEP: Duration = Duration::from_secs(10);
+/// So often: over the newest minutes, of which nobody knows yet when they begin.
+pub const LATER_MAX: u32 = 24;
 /// Push servers that are tried; of a longer list, the first.
 pub const MAX_SERVERS: usize = 16;
 
@@ -111,6 +115,8 @@ pub struct Playback {
     reader: Reader,
     trick: bool,
     air: air::Air,
+    /// How often the beginning was sought further on.
+    later: u32,
     /// Index of a packet that the output waits for, and since when.
     gap: Option<(u64, Time)>,
     /// The push server was told to pause by the flow law.
@@ -167,6 +173,7 @@ impl Playback {
             reader: Reader::Ready,
             air: air::Air::Off,
             gap: None,
+            later: 0,
             delivery: Delivery::InTime,
             config,
         }
@@ -332,6 +339,12 @@ impl Playback {
                 if self.tried >= self.config.servers.len() && self.buffer.held() == 0 =>
             {
                 match start {
+                    PlayStart::Date(date) if self.may_begin_later(now, date, refusal) => {
+                        self.start = date + LATER_STEP;
+                        self.later += 1;
+                        self.tried = 1;
+                        self.begin_anew(now);
+                    }
                     PlayStart::Date(_) => self.end(Some(refusal), outputs),
                     // Nobody has that very packet: what is near it is better than nothing.
                     PlayStart::Packet(_) => {
@@ -356,6 +369,12 @@ impl Playback {
                 outputs.push(Output::Refused(refusal));
             }
         }
+    }
+
+    /// Whether what is not there at `date` may be there a little later: a recording that has just begun, a hole.
+    fn may_begin_later(&self, now: Time, date: ClusterTime, refusal: PlayRefusal) -> bool {
+        let end = self.config.until.min(self.clock.at(now));
+        refusal == PlayRefusal::Incomplete && self.later < LATER_MAX && date + LATER_STEP < end
     }
 
     fn stream(&mut self, now: Time, header: Header, packet: Vec<u8>) {

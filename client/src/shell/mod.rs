@@ -31,7 +31,7 @@ use crate::target::{HostPort, Target};
 use crate::viewer::Receiving;
 
 pub use cache_file::default_folder as default_cache_folder;
-pub use play::{Flow, Play, Speed};
+pub use play::{Flow, Play, Remote, Speed};
 pub use player::Player;
 pub use recordings::Order;
 

@@ -1,6 +1,6 @@
-//! The keys of a terminal, one by one, while a recording plays.
+//! The keys of a terminal, one by one, while a recording plays; or the characters of a pipe, for who has no terminal.
 
-use std::io::{IsTerminal, stderr, stdin};
+use std::io::{IsTerminal, Read, stderr, stdin};
 use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -15,17 +15,19 @@ const KEYS_MAX: usize = 64;
 /// How often the key thread looks whether it is still wanted.
 const KEY_POLL: Duration = Duration::from_millis(100);
 
-/// A terminal whose keys come one by one, until this is dropped.
+/// Where keys come from, one by one; a terminal is as it was once this is dropped.
 #[derive(Debug)]
 pub(super) struct Keys {
     keys: Option<mpsc::Receiver<Key>>,
+    /// The terminal must be made as it was.
+    raw: bool,
 }
 
 impl Keys {
     /// Of the terminal, where there is one to type at and one to look at; else none ever come.
     pub(super) fn of_terminal() -> Result<Self, Error> {
         if !stdin().is_terminal() || !stderr().is_terminal() {
-            return Ok(Self { keys: None });
+            return Ok(Self { keys: None, raw: false });
         }
         terminal::enable_raw_mode().map_err(Error::Terminal)?;
         let (sender, keys) = mpsc::channel(KEYS_MAX);
@@ -43,12 +45,28 @@ impl Keys {
                 }
             }
         });
-        Ok(Self { keys: Some(keys) })
+        Ok(Self { keys: Some(keys), raw: true })
     }
 
-    /// Whether there are any.
-    pub(super) fn are_there(&self) -> bool {
-        self.keys.is_some()
+    /// The characters that come by standard input, whatever that is.
+    pub(super) fn of_input() -> Self {
+        let (sender, keys) = mpsc::channel(KEYS_MAX);
+        std::thread::spawn(move || {
+            for byte in stdin().lock().bytes().map_while(Result::ok) {
+                // Where more wait than there is room for, the pipe waits.
+                if let Some(key) = of_character(char::from(byte))
+                    && sender.blocking_send(key).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Self { keys: Some(keys), raw: false }
+    }
+
+    /// Whether somebody types at a terminal.
+    pub(super) fn are_typed(&self) -> bool {
+        self.raw
     }
 
     /// The next key; waits for ever without a terminal.
@@ -64,7 +82,7 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        if self.keys.is_some() {
+        if self.raw {
             let _ = terminal::disable_raw_mode();
         }
     }

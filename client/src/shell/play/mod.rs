@@ -45,6 +45,17 @@ pub struct Play {
     pub flow: Flow,
     /// How fast; `None`: at full speed to a file, else as fast as it is.
     pub speed: Option<Speed>,
+    /// Where the viewer's wishes come from.
+    pub remote: Remote,
+}
+
+/// Where the viewer's wishes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remote {
+    /// The keys of the terminal, if there is one.
+    Terminal,
+    /// Characters by standard input.
+    Input,
 }
 
 /// How the buffer is kept filled.
@@ -90,7 +101,7 @@ pub(super) async fn run(options: &Options, play: Play, shutdown: &Shutdown) -> R
         None => output.sink.take(),
     };
     show.set_sink(sink);
-    let ended = until_end(&mut show, &mut output, shutdown).await;
+    let ended = until_end(&mut show, &mut output, (play.remote, shutdown)).await;
     let summary = show.summary();
     show.set_sink(None);
     drop(show);
@@ -102,13 +113,20 @@ pub(super) async fn run(options: &Options, play: Play, shutdown: &Shutdown) -> R
     ended.and(finished)
 }
 
-async fn until_end(show: &mut Show, output: &mut OpenOutput, shutdown: &Shutdown) -> Result<(), Error> {
+async fn until_end(
+    show: &mut Show,
+    output: &mut OpenOutput,
+    (remote, shutdown): (Remote, &Shutdown),
+) -> Result<(), Error> {
     let mut requested = pin!(shutdown.requested());
-    let mut keys = Keys::of_terminal()?;
+    let mut keys = match remote {
+        Remote::Terminal => Keys::of_terminal()?,
+        Remote::Input => Keys::of_input(),
+    };
     let mut status = StatusLine::new();
     let mut tick = tokio::time::interval(STATUS_INTERVAL);
     let zone = TimeZone::system();
-    if keys.are_there() {
+    if keys.are_typed() {
         status.event(HELP);
     }
     let ended = loop {
