@@ -155,6 +155,28 @@ pub fn gstreamer_rtp(host: &Host, lan: &Lan, from: SocketAddr) -> Recorder {
     started(process, file, "Setting pipeline to PLAYING")
 }
 
+/// As [`gstreamer_rtp`], with a session around it that speaks RTP's profile with feedback (RFC 4585) and 500 ms for what is
+/// late: what is missing is asked for by generic NACKs, if there is somebody to send them to.
+pub fn gstreamer_avpf(host: &Host, lan: &Lan, from: SocketAddr, asks: Option<SocketAddr>) -> Recorder {
+    let file = recording(host, "gstreamer");
+    let caps = "application/x-rtp,media=video,clock-rate=90000,encoding-name=MP2T,payload=33";
+    // The way in is named first: without it there is no pad to take the media from.
+    let mut command = Command::line(
+        "gst-launch-1.0 -e rtpbin name=session rtp-profile=avpf do-retransmission=true latency=500",
+    )
+    .args(["udpsrc", "buffer-size=4000000", &format!("address={}", from.ip())])
+    .args([&format!("port={}", from.port()), &format!("multicast-iface={}", lan.name())])
+    .args([&format!("caps={caps}"), "!", "session.recv_rtp_sink_0"])
+    .args("session. ! rtpmp2tdepay ! filesink buffer-mode=unbuffered".split(' '))
+    .arg(format!("location={}", file.display()));
+    if let Some(to) = asks {
+        command = command
+            .args("session.send_rtcp_src_0 ! udpsink sync=false async=false".split(' '))
+            .args([&format!("host={}", to.ip()), &format!("port={}", to.port())]);
+    }
+    started(host.spawn(command), file, "Setting pipeline to PLAYING")
+}
+
 /// GStreamer's receiver of bare transport stream datagrams: joins `from` on `lan` and writes every byte to a file.
 pub fn gstreamer_raw(host: &Host, lan: &Lan, from: SocketAddr) -> Recorder {
     let file = recording(host, "gstreamer");
