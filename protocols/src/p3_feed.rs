@@ -8,6 +8,9 @@
 //! | no packet for [`KEEPALIVE_INTERVAL`] | length 0 | |
 //! | while held, each [`SAMPLE_INTERVAL`] | length 12: the newest packet's RTP header alone; length 0 when there is no newer one | |
 //! | before a packet: see [`Mark`] | length 16: the mark | |
+//! | behind a packet: see [`AccessPoint`] | length 8: where decoding may begin | |
+//! | a feed begins, or flows again: see [`History`] | length 14: what is to come of the past | |
+//! | then, beside what is made: see [`HistorySlice`] | length 10: the packets behind it are of the past | |
 //!
 //! A feed flows until it is told to hold. What a push server that serves nobody need not read is thus not sent, and it
 //! still sees that the channel flows.
@@ -29,6 +32,16 @@ pub const MAX_PACKET_BYTES: usize = 12 + 7 * 188;
 pub const HEADER_BYTES: usize = 12;
 /// A [`Mark`]: a length that no packet has.
 pub const MARK_BYTES: usize = 16;
+/// An [`AccessPoint`], likewise.
+pub const ACCESS_POINT_BYTES: usize = 8;
+/// A [`History`], likewise.
+pub const HISTORY_BYTES: usize = 14;
+/// A [`HistorySlice`], likewise.
+pub const HISTORY_SLICE_BYTES: usize = 10;
+/// Packets of the past that a feed brings at most: 10.2 MB, 8 s of 10 Mb/s.
+pub const MAX_HISTORY_PACKETS: u16 = 7_680;
+/// Nor does the past go further back than this: decoding hardly ever begins that seldom.
+pub const LONGEST_HISTORY: Duration = Duration::from_secs(8);
 /// A mark of the present comes this often, before the same packet in every feed of the channel.
 pub const MARK_INTERVAL: Duration = Duration::from_secs(1);
 /// Length of the RFC 4571 header.
@@ -97,6 +110,85 @@ impl Mark {
     }
 }
 
+/// Decoding may begin in the packet of this number, which may be as new as the one before the aside: the PAT of a random
+/// access point, if it is directly before that, or else its picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessPoint {
+    /// The packet's number, as a [`Mark`] gives it.
+    pub number: u64,
+}
+
+impl AccessPoint {
+    /// The number as u64 big-endian.
+    pub fn encode(&self) -> [u8; ACCESS_POINT_BYTES] {
+        self.number.to_be_bytes()
+    }
+
+    /// Every 8 bytes are some point.
+    pub fn decode(bytes: [u8; ACCESS_POINT_BYTES]) -> Self {
+        Self { number: u64::from_be_bytes(bytes) }
+    }
+}
+
+/// So many packets directly before the one that is sent next come later, beside those that are made meanwhile: they are
+/// here for who begins at a random access point, not for P6. None: what of the past has not come will not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// Number of the first.
+    pub first: u64,
+    /// How many they are, [`MAX_HISTORY_PACKETS`] at most.
+    pub packets: u16,
+    /// Their synchronisation source.
+    pub ssrc: u32,
+}
+
+impl History {
+    /// Number u64, count u16 and SSRC u32, big-endian.
+    pub fn encode(&self) -> [u8; HISTORY_BYTES] {
+        let mut bytes = [0; HISTORY_BYTES];
+        bytes[..8].copy_from_slice(&self.first.to_be_bytes());
+        bytes[8..10].copy_from_slice(&self.packets.to_be_bytes());
+        bytes[10..].copy_from_slice(&self.ssrc.to_be_bytes());
+        bytes
+    }
+
+    /// Every 14 bytes are some history.
+    pub fn decode(bytes: [u8; HISTORY_BYTES]) -> Self {
+        let [n0, n1, n2, n3, n4, n5, n6, n7, p0, p1, s0, s1, s2, s3] = bytes;
+        Self {
+            first: u64::from_be_bytes([n0, n1, n2, n3, n4, n5, n6, n7]),
+            packets: u16::from_be_bytes([p0, p1]),
+            ssrc: u32::from_be_bytes([s0, s1, s2, s3]),
+        }
+    }
+}
+
+/// So many packets that follow, marks between them not counted, are of the past that a [`History`] has spoken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistorySlice {
+    /// Number of the first; the others count on from it.
+    pub first: u64,
+    /// How many they are.
+    pub packets: u16,
+}
+
+impl HistorySlice {
+    /// Number u64 and count u16, big-endian.
+    pub fn encode(&self) -> [u8; HISTORY_SLICE_BYTES] {
+        let mut bytes = [0; HISTORY_SLICE_BYTES];
+        bytes[..8].copy_from_slice(&self.first.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.packets.to_be_bytes());
+        bytes
+    }
+
+    /// Every 10 bytes are some slice.
+    pub fn decode(bytes: [u8; HISTORY_SLICE_BYTES]) -> Self {
+        let [n0, n1, n2, n3, n4, n5, n6, n7, p0, p1] = bytes;
+        let first = u64::from_be_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
+        Self { first, packets: u16::from_be_bytes([p0, p1]) }
+    }
+}
+
 /// `packet`'s RFC 4571 header; an empty packet is the keepalive.
 ///
 /// # Panics
@@ -106,11 +198,18 @@ pub fn length_prefix(packet: &[u8]) -> [u8; LENGTH_BYTES] {
     u16::try_from(packet.len()).expect("1,328 fits 16 bits").to_be_bytes()
 }
 
-/// Length of the packet, the header alone or the mark behind an RFC 4571 header; `None` when none has that length.
+/// Length of the packet, the header alone, the mark or another aside behind an RFC 4571 header; `None` when none has that
+/// length.
 pub fn packet_len(prefix: [u8; LENGTH_BYTES]) -> Option<usize> {
     let len = usize::from(u16::from_be_bytes(prefix));
     let whole = HEADER_BYTES + 188..=MAX_PACKET_BYTES;
-    (matches!(len, 0 | HEADER_BYTES | MARK_BYTES) || whole.contains(&len)).then_some(len)
+    let aside = || {
+        matches!(
+            len,
+            0 | HEADER_BYTES | MARK_BYTES | ACCESS_POINT_BYTES | HISTORY_BYTES | HISTORY_SLICE_BYTES
+        )
+    };
+    (whole.contains(&len) || aside()).then_some(len)
 }
 
 #[cfg(test)]
@@ -125,15 +224,17 @@ mod tests {
         assert_eq!(packet_len([0, 0]), Some(0));
         assert_eq!(packet_len([0, 12]), Some(HEADER_BYTES));
         assert_eq!(packet_len([0, 16]), Some(MARK_BYTES));
+        assert_eq!(packet_len([0, 8]), Some(ACCESS_POINT_BYTES));
+        assert_eq!(packet_len([0, 14]), Some(HISTORY_BYTES));
+        assert_eq!(packet_len([0, 10]), Some(HISTORY_SLICE_BYTES));
     }
 
     #[test]
     fn lengths_that_no_rtp_packet_has_are_refused() {
         assert_eq!(packet_len([0x05, 0x31]), None);
-        assert_eq!(packet_len([0, 1]), None);
-        assert_eq!(packet_len([0, 13]), None);
-        assert_eq!(packet_len([0, 17]), None);
-        assert_eq!(packet_len([0, 199]), None);
+        for len in [1, 7, 9, 11, 13, 15, 17, 199] {
+            assert_eq!(packet_len([0, len]), None, "{len}");
+        }
     }
 
     #[test]
@@ -142,6 +243,19 @@ mod tests {
         let bytes = [0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0x01, 0xa2, 0x01, 0xab, 0x20, 0xcf];
         assert_eq!(mark.encode(), bytes);
         assert_eq!(Mark::decode(bytes), mark);
+    }
+
+    #[test]
+    fn asides_of_the_past_have_these_bytes() {
+        let number = [0, 0, 0, 0, 1, 2, 3, 4];
+        let point = AccessPoint { number: 0x0102_0304 };
+        assert_eq!((point.encode(), AccessPoint::decode(number)), (number, point));
+        let history = History { first: 0x0102_0304, packets: 0x0506, ssrc: 0x0708_090a };
+        let bytes = [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+        assert_eq!((history.encode(), History::decode(bytes)), (bytes, history));
+        let slice = HistorySlice { first: 0x0102_0304, packets: 0x0506 };
+        let bytes = [0, 0, 0, 0, 1, 2, 3, 4, 5, 6];
+        assert_eq!((slice.encode(), HistorySlice::decode(bytes)), (bytes, slice));
     }
 
     #[test]

@@ -79,6 +79,48 @@ impl Dating {
         self.unnoted = self.next;
     }
 
+    /// Positions from `position` on are kept free for `packets` packets of the past that come later, which are numbered
+    /// from `number` on; the one behind them follows them.
+    pub fn reserve(&mut self, position: u64, number: u64, packets: u16, ssrc: u32) {
+        let goes_on = self.newest(ssrc, position).is_some_and(|newest| newest.checked_add(1) == Some(number));
+        if !goes_on {
+            self.runs.push(position, Some(number));
+            self.dates.push(position, None);
+        }
+        let [.., high, low] = number.wrapping_add(packets.into()).to_be_bytes();
+        (self.mark, self.next) = (None, name(ssrc, u16::from_be_bytes([high, low])));
+        self.unnoted = self.next;
+    }
+
+    /// What `mark` says holds for the packet at `position`, which has come later than others behind it.
+    pub fn mark_late(&mut self, position: u64, mark: Mark) {
+        let follows =
+            |last: &u64| self.number(*last).and_then(|last| last.checked_add(1)) == Some(mark.number);
+        let before = position.checked_sub(1).filter(follows).and_then(|last| self.date(last));
+        let behind = self.dates.after(position);
+        let right = self.number(position) == Some(mark.number)
+            && before.is_none_or(|before| before <= mark.date)
+            && behind.is_none_or(|behind| mark.date <= behind);
+        if !right {
+            self.wrong_marks += 1;
+        } else if self.date(position) != Some(mark.date) {
+            self.dates.insert(position, Some(mark.date));
+        }
+    }
+
+    /// The number of the newest packet, the one before the position `end`, if it is of `ssrc`.
+    pub fn newest(&self, ssrc: u32, end: u64) -> Option<u64> {
+        let same = self.next != NOBODY && self.next >> SEQUENCE_BITS == u64::from(ssrc);
+        end.checked_sub(1).filter(|_| same).and_then(|last| self.number(last))
+    }
+
+    /// Where before the position `end` the packet of this number is, if all behind it follow one another.
+    pub fn position(&self, number: u64, end: u64) -> Option<u64> {
+        let last = end.checked_sub(1)?;
+        let position = last.checked_sub(self.number(last)?.checked_sub(number)?)?;
+        (self.number(position) == Some(number)).then_some(position)
+    }
+
     /// The number that the packet at `position` has since the beginning of its SSRC, or will have if nothing is lost
     /// until then; `None` before the first mark, and where it is remembered no more.
     pub fn number(&self, position: u64) -> Option<u64> {
@@ -150,6 +192,26 @@ impl<T: Copy> Row<T> {
             self.entries.pop_front();
         }
         self.entries.push_back((position, value));
+    }
+
+    /// From `position` on `value` holds, until the next that is written down behind it.
+    fn insert(&mut self, position: u64, value: Option<T>) {
+        let at = self.entries.partition_point(|(begins, _)| *begins < position);
+        if let Some(entry) = self.entries.get_mut(at).filter(|(begins, _)| *begins == position) {
+            entry.1 = value;
+        } else if self.entries.len() < self.most {
+            self.entries.insert(at, (position, value));
+        } else if let Some(at) = at.checked_sub(1) {
+            // The oldest makes room, be it this one.
+            self.entries.pop_front();
+            self.entries.insert(at, (position, value));
+        }
+    }
+
+    /// What is written down first behind `position`, if it is known.
+    fn after(&self, position: u64) -> Option<T> {
+        let behind = self.entries.partition_point(|(begins, _)| *begins <= position);
+        self.entries.get(behind)?.1
     }
 
     /// What holds at `position`, and since where.
@@ -265,6 +327,48 @@ mod tests {
         stream.dating.repeated();
         stream.packet(8, 1);
         assert_eq!((stream.all()[1], stream.dating.wrong_marks()), ((Some(8), Some(1_000)), 0));
+    }
+
+    #[test]
+    fn what_comes_late_is_numbered_before_what_is_there_and_dated_by_its_own_marks() {
+        let mut stream = Stream::default();
+        stream.mark(HIGH + 7, 1_000);
+        stream.packet(7, 1);
+        // Nothing of the past is here: ten packets before number 60.
+        stream.dating.reserve(1, HIGH + 50, 10, 1);
+        stream.position += 10;
+        stream.mark(HIGH + 60, 6_000);
+        stream.packet(60, 1);
+        stream.packet(61, 1);
+        let mark = |number, date| Mark { number: HIGH + number, date: ClusterTime(date) };
+        stream.dating.mark_late(1, mark(50, 4_000));
+        stream.dating.mark_late(5, mark(54, 5_000));
+        let all = stream.all();
+        assert_eq!(
+            (all[0], all[1], all[4]),
+            ((Some(7), Some(1_000)), (Some(50), Some(4_000)), (Some(53), Some(4_000)))
+        );
+        assert_eq!((all[5], all[10]), ((Some(54), Some(5_000)), (Some(59), Some(5_000))));
+        assert_eq!((all[11], all[12]), ((Some(60), Some(6_000)), (Some(61), Some(6_000))));
+        assert_eq!(stream.dating.wrong_marks(), 0);
+        for (position, wrong) in [(6, mark(54, 5_000)), (6, mark(55, 4_999)), (6, mark(55, 6_001))] {
+            stream.dating.mark_late(position, wrong);
+        }
+        assert_eq!((stream.dating.wrong_marks(), stream.all() == all), (3, true));
+        assert_eq!(stream.dating.position(HIGH + 52, 13), Some(3));
+        assert_eq!(
+            (stream.dating.position(HIGH + 7, 13), stream.dating.position(HIGH + 62, 13)),
+            (None, None)
+        );
+        // What follows the newest is of the same row.
+        stream.dating.reserve(13, HIGH + 62, 5, 1);
+        stream.position += 5;
+        stream.packet(67, 1);
+        assert_eq!(
+            (stream.dating.number(18), stream.dating.position(HIGH + 50, 19)),
+            (Some(HIGH + 67), Some(1))
+        );
+        assert_eq!((stream.dating.newest(1, 19), stream.dating.newest(2, 19)), (Some(HIGH + 67), None));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! packet (`docs/performance.md`). [`ChannelPath::pace`] says how often that wants looking after; a channel that nobody
 //! watches is only skimmed.
 
+mod history;
 mod resending;
 mod streaming;
 
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocols::ids::ChannelId;
-use protocols::p3_feed::{HEADER_BYTES, MARK_BYTES, MAX_PACKET_BYTES, Mark, SAMPLE_INTERVAL, STALL_TIMEOUT};
+use protocols::p3_feed::{HEADER_BYTES, MAX_PACKET_BYTES, Mark, SAMPLE_INTERVAL, STALL_TIMEOUT};
 use protocols::p4_control::DestinationFault;
 use protocols::time::{ClusterTime, Time};
 
@@ -33,7 +34,8 @@ use crate::lane::Lane;
 use crate::pacer::{Pacer, Stamp};
 use crate::plan::{ChannelCounters, Plan, Target, TargetCounters};
 use crate::repair::Repairs;
-use crate::ring::{PacketRing, Run, SLOTS};
+use crate::ring::{PacketRing, Run};
+use history::Past;
 
 pub use resending::Wanted;
 use streaming::Streaming;
@@ -86,6 +88,11 @@ pub struct Drops {
     pub refused: u64,
     /// Marks that do not speak of the packet behind them, or go back.
     pub wrong_marks: u64,
+    /// Other asides that speak of packets that are not here or cannot be, and packets of the past that are not those
+    /// announced.
+    pub wrong_asides: u64,
+    /// Packets of the past that were here before, or were given up.
+    pub unwanted: u64,
 }
 
 /// The data plane of one channel.
@@ -98,8 +105,7 @@ pub struct ChannelPath {
     /// The shortest window of those that are sent to; [`SKIM_INTERVAL`] where nobody is.
     shortest_window: Duration,
     ring: PacketRing,
-    /// When the packet in each slot arrived.
-    arrived: Box<[Time]>,
+    past: Past,
     dating: Dating,
     pacer: Pacer,
     /// Position of the first packet that may not leave yet.
@@ -107,6 +113,9 @@ pub struct ChannelPath {
     newest: Option<Header>,
     /// Position of the first packet after what a held feed left out: nobody who resumes is given one before it.
     begins: u64,
+    /// Position of the first packet that may be sent again, to one viewer: what the feed left out before it may have the
+    /// same numbers.
+    mends_from: u64,
     /// The feed has shown a header alone since the last whole packet.
     held: bool,
     last_arrival: Option<Time>,
@@ -159,12 +168,13 @@ impl ChannelPath {
             lanes: Vec::new(),
             shortest_window: SKIM_INTERVAL,
             ring: PacketRing::default(),
-            arrived: vec![Time::ZERO; SLOTS].into_boxed_slice(),
+            past: Past::default(),
             dating: Dating::default(),
             pacer: Pacer::default(),
             released: 0,
             newest: None,
             begins: 0,
+            mends_from: 0,
             held: false,
             last_arrival: None,
             watched_since: None,
@@ -182,6 +192,7 @@ impl ChannelPath {
     /// A feed begins, perhaps in place of another: its first packet is told to control at once.
     pub fn feed_opened(&mut self) {
         self.last_arrival = None;
+        self.past.interrupt();
         self.held = false;
         self.told.flowing = false;
     }
@@ -202,14 +213,14 @@ impl ChannelPath {
         self.ring.slot()
     }
 
-    /// `len` bytes in [`Self::slot`] are a packet, the header alone that a held feed shows, or a mark. Call [`Self::drain`] when
+    /// `len` bytes in [`Self::slot`] are a packet, the header alone that a held feed shows, or another aside. Call [`Self::drain`] when
     /// there are no more at hand.
     pub fn commit(&mut self, now: Time, len: usize) {
-        self.last_arrival = Some(now);
-        if len <= MARK_BYTES {
-            self.aside(len);
+        if len <= self.past.apart {
+            self.take_apart(now, len);
             return;
         }
+        self.last_arrival = Some(now);
         let Some(header) = Header::of(self.ring.pending(len)) else {
             self.drops.not_rtp += 1;
             return;
@@ -228,8 +239,10 @@ impl ChannelPath {
         self.packets += 1;
         self.pacer.arrived(now, header.stamp);
         let position = self.ring.commit(len);
-        let at = slot_of(position);
-        self.arrived[at] = now;
+        self.ring.set_arrival(position, now);
+        if position >= self.past.grow_at {
+            self.keep_access(now);
+        }
         self.dating.packet(Entry { position, sequence: header.stamp.sequence, ssrc: header.ssrc });
     }
 
@@ -238,19 +251,10 @@ impl ChannelPath {
         self.dating.mark(mark);
     }
 
-    /// What comes between packets.
-    #[cold]
-    fn aside(&mut self, len: usize) {
-        match (len, self.ring.pending(len).first_chunk()) {
-            (HEADER_BYTES, _) => self.left_out(),
-            (MARK_BYTES, Some(bytes)) => self.mark(Mark::decode(*bytes)),
-            _ => self.drops.not_rtp += 1,
-        }
-    }
-
     /// A held feed shows that packets come, without them: the next one continues nothing that is here.
     fn left_out(&mut self) {
-        self.begins = self.ring.next();
+        (self.begins, self.mends_from) = (self.ring.next(), self.ring.next());
+        self.past.interrupt();
         self.held = true;
         self.newest = None;
         self.pacer.restart();
@@ -278,7 +282,7 @@ impl ChannelPath {
     /// Puts `plan` in force. Call [`Self::drain`] then: a target that resumes is given the newest packet.
     pub fn apply(&mut self, now: Time, plan: Arc<Plan>) {
         let newest = self.released.saturating_sub(1);
-        let fresh = self.released > self.begins && now.since(self.arrived[slot_of(newest)]) < FRESH;
+        let fresh = self.released > self.begins && now.since(self.ring.arrival(newest)) < FRESH;
         let resume_at = if fresh { newest } else { self.released.max(self.begins) };
         let lane = |target: &Target| {
             let before = self.plan.targets.binary_search_by_key(&target.address, |before| before.address);
@@ -339,6 +343,9 @@ impl ChannelPath {
 
     /// When to look after it again.
     pub fn pace(&self, now: Time) -> Pace {
+        if self.past.is_awaited() {
+            return Pace::Arrival;
+        }
         if self.held {
             // The first packet that somebody waits for leaves when it comes; samples are in no hurry.
             let watched = self.watched_since.is_some();
@@ -371,7 +378,7 @@ impl ChannelPath {
     /// How long the packet has waited that is next to leave; zero when none waits.
     pub fn behind(&self, now: Time) -> Duration {
         let waits = self.released < self.ring.next();
-        if waits { now.since(self.arrived[slot_of(self.released)]) } else { Duration::ZERO }
+        if waits { now.since(self.ring.arrival(self.released)) } else { Duration::ZERO }
     }
 
     /// Its channel.
@@ -417,7 +424,7 @@ impl ChannelPath {
             return;
         }
         let overrun = self.released < self.ring.oldest();
-        if overrun || now.since(self.arrived[slot_of(self.released)]) > LONGEST_BACKLOG {
+        if overrun || now.since(self.ring.arrival(self.released)) > LONGEST_BACKLOG {
             let newest = self.ring.next() - 1;
             self.drops.skipped += newest - self.released;
             self.released = newest;
@@ -485,7 +492,8 @@ impl ChannelPath {
 
     /// What was dropped so far.
     pub fn drops(&self) -> Drops {
-        Drops { wrong_marks: self.dating.wrong_marks(), ..self.drops }
+        let Past { wrong_asides, unwanted, .. } = self.past;
+        Drops { wrong_marks: self.dating.wrong_marks(), wrong_asides, unwanted, ..self.drops }
     }
 
     /// The number that the packet at this position of the ring has since the beginning of its SSRC; `None` before the
@@ -497,17 +505,6 @@ impl ChannelPath {
     /// The date of the packet at this position of the ring; `None` before the first mark.
     pub fn date(&self, position: u64) -> Option<ClusterTime> {
         self.dating.date(position)
-    }
-
-    /// Position in the ring of the packet in which the newest random access point begins (its PAT, if that is directly
-    /// before it); `None` while the ring holds none.
-    pub fn newest_access(&self) -> Option<u64> {
-        None
-    }
-
-    /// Position of the first packet behind [`Self::newest_access`] that is not here.
-    pub fn whole_until(&self) -> u64 {
-        self.ring.next()
     }
 
     /// Positions of the packets that the ring holds.
@@ -524,8 +521,4 @@ impl ChannelPath {
     pub fn packets(&self) -> u64 {
         self.packets
     }
-}
-
-fn slot_of(position: u64) -> usize {
-    usize::try_from(position % SLOTS as u64).expect("below SLOTS")
 }

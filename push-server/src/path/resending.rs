@@ -42,7 +42,12 @@ impl ChannelPath {
             return;
         }
         let (ring, spacing) = (&self.ring, self.pacer.own_spacing());
-        let positions = ring.oldest().max(self.begins)..self.released;
+        // Packets of the past go to viewers alone: no destination has had them.
+        let (begins, from) = match wanted.asker {
+            Asker::Viewer { .. } => (self.begins, self.mends_from),
+            Asker::Strangers => (self.begins, self.begins),
+        };
+        let positions = ring.oldest().max(from)..self.released;
         let sequence_at = |position| {
             let header = ring.packet(position).and_then(Header::of);
             header.filter(|header| header.ssrc == wanted.ssrc).map(|header| header.stamp.sequence)
@@ -55,7 +60,12 @@ impl ChannelPath {
                 continue;
             };
             let network = live.unwrap_or(target.address);
-            match self.repairs.decide(now, wanted.asker, network, position, spacing) {
+            let decided = self.repairs.decide(now, wanted.asker, network, position, spacing);
+            let decided = decided.map(|answer| match wanted.asker {
+                Asker::Viewer { address, .. } if position < begins => Answer::Stream(address),
+                _ => answer,
+            });
+            match decided {
                 Ok(answer) if send(answer, packet) => {}
                 Ok(_) => self.repairs.counters_mut().refused += 1,
                 Err(Refusal::TooSoon | Refusal::Covered) => {}

@@ -19,17 +19,19 @@ impl Tap {
         Self { intake, next: path.positions().end }
     }
 
-    /// Copies what has come. Packets without number or date, such as those before the first mark of a feed, are left out.
+    /// Copies what has come; what comes later of the past is waited for. Packets without number or date, such as those
+    /// before the first mark of a feed, are left out.
     pub(crate) fn turn(&mut self, now: Time, path: &ChannelPath) {
         let there = path.positions();
-        for position in self.next.max(there.start)..there.end {
+        let until = path.whole_until().max(self.next);
+        for position in self.next.max(there.start)..until {
             let dated = path.packet(position).zip(path.number(position)).zip(path.date(position));
             match dated {
                 Some(((packet, number), date)) => self.intake.take(now, packet, number, date.0),
                 None => self.intake.undated(),
             }
         }
-        self.next = there.end;
+        self.next = until;
         self.intake.turn(now);
     }
 }
