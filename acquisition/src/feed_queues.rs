@@ -3,15 +3,20 @@
 //! A feed that keeps up costs nothing; one that does not loses the oldest packets and nobody else's. One that is held
 //! shows the newest packet's header now and then, and keeps only that packet, with which it begins when it flows again.
 //!
-//! Packets are numbered and dated here, once for all feeds: see [`Mark`].
+//! A feed that begins, or flows again, is also given what it lacks of the past, from the newest random access point on:
+//! beside the packets that are made, and after them in each batch, so that none of them waits for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
-use media::{RtpPacket, Sequence};
+use media::RtpPacket;
 use protocols::ids::HostId;
-use protocols::p3_feed::{HEADER_BYTES, MARK_INTERVAL, Mark, SAMPLE_INTERVAL, length_prefix};
-use protocols::time::{ClusterTime, Time};
+use protocols::p3_feed::{MAX_HISTORY_PACKETS, SAMPLE_INTERVAL, length_prefix};
+use protocols::time::Time;
+
+pub use crate::packet_store::Moment;
+use crate::packet_store::{PacketStore, Tense, frame_end_of_history};
 
 /// Packets kept for the slowest feed at most: 8 s at 5 Mb/s. When more come, it loses the oldest.
 pub const MAX_PACKETS: usize = 4096;
@@ -19,33 +24,19 @@ pub const MAX_PACKETS: usize = 4096;
 pub const MAX_AGE: Duration = Duration::from_secs(4);
 /// A feed that flows again begins with the newest packet when that is younger: an older one is of an input that stalls.
 pub const FRESH: Duration = Duration::from_secs(1);
-
-/// The clocks at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    /// The local one.
-    pub now: Time,
-    /// The wall clock.
-    pub wall: ClusterTime,
-}
+/// A feed that is so far behind with what it is given of the past is given no more of it.
+const MAX_PAST: u64 = MAX_PACKETS as u64 + MAX_HISTORY_PACKETS as u64;
 
 /// The queues of one channel's feeds.
 #[derive(Debug, Default)]
 pub struct FeedQueues {
-    packets: VecDeque<(Time, RtpPacket)>,
-    /// How many packets were queued before the one at the front: its position.
-    front: u64,
-    /// What makes a position a number: the channel's first sequence number.
-    number_offset: u64,
-    /// The regular marks: positions and dates, the last one before the front and all behind it. A second apart, so there
-    /// are as many as the packets are old: a handful.
-    marks: VecDeque<(u64, ClusterTime)>,
-    /// When the last regular mark was made.
-    marked: Time,
+    store: PacketStore,
     places: BTreeMap<FeedPlace, Place>,
     last_place: u64,
     dropped_packets: BTreeMap<HostId, u64>,
     held: BTreeMap<HostId, u64>,
+    past: u64,
+    past_given_up: u64,
 }
 
 /// One connection's place in the queues. A connection that follows another to the same host has its own.
@@ -63,6 +54,20 @@ struct Place {
     held: Option<Held>,
     /// Holding left packets out since the last header alone: one must come before the next whole packet.
     gap: bool,
+    /// Position behind the last packet that it took, with whatever it was given of the past before that.
+    had: u64,
+    past: Past,
+}
+
+/// What a feed is given of the past.
+#[derive(Debug, Default)]
+struct Past {
+    /// What is still to be given; whoever feeds may have begun.
+    positions: Range<u64>,
+    /// It has to be told what comes, or that no more does, before anything else.
+    untold: bool,
+    /// The first packet of it is to be marked.
+    unmarked: bool,
 }
 
 #[derive(Debug)]
@@ -73,12 +78,40 @@ struct Held {
     due: Time,
 }
 
+/// How often queues came to a limit, since the channel began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PastCounters {
+    /// Packets of the past that were given to feeds.
+    pub packets: u64,
+    /// Random access points whose packets were let go of before there was a newer one: too long ago, or too many.
+    pub cut_points: u64,
+    /// Times that a feed was too slow for what it was to be given of the past.
+    pub given_up: u64,
+}
+
+impl Past {
+    /// Nothing; `untold`, if it was to be more.
+    fn end(&mut self) {
+        *self = Self { untold: !self.positions.is_empty() && !self.untold, ..Self::default() };
+    }
+}
+
 impl FeedQueues {
-    /// Begins a queue for a connection to `host`, at the live edge.
+    /// Begins a queue for a connection to `host`, at the live edge, with the past from the newest random access point on.
     pub fn attach(&mut self, host: &HostId) -> FeedPlace {
         self.last_place += 1;
         let place = FeedPlace(self.last_place);
-        let fresh = Place { host: host.clone(), next: self.end(), unmarked: true, held: None, gap: false };
+        let next = self.store.end();
+        let mut fresh = Place {
+            host: host.clone(),
+            next,
+            unmarked: true,
+            held: None,
+            gap: false,
+            had: 0,
+            past: Past::default(),
+        };
+        fresh.give_past(&self.store);
         self.places.insert(place, fresh);
         self.trim();
         place
@@ -94,18 +127,25 @@ impl FeedQueues {
     pub fn hold(&mut self, now: Time, place: FeedPlace) {
         if let Some(place) = self.places.get_mut(&place).filter(|place| place.held.is_none()) {
             place.held = Some(Held { unseen: place.next, due: now });
+            if !std::mem::take(&mut place.past).positions.is_empty() {
+                // What it was given has a hole: all of it is given anew.
+                place.had = 0;
+            }
         }
         self.leave_out();
+        self.trim();
     }
 
     /// Lets that queue flow again, from the newest packet on. Nothing changes when it flows already.
     pub fn flow(&mut self, now: Time, place: FeedPlace) {
-        let stale = self.packets.back().is_some_and(|(at, _)| now.since(*at) >= FRESH);
-        let end = self.end();
+        let stale = self.store.newest_at().is_some_and(|at| now.since(at) >= FRESH);
+        let end = self.store.end();
         if let Some(place) = self.places.get_mut(&place).filter(|place| place.held.is_some()) {
             place.held = None;
             if stale && place.next < end {
                 (place.next, place.gap, place.unmarked) = (end, true, true);
+            } else {
+                place.give_past(&self.store);
             }
         }
         self.trim();
@@ -118,70 +158,68 @@ impl FeedQueues {
 
     /// Queues `packet` for all; drops what has become too old or too much.
     pub fn push(&mut self, moment: Moment, packet: RtpPacket) {
-        self.number(moment, packet.sequence());
-        let now = moment.now;
-        if self.places.is_empty() {
-            self.front += 1;
-            self.forget_marks();
-            return;
-        }
-        self.packets.push_back((now, packet));
+        self.store.push(moment, &packet);
         self.leave_out();
-        let stale = self.packets.iter().take_while(|(at, _)| now.since(*at) > MAX_AGE).count();
-        let drop = stale.max(self.packets.len().saturating_sub(MAX_PACKETS));
-        if drop == 0 {
-            return;
-        }
-        let keep_from = self.front + drop as u64;
+        let end = self.store.end();
+        let timely = self.store.timely_from(moment.now, MAX_AGE);
+        let keep_from = timely.max(end.saturating_sub(MAX_PACKETS as u64));
         for place in self.places.values_mut() {
             let lost = keep_from.saturating_sub(place.next);
             if lost > 0 {
                 (place.next, place.unmarked) = (keep_from, true);
                 *self.dropped_packets.entry(place.host.clone()).or_default() += lost;
             }
+            if !place.past.positions.is_empty() && end - place.past.positions.start > MAX_PAST {
+                place.past.end();
+                self.past_given_up += 1;
+            }
         }
         self.trim();
     }
 
+    /// A random access point has been found in the newest packet: it begins so many packets before that.
+    pub fn access_point(&mut self, back: u64) {
+        self.store.access_point(back);
+        self.trim();
+    }
+
     /// Appends up to `max` packets to `out`, each framed as RFC 4571 says; answers how many. Of a held queue: no packet,
-    /// but the newest one's header alone, or the keepalive, when that is due. Marks stand where they are due.
+    /// but the newest one's header alone, or the keepalive, when that is due. Marks and other asides stand where they are
+    /// due.
     pub fn take_framed(&mut self, now: Time, place: FeedPlace, max: usize, out: &mut Vec<u8>) -> usize {
-        let end = self.end();
         let Some(place) = self.places.get_mut(&place) else { return 0 };
+        let (store, end) = (&self.store, self.store.end());
         if let Some(held) = &mut place.held {
             if held.due <= now {
                 held.due = now + SAMPLE_INTERVAL;
-                let unseen = self.packets.back().filter(|_| held.unseen < end);
-                out.extend_from_slice(
-                    &unseen.map_or(length_prefix(&[]).to_vec(), |(_, packet)| header(packet)),
-                );
-                place.gap &= unseen.is_none();
+                let shown = held.unseen < end && store.frame_header(end - 1, out);
+                if !shown {
+                    out.extend_from_slice(&length_prefix(&[]));
+                }
+                place.gap &= !shown;
                 held.unseen = end;
             }
             return 0;
         }
-        let skip = usize::try_from(place.next - self.front).unwrap_or(usize::MAX);
-        let mut taken = 0;
-        if let Some((_, first)) = self.packets.get(skip).filter(|_| std::mem::take(&mut place.gap)) {
-            out.extend_from_slice(&header(first));
+        place.gap = place.gap && !store.frame_header(place.next, out);
+        place.past.tell(store, place.next, out);
+        let present = place.next..end.min(place.next + max as u64);
+        let mut taken = present.end - present.start;
+        if taken > 0 {
+            (place.next, place.had) = (present.end, present.end);
+            store.frame_packets(present, Tense::Present, std::mem::take(&mut place.unmarked), out);
         }
-        let mut behind = self.marks.partition_point(|(at, _)| *at < place.next);
-        for (_, packet) in self.packets.iter().skip(skip).take(max) {
-            let regular = self.marks.get(behind).filter(|(at, _)| *at == place.next);
-            behind += usize::from(regular.is_some());
-            if regular.is_some() || std::mem::take(&mut place.unmarked) {
-                let dated = behind.checked_sub(1).and_then(|last| self.marks.get(last));
-                let number = place.next + self.number_offset;
-                out.extend(dated.into_iter().flat_map(|(_, date)| mark(Mark { number, date: *date })));
-            }
-            place.unmarked = false;
-            out.extend_from_slice(&length_prefix(packet.as_bytes()));
-            out.extend_from_slice(packet.as_bytes());
-            taken += 1;
-            place.next += 1;
+        let past = &mut place.past;
+        let until = past.positions.end.min(past.positions.start + (max as u64 - taken));
+        if past.positions.start < until {
+            let slice = past.positions.start..until;
+            past.positions.start = until;
+            taken += slice.end - slice.start;
+            self.past += slice.end - slice.start;
+            store.frame_packets(slice, Tense::Past, std::mem::take(&mut past.unmarked), out);
         }
         self.trim();
-        taken
+        usize::try_from(taken).unwrap_or(max)
     }
 
     /// Packets dropped per host since the channel began, of hosts that lost any.
@@ -194,80 +232,71 @@ impl FeedQueues {
         &self.held
     }
 
+    /// What became of the past.
+    pub fn past(&self) -> PastCounters {
+        let cut_points = self.store.cut_points();
+        PastCounters { packets: self.past, cut_points, given_up: self.past_given_up }
+    }
+
     /// Packets that wait for the slowest feed.
     pub fn waiting_packets(&self) -> usize {
-        self.packets.len()
+        let slowest = self.places.values().map(|place| place.next).min();
+        slowest.and_then(|next| usize::try_from(self.store.end() - next).ok()).unwrap_or_default()
     }
 
-    /// Gives the packet that comes next its number, and its date when that is due.
-    fn number(&mut self, moment: Moment, sequence: Sequence) {
-        let position = self.end();
-        // Of all packets but the first this adds zero: a packetizer leaves no number out.
-        let [.., high, low] = (position + self.number_offset).to_be_bytes();
-        let expected = u16::from_be_bytes([high, low]);
-        self.number_offset += u64::from(sequence.0.wrapping_sub(expected));
-        let elapsed = moment.now.since(self.marked);
-        let date = match self.marks.back() {
-            None => moment.wall,
-            Some(_) if elapsed < MARK_INTERVAL => return,
-            // A clock that was set back is followed by going at half its speed: dates never go back, nor stand still.
-            Some((_, last)) => moment.wall.max(*last + elapsed / 2),
-        };
-        self.marked = moment.now;
-        self.marks.push_back((position, date));
-    }
-
-    fn end(&self) -> u64 {
-        self.front + self.packets.len() as u64
+    /// Packets that are here: those that wait, and those since the newest random access point.
+    pub fn kept_packets(&self) -> usize {
+        self.store.len()
     }
 
     /// Takes held feeds to the newest packet.
     fn leave_out(&mut self) {
-        let newest = self.end().saturating_sub(1);
-        let mut moved = false;
+        let newest = self.store.end().saturating_sub(1);
         for place in self.places.values_mut().filter(|place| place.held.is_some() && place.next < newest) {
             *self.held.entry(place.host.clone()).or_default() += newest - place.next;
-            (place.next, place.gap, place.unmarked, moved) = (newest, true, true, true);
-        }
-        if moved {
-            self.trim();
+            (place.next, place.gap, place.unmarked) = (newest, true, true);
         }
     }
 
-    /// Lets go of what every feed has taken.
+    /// Lets go of what every feed has taken, and nobody begins with.
     fn trim(&mut self) {
-        let needed_from = self.places.values().map(|place| place.next).min().unwrap_or(self.end());
-        let done = usize::try_from(needed_from - self.front).unwrap_or(usize::MAX);
-        self.packets.drain(..done);
-        self.front = needed_from;
-        self.forget_marks();
+        let needed = |place: &Place| {
+            let past = Some(place.past.positions.start).filter(|_| !place.past.positions.is_empty());
+            past.map_or(place.next, |past| past.min(place.next))
+        };
+        self.store.trim(self.places.values().map(needed).min().unwrap_or(self.store.end()));
     }
+}
 
-    /// Keeps the mark that dates the packet at the front, and those behind it.
-    fn forget_marks(&mut self) {
-        while self.marks.get(1).is_some_and(|(at, _)| *at <= self.front) {
-            self.marks.pop_front();
+impl Place {
+    /// It is given what it has not had of the past, from the newest random access point on.
+    fn give_past(&mut self, store: &PacketStore) {
+        let first = store.past_from().map_or(self.next, |from| from.max(self.had).min(self.next));
+        self.past = Past { positions: first..self.next, untold: true, unmarked: true };
+    }
+}
+
+impl Past {
+    /// Appends what is to be told of it before the packet at `next`.
+    fn tell(&mut self, store: &PacketStore, next: u64, out: &mut Vec<u8>) {
+        if !std::mem::take(&mut self.untold) {
+            return;
+        }
+        if self.unmarked {
+            store.frame_history(&self.positions, next, out);
+        } else {
+            frame_end_of_history(out);
         }
     }
-}
-
-/// A mark as a frame.
-fn mark(mark: Mark) -> Vec<u8> {
-    let bytes = mark.encode();
-    [&length_prefix(&bytes)[..], &bytes].concat()
-}
-
-/// A packet's RTP header as a frame of its own.
-fn header(packet: &RtpPacket) -> Vec<u8> {
-    let header = &packet.as_bytes()[..HEADER_BYTES];
-    [&length_prefix(header)[..], header].concat()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use media::Sequence;
     use media::rtp::RtpHeader;
-    use protocols::p3_feed::MARK_BYTES;
+    use protocols::p3_feed::{HEADER_BYTES, MARK_BYTES, Mark};
+    use protocols::time::ClusterTime;
 
     fn packet(sequence: u16) -> RtpPacket {
         let sequence = Sequence(sequence);
@@ -509,7 +538,6 @@ mod tests {
         queues.push(at(5_200), packet(11));
         assert_eq!(queues.dropped_packets()[&host], 1);
         assert_eq!(marked(&mut queues, place), [(Some(3_000), 10), (Some(5_200), 11)], "dropped");
-        assert_eq!(queues.marks.len(), 1, "the last one remains");
     }
 
     #[test]

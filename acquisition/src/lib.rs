@@ -15,6 +15,7 @@
 //! It never knows a destination, never alters a transport packet, and never stops capturing or feeding because the
 //! database server is away. A link that fails is dropped and retried by itself; nothing else is touched.
 
+pub mod access_points;
 pub mod acquisition;
 pub mod capture;
 mod channel;
@@ -24,6 +25,7 @@ pub mod events;
 mod feed;
 pub mod feed_queues;
 pub mod paced_stream;
+mod packet_store;
 mod retry;
 pub mod server_address;
 pub mod shell;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::debug;
 
+use crate::access_points::AccessPoints;
 use crate::capture::Capture;
 use crate::feed_queues::{FeedQueues, Moment};
 use crate::shell::Context;
@@ -77,6 +78,7 @@ impl ChannelHandle {
             shared: shared.clone(),
             events,
             capture,
+            points: AccessPoints::new(None),
             packets: Vec::new(),
             told: InputState::Starting,
         };
@@ -113,6 +115,7 @@ struct Channel {
     shared: Arc<Shared>,
     events: mpsc::Sender<Event>,
     capture: Capture,
+    points: AccessPoints,
     packets: Vec<RtpPacket>,
     /// The state that the machine knows.
     told: InputState,
@@ -156,6 +159,7 @@ impl Channel {
             Err(cause) => return End::Closed(cause),
         };
         self.capture.opened(clock.now(), order.service);
+        self.points = AccessPoints::new(order.service);
         self.told = InputState::Starting;
         let mut batch = Batch::default();
         let mut seconds = seconds();
@@ -194,7 +198,9 @@ impl Channel {
         let moment = Moment { now: self.context.clock.now(), wall: Clock::wall() };
         let mut queues = self.shared.queues();
         for packet in self.packets.drain(..) {
+            let point = self.points.push(&packet);
             queues.push(moment, packet);
+            point.into_iter().for_each(|back| queues.access_point(back));
         }
         drop(queues);
         self.shared.changed.send_replace(());

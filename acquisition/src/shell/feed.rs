@@ -12,6 +12,7 @@ use protocols::ids::{ChannelId, HostId};
 use protocols::p3_feed::{FeedOrder, KEEPALIVE_INTERVAL, Open, Opened, length_prefix};
 use protocols::preamble::{MAX_OPENING_BYTES, Protocol, Refusal};
 use protocols::time::Time;
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
@@ -32,6 +33,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Packets written together at most: 42 kB.
 const BATCH_PACKETS: usize = 32;
+/// What may wait in the socket, not yet sent: so little of the past that packets made meanwhile hardly wait for it.
+const UNSENT_BYTES: u32 = 64 << 10;
 
 /// Whom to feed with what.
 #[derive(Debug, Clone)]
@@ -158,8 +161,9 @@ fn obey(order: &FeedOrder, context: &Context, target: &Target, attached: &Attach
         FeedOrder::Flow => queues.flow(now, attached.place),
     }
     let held = queues.held().get(&target.host).copied().unwrap_or_default();
+    let past = queues.past();
     drop(queues);
-    debug!(channel = %target.channel, host = %target.host, ?order, held, "feed ordered");
+    debug!(channel = %target.channel, host = %target.host, ?order, held, ?past, "feed ordered");
     Ok(())
 }
 
@@ -186,6 +190,7 @@ async fn offer(
 ) -> Result<(TcpStream, FrameSeal), FeedError> {
     let mut stream = TcpStream::connect(target.address).await?;
     stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
     let call = Call {
         protocol: Protocol::Feed,
         caller: context.id.to_string(),
