@@ -91,13 +91,15 @@ pub struct Counters {
     pub live_full_bursts: u64,
     /// Live sessions ended after their burst: as many viewers stay as may.
     pub live_full_viewers: u64,
+    /// Orders to end a live session that is not there, perhaps no more.
+    pub live_unknown: u64,
     /// Orders to a live session by a lease for another channel or destination.
     pub live_foreign: u64,
 }
 
 impl Counters {
     /// Every counter with its name, for logs and statistics.
-    pub fn named(&self) -> [(&'static str, u64); 45] {
+    pub fn named(&self) -> [(&'static str, u64); 46] {
         [
             ("interest_heard", self.interest_heard),
             ("commands_heard", self.commands_heard),
@@ -143,6 +145,7 @@ impl Counters {
             ("live_full_client", self.live_full_client),
             ("live_full_bursts", self.live_full_bursts),
             ("live_full_viewers", self.live_full_viewers),
+            ("live_unknown", self.live_unknown),
             ("live_foreign", self.live_foreign),
         ]
     }

@@ -132,7 +132,7 @@ impl LiveTable {
                 let seam = Some(Seam { ssrc, first });
                 out.push(Output::Order { channel, order: Order::End { key, seam } });
             }
-            LiveOrder::End { .. } => {}
+            LiveOrder::End { .. } => counters.live_unknown += 1,
             LiveOrder::Keep if !known => out.push(answer(LiveVerdict::NoSession)),
             // A feed that is away for a moment ends nothing that has begun.
             _ if !standing.assigned || !(standing.fed || known) => {
