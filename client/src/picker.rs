@@ -3,12 +3,17 @@
 //! ```text
 //!  Choosing ──Enter──► Playing ──player left──► Choosing
 //!      ▲ arrows move      │ arrows zap: at once, then at most every ZAP_SPACING, and to where they come to rest
+//!      │ Tab              │ ←: the recording of what is on air, where there is one
+//!      ▼                  ▼
+//!   Shelf ──Enter──► a recording plays: its keys are the remote control's until it ends
 //! ```
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use protocols::ids::ChannelId;
-use protocols::p2_directory::{ChannelEntry, ChannelList, ChannelStatus};
+use protocols::p2_directory::{ChannelEntry, ChannelList, ChannelStatus, RecordingList};
+use protocols::recording::RecordingId;
 use protocols::time::Time;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -17,6 +22,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, List, ListItem, ListState, Paragraph, Wrap};
 
 use crate::listing::{printable, remark};
+use crate::remote_control;
+use crate::shelf::Shelf;
 
 /// Least time between two zaps while an arrow is held down.
 pub const ZAP_SPACING: Duration = Duration::from_millis(300);
@@ -24,6 +31,7 @@ pub const ZAP_SPACING: Duration = Duration::from_millis(300);
 pub const SEARCH_MAX: usize = 60;
 /// Rows that a page key moves.
 const PAGE: usize = 10;
+const PAGE_ROWS: isize = 10;
 
 /// A key that means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +54,10 @@ pub enum Key {
     Escape,
     /// Takes a character of the search away.
     Backspace,
+    /// To the recordings, and back.
+    Tab,
+    /// Back in what is on air.
+    Left,
     /// Text.
     Character(char),
     /// Out of the program, whatever else.
@@ -58,6 +70,12 @@ pub enum Key {
 pub enum Action {
     /// Play this channel, instead of any other.
     Watch(ChannelId),
+    /// Find out what is recorded: [`Picker::set_recordings`].
+    List,
+    /// Play this recording, instead of anything else.
+    Play(RecordingId),
+    /// Play what was just on air of the channel that plays, from its recording.
+    Rewind(ChannelId),
     /// End.
     Quit,
 }
@@ -75,8 +93,12 @@ pub struct Picker {
     last_zap: Option<Time>,
     zap_at: Option<Time>,
     status: String,
+    /// How a recording goes that plays.
+    progress: Option<String>,
     message: String,
     help: bool,
+    /// The recordings, while they are looked at.
+    shelf: Option<Shelf>,
     scroll: ListState,
 }
 
@@ -99,6 +121,22 @@ impl Picker {
         self.status = status;
     }
 
+    /// How a recording goes that plays; `None`: none does.
+    pub fn set_progress(&mut self, progress: Option<String>) {
+        if progress.is_some() {
+            self.playing = None;
+            self.zap_at = None;
+        }
+        self.progress = progress;
+    }
+
+    /// What is recorded.
+    pub fn set_recordings(&mut self, list: &RecordingList) {
+        if let Some(shelf) = &mut self.shelf {
+            shelf.set(list);
+        }
+    }
+
     /// A line for what went wrong; empty when nothing is.
     pub fn set_message(&mut self, message: &str) {
         self.message = printable(message);
@@ -117,8 +155,29 @@ impl Picker {
             self.help = false;
             return;
         }
+        if let Some(shelf) = &mut self.shelf {
+            match key {
+                Key::Up => shelf.go(-1),
+                Key::Down => shelf.go(1),
+                Key::PageUp => shelf.go(-PAGE_ROWS),
+                Key::PageDown => shelf.go(PAGE_ROWS),
+                Key::Home => shelf.go(isize::MIN),
+                Key::End => shelf.go(isize::MAX),
+                Key::Enter => out.extend(shelf.selected().map(Action::Play)),
+                Key::Tab | Key::Escape => self.shelf = None,
+                Key::Quit | Key::Character('q') => out.push(Action::Quit),
+                Key::Character('?') => self.help = true,
+                Key::Backspace | Key::Left | Key::Character(_) => {}
+            }
+            return;
+        }
         let last = self.found().len().saturating_sub(1);
         match key {
+            Key::Tab => {
+                self.shelf = Some(Shelf::new());
+                out.push(Action::List);
+            }
+            Key::Left => out.extend(self.playing.map(Action::Rewind)),
             Key::Up => self.go(now, self.selected.saturating_sub(1)),
             Key::Down => self.go(now, (self.selected + 1).min(last)),
             Key::PageUp => self.go(now, self.selected.saturating_sub(PAGE)),
@@ -164,7 +223,10 @@ impl Picker {
         let rows = [Constraint::Length(1), Constraint::Min(1), Constraint::Length(1), Constraint::Length(1)];
         let [head, body, line, foot] = Layout::vertical(rows).areas(frame.area());
         frame.render_widget(self.head(), head);
-        self.draw_list(frame, body);
+        match &mut self.shelf {
+            Some(shelf) => shelf.draw(frame, body, &TimeZone::system()),
+            None => self.draw_list(frame, body),
+        }
         frame.render_widget(self.search_line(), line);
         frame.render_widget(self.foot(), foot);
         if self.help {
@@ -259,6 +321,12 @@ impl Picker {
     }
 
     fn search_line(&self) -> Line<'_> {
+        if self.progress.is_some() && self.message.is_empty() {
+            return Line::styled(
+                format!(" {}", remote_control::HELP),
+                Style::new().add_modifier(Modifier::DIM),
+            );
+        }
         if !self.search.is_empty() {
             return Line::from(format!(" search: {}▏", self.search));
         }
@@ -266,8 +334,12 @@ impl Picker {
     }
 
     fn foot(&self) -> Paragraph<'_> {
-        let text = if self.playing.is_some() {
+        let text = if let Some(progress) = &self.progress {
+            format!(" {progress}")
+        } else if self.playing.is_some() {
             format!(" ▶ {}", self.status)
+        } else if self.shelf.is_some() {
+            " ↑↓ choose   Enter play   Tab channels   ? help   q quit".to_owned()
         } else {
             " ↑↓ choose   Enter play   type to search   ? help   Esc quit".to_owned()
         };
@@ -293,12 +365,14 @@ fn row(entry: &ChannelEntry, id_width: usize, playing: bool) -> Line<'static> {
 fn draw_help(frame: &mut Frame<'_>, area: Rect) {
     const TEXT: &str = "↑ ↓ PgUp PgDn Home End  choose; while playing: zap\n\
                         Enter                   play\n\
+                        Tab                     recordings, and back\n\
+                        ←                       back in what is on air\n\
                         letters, digits         search by name or id\n\
                         /q                      search for what begins with q or ?\n\
                         Backspace, Esc          take the search back\n\
                         q, Esc, Ctrl-C          quit\n\n\
                         ● can be had now   ○ cannot, and why";
-    let (width, height) = (62.min(area.width), 10.min(area.height));
+    let (width, height) = (62.min(area.width), 12.min(area.height));
     let place =
         Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     frame.render_widget(Clear, place);
@@ -446,6 +520,29 @@ mod tests {
         assert!(screen(&mut picker, 80, 24).iter().any(|row| row.contains("any key closes")));
         assert_eq!(press(&mut picker, 0, &[Key::Escape]), [], "closes the help only");
         assert!(!screen(&mut picker, 80, 24).iter().any(|row| row.contains("any key closes")));
+    }
+
+    #[test]
+    fn recordings_are_a_tab_away_and_what_is_on_air_rewinds() {
+        let mut picker = picker(&["One"]);
+        assert_eq!(press(&mut picker, 0, &[Key::Left]), [], "nothing plays");
+        press(&mut picker, 0, &[Key::Enter]);
+        assert_eq!(press(&mut picker, 0, &[Key::Left]), [Action::Rewind(ChannelId(1))]);
+        assert_eq!(press(&mut picker, 0, &[Key::Tab, Key::Enter]), [Action::List], "the list has not come");
+        assert!(screen(&mut picker, 80, 24).iter().any(|row| row.contains("asking for the recordings")));
+        assert_eq!(press(&mut picker, 0, &[Key::Tab, Key::Quit]), [Action::Quit]);
+    }
+
+    #[test]
+    fn the_foot_shows_how_a_recording_goes_and_its_keys() {
+        let mut picker = picker(&["One"]);
+        press(&mut picker, 0, &[Key::Enter]);
+        picker.set_progress(Some("News ▶ 0:10 of 1:00".to_owned()));
+        let rows = screen(&mut picker, 120, 24);
+        assert_eq!(rows[23], " News ▶ 0:10 of 1:00");
+        assert!(rows[22].contains("space pause"), "{}", rows[22]);
+        picker.set_progress(None);
+        assert!(screen(&mut picker, 80, 24)[23].contains("choose"), "the channel plays no more");
     }
 
     #[test]

@@ -161,7 +161,7 @@ pub struct Summary {
 impl Summary {
     /// For people.
     pub fn text(&self) -> String {
-        let mut text = format!("{}", printable(self.title.as_deref().unwrap_or(&self.channel)));
+        let mut text = printable(self.title.as_deref().unwrap_or(&self.channel));
         #[expect(clippy::cast_precision_loss, reason = "for people")]
         let megabytes = self.bytes as f64 / 1e6;
         let _ = write!(text, ": {} packets, {megabytes:.1} MB in {:.1} s", self.packets, self.duration_s);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use client::flow::{self, Base, Conditions, Guards, Mode};
-use client::playback::{Config, Input, Output, Playback, Wish};
+use client::playback::{Config, Delivery, Input, Output, Playback, Reader, Wish};
 use protocols::authority::RecordingLease;
 use protocols::ids::ChannelId;
 use protocols::p4_control::{
@@ -63,6 +63,8 @@ enum Event {
     Wish(Wish),
     Kill(usize),
     Start(usize),
+    /// A packet of the channel on air.
+    Air(u64),
 }
 
 /// How a playback ended.
@@ -82,12 +84,17 @@ struct Site {
     /// Packets that exist; more than that when it grows, a packet each [`DELTA_P`] from the beginning.
     length: u64,
     grows: bool,
+    /// What is on air is on the disk so much later.
+    behind: Duration,
+    /// Whether the client receives the channel on air.
+    on_air: bool,
     /// In percent, of orders and answers.
     control_loss: u32,
     /// In percent, of packets, requests for them and repairs.
     loss: u32,
     /// Packets that left a push server.
     sent: u64,
+    config: Config,
     playback: Playback,
     delivered: Vec<(Time, u64)>,
     ended: Option<Ending>,
@@ -131,15 +138,29 @@ impl Site {
             servers: (0..servers).map(|_| Some(Sessions::new(now))).collect(),
             length,
             grows: false,
+            behind: Duration::ZERO,
+            on_air: false,
             control_loss: 0,
             loss: 0,
             sent: 0,
-            playback: Playback::new(config, now),
+            playback: Playback::new(config.clone(), now),
+            config,
             delivered: Vec::new(),
             ended: None,
             asked: None,
             refused: Vec::new(),
         }
+    }
+
+    /// Begins anew, at full speed, as to a file.
+    fn at_once(&mut self) {
+        let capacity = Duration::from_secs(8);
+        let guards = Guards::sized(capacity, &Conditions { fastest: 16.0, ..Conditions::default() });
+        let mode = Mode::PauseResume(DELTA_P / 16);
+        let guards = guards.expect("8 s are enough");
+        let flow = flow::Config { mean_delta_p: DELTA_P, capacity, mode, base: Base::Mean, guards };
+        let config = Config { flow, ..self.config.clone() };
+        self.playback = Playback::new(config, self.now).delivering(Delivery::AtOnce);
     }
 
     fn at(&mut self, at: Time, event: Event) {
@@ -199,7 +220,18 @@ impl Site {
             Event::Wish(wish) => self.client(Input::Wish(wish)),
             Event::Kill(index) => self.servers[index] = None,
             Event::Start(index) => self.servers[index] = Some(Sessions::new(self.now)),
+            Event::Air(number) if self.on_air => {
+                self.client(Input::Live { packet: packet(number) });
+                self.at(self.now + DELTA_P, Event::Air(number + 1));
+            }
+            Event::Air(_) => {}
         }
+    }
+
+    /// How many packets have been on air a while ago.
+    fn aired(&self, ago: Duration) -> u64 {
+        let gone = self.now.since_origin().saturating_sub(ago);
+        u64::try_from(gone.as_micros() / DELTA_P.as_micros()).expect("short")
     }
 
     fn client(&mut self, input: Input) {
@@ -223,7 +255,11 @@ impl Site {
                 }
                 Output::Refused(refusal) => self.refused.push(refusal),
                 Output::Ended(reason) => self.ended = Some(reason.map_or(Ending::Whole, Ending::Refused)),
-                Output::JoinLive | Output::LeaveLive => {}
+                Output::JoinLive => {
+                    self.on_air = true;
+                    self.at(self.now, Event::Air(self.aired(Duration::ZERO)));
+                }
+                Output::LeaveLive => self.on_air = false,
             }
         }
     }
@@ -264,11 +300,7 @@ impl Site {
     }
 
     fn look_up(&self, from: ReadFrom, packets: u64) -> ReadOutcome<u64> {
-        let length = if self.grows {
-            u64::try_from(self.now.since_origin().as_micros() / DELTA_P.as_micros()).expect("short")
-        } else {
-            self.length
-        };
+        let length = if self.grows { self.aired(self.behind) } else { self.length };
         let (first, count) = match from {
             ReadFrom::Date(date) => (number_at(date).min(length - 1) / GROUP * GROUP, packets),
             ReadFrom::Packet(PacketName { number, .. }) => (number, packets),
@@ -486,6 +518,72 @@ fn a_recording_that_grows_is_followed_to_its_edge() {
     assert!(shown.windows(2).all(|pair| pair[1] == pair[0] + 1));
     assert!(shown.len() > 5_000, "{}", shown.len());
     assert_eq!((site.playback.buffer().counters().overflows, site.ended), (0, None));
+}
+
+#[test]
+fn the_channel_on_air_takes_over_at_the_live_edge_and_gives_back_without_a_seam() {
+    let mut site = Site::new(5, 2, 95 * 60, 0);
+    site.now = Time::from_ms(60_000);
+    site.servers = vec![Some(Sessions::new(site.now)), Some(Sessions::new(site.now))];
+    (site.grows, site.behind) = (true, Duration::from_millis(2_500));
+    // The present is what is on air.
+    site.clock = ClusterClock::new(site.now, date(site.aired(Duration::ZERO)));
+    site.wish_after(Duration::from_millis(500), Wish::Live);
+    site.run(Duration::from_secs(1));
+    site.delivered.clear();
+    site.run(Duration::from_mins(1));
+    assert!(site.playback.is_live() && site.on_air);
+    assert!(site.servers.iter().flatten().all(Sessions::is_empty), "no session is left");
+    site.wish_after(Duration::ZERO, Wish::Pause);
+    site.run(Duration::from_secs(4));
+    assert!(!site.playback.is_live() && !site.on_air, "a pause leads back into the recording");
+    site.wish_after(Duration::ZERO, Wish::Resume);
+    site.run(Duration::from_mins(1));
+    let shown = site.numbers();
+    let wrong = shown.windows(2).position(|pair| pair[1] != pair[0] + 1);
+    assert_eq!(wrong, None, "{} shown", shown.len());
+    assert!(shown.len() > 10_000, "{}", shown.len());
+    let (counters, buffer) = (site.playback.counters(), site.playback.buffer().counters());
+    assert!(counters.handovers >= 1 && (buffer.overflows, buffer.lost) == (0, 0), "{counters:?} {buffer:?}");
+
+    site.wish_after(Duration::ZERO, Wish::Live);
+    site.run(Duration::from_secs(20));
+    assert!(site.playback.is_live());
+    let place = site.aired(Duration::from_secs(30));
+    site.wish_after(Duration::ZERO, Wish::Seek(date(place)));
+    site.run(Duration::from_micros(1));
+    site.delivered.clear();
+    site.run(Duration::from_secs(10));
+    let shown = site.numbers();
+    let expected = number_at(date(place)) / GROUP * GROUP;
+    assert_eq!(shown, (expected..).take(shown.len()).collect::<Vec<_>>());
+    assert!(shown.len() > 500 && site.refused.is_empty() && site.ended.is_none());
+}
+
+#[test]
+fn all_of_it_comes_at_once_for_a_file_whatever_is_lost() {
+    let mut site = Site::new(9, 1, 95 * 300, 0);
+    site.at_once();
+    site.loss = 5;
+    site.run(Duration::from_secs(60));
+    assert_eq!((site.delivered.len(), site.ended), (95 * 300, Some(Ending::Whole)));
+    site.assert_seamless(0, "at once");
+    let (took, _) = *site.delivered.last().expect("packets");
+    println!("300 s in {took}");
+    assert!(took < Time::from_ms(40_000), "{took}");
+}
+
+#[test]
+fn an_output_that_falls_behind_holds_the_playback_and_loses_nothing() {
+    let mut site = Site::new(3, 1, 95 * 600, 0);
+    site.run(Duration::from_secs(10));
+    site.client(Input::Reader(Reader::Behind));
+    let shown = site.delivered.len();
+    site.run(Duration::from_secs(30));
+    assert_eq!(site.delivered.len(), shown);
+    site.client(Input::Reader(Reader::Ready));
+    site.run(Duration::from_secs(30));
+    site.assert_seamless(0, "behind");
 }
 
 #[test]

@@ -20,6 +20,9 @@ use super::orders::Speak;
 use super::showing::{TIME_STEP_MAX, span};
 use super::{Output, Phase, Playback};
 
+/// How many times as much as of a recording the buffer may hold of what is on air.
+const ROOM_ON_AIR: u32 = 2;
+
 /// Where packets come from.
 #[derive(Debug)]
 pub(super) enum Air {
@@ -85,6 +88,7 @@ impl Playback {
         if self.is_live() {
             outputs.push(Output::LeaveLive);
             self.air = Air::Off;
+            self.buffer.set_capacity(self.flow.capacity_packets());
             self.tried = 1;
             self.begin_anew(now);
         }
@@ -106,6 +110,8 @@ impl Playback {
         self.counters.handovers += 1;
         (self.held_back, self.round, self.gap, self.remote) = (false, None, None, PlayState::Playing);
         let Some(first) = fresh.first() else { return };
+        // Nobody holds back what is on air: it has room for what the recorder was behind, and for what is shown late.
+        self.buffer.set_capacity(self.flow.capacity_packets().saturating_mul(ROOM_ON_AIR));
         self.air =
             Air::On { ssrc, sequence: first.sequence.wrapping_sub(1), timestamp_90k: first.timestamp_90k };
         let (index, name) = self.next_packet().unwrap_or((self.buffer.end(), PacketName { ssrc, number }));

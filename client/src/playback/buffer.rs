@@ -68,6 +68,11 @@ impl PlayBuffer {
         Self { slots: VecDeque::new(), head: 0, base: 0, held: 0, capacity, counters: Counters::default() }
     }
 
+    /// Holds at most `capacity` packets from here on; what is too much stays.
+    pub fn set_capacity(&mut self, capacity: u32) {
+        self.capacity = capacity;
+    }
+
     /// Takes a packet in.
     pub fn insert(&mut self, number: u32, held: Held) {
         let index = self.index(number);

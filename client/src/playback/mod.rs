@@ -21,6 +21,7 @@ pub mod orders;
 pub mod pictures;
 mod replicas;
 mod showing;
+mod wishes;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -317,18 +318,6 @@ impl Playback {
         }
     }
 
-    /// There are no further pictures that way: from the live edge on the push server goes on by itself; back at the beginning it has
-    /// paused, and is told to.
-    fn end_pictures(&mut self, state: PlayState) {
-        if state == PlayState::Paused {
-            self.move_by(PlayOrder::Resume, false);
-            return;
-        }
-        self.trick = false;
-        self.phase = Phase::Filling;
-        self.flow.restart();
-    }
-
     fn refused(&mut self, now: Time, order: PlayOrder, refusal: PlayRefusal, outputs: &mut Vec<Output>) {
         match (order, refusal) {
             (_, PlayRefusal::Expired) => self.end(Some(refusal), outputs),
@@ -396,71 +385,6 @@ impl Playback {
         self.regulate(now);
     }
 
-    fn wish(&mut self, now: Time, wish: Wish, outputs: &mut Vec<Output>) {
-        let live = self.is_live();
-        match wish {
-            Wish::Pause => {
-                self.paused = true;
-                self.leave_air(now, outputs);
-                if self.trick {
-                    self.move_by(PlayOrder::Resume, false);
-                }
-            }
-            Wish::Resume => {
-                self.paused = false;
-                if self.trick {
-                    self.move_by(PlayOrder::Resume, false);
-                } else if let Phase::Showing { .. } = self.phase {
-                    self.phase = Phase::Filling;
-                }
-            }
-            Wish::Live if live => self.paused = false,
-            Wish::Live => {
-                let edge = ClusterTime(self.clock.at(now).0.saturating_sub(millis(EDGE_BACK)));
-                self.paused = false;
-                self.seek(now, edge.min(self.config.until).max(self.config.lease.from), outputs);
-            }
-            Wish::Seek(at) => self.seek(now, at, outputs),
-            Wish::Trick(speed) => {
-                self.paused = false;
-                self.start = self.place();
-                if live {
-                    // The packet that is shown may not be on any disk yet.
-                    self.start = ClusterTime(self.start.0.saturating_sub(millis(EDGE_BACK)));
-                    self.start_over(now, outputs);
-                }
-                self.held_back = false;
-                self.move_by(PlayOrder::Trick { speed }, true);
-            }
-            Wish::Stop => {
-                if !live {
-                    let sequence = u32::MAX;
-                    outputs.push(self.request(now, Speak { sequence, order: PlayOrder::Stop }));
-                }
-                self.end(None, outputs);
-            }
-        }
-    }
-
-    fn seek(&mut self, now: Time, at: ClusterTime, outputs: &mut Vec<Output>) {
-        self.start = at;
-        if self.is_live() {
-            return self.start_over(now, outputs);
-        }
-        self.move_by(PlayOrder::Seek { at }, false);
-        // A session that the flow law has paused stays so by itself.
-        if std::mem::take(&mut self.held_back) {
-            self.desk.put(PlayOrder::Resume);
-        }
-    }
-
-    /// From what is on air to a session that begins at the date sought.
-    fn start_over(&mut self, now: Time, outputs: &mut Vec<Output>) {
-        self.buffer.clear();
-        (self.anchor, self.shown) = (None, None);
-        self.leave_air(now, outputs);
-    }
-
     /// Another lease for the same recording, and who serves it now.
     fn renew(&mut self, now: Time, lease: RecordingLease, servers: Vec<SocketAddr>, cluster: ClusterTime) {
         let same = (lease.channel, lease.from) == (self.config.lease.channel, self.config.lease.from);
@@ -483,10 +407,11 @@ impl Playback {
     }
 
     fn reader(&mut self, reader: Reader) {
-        if self.reader == Reader::Behind && reader == Reader::Ready {
-            if let Phase::Showing { .. } = self.phase {
-                self.phase = Phase::Filling;
-            }
+        if self.reader == Reader::Behind
+            && reader == Reader::Ready
+            && let Phase::Showing { .. } = self.phase
+        {
+            self.phase = Phase::Filling;
         }
         self.reader = reader;
     }
@@ -494,16 +419,6 @@ impl Playback {
     /// Whether nothing is to be handed on.
     fn is_held(&self) -> bool {
         self.paused || self.reader == Reader::Behind
-    }
-
-    /// Leaves what is in the buffer for where `order` goes.
-    fn move_by(&mut self, order: PlayOrder, trick: bool) {
-        self.buffer.clear();
-        (self.anchor, self.shown) = (None, None);
-        self.trick = trick;
-        self.phase = Phase::Finding;
-        self.awaited = order;
-        self.desk.put(order);
     }
 
     /// Tells the push server what the law wants.

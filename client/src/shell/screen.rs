@@ -6,16 +6,18 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use link::clock::Clock;
 use link::shutdown::Shutdown;
 use protocols::ids::ChannelId;
+use protocols::time::Time;
 use tokio::sync::mpsc;
 
 use super::channels::{self, for_people};
+use super::play::{self, Deck, Event};
 use super::player::{self, Player, Running, Words};
 use super::session::{Session, Told};
-use super::sink::{self, Writing};
+use super::sink::{self, Sink, Writing};
 use super::{Destination, Error, Options};
 use crate::picker::{Action, Key, Picker};
 use crate::viewer::{Input, Notice};
@@ -27,7 +29,7 @@ const KEY_POLL: Duration = Duration::from_millis(100);
 
 /// What the terminal says.
 enum Typed {
-    Key(Key),
+    Key(KeyEvent),
     /// The screen has another size, or is back.
     Redraw,
 }
@@ -57,6 +59,8 @@ struct Screen {
     writing: Option<Writing>,
     /// The stream goes to a target, which stays open over zaps.
     to_target: bool,
+    /// Recordings.
+    deck: Deck,
     keys: mpsc::Receiver<Typed>,
     /// Something on the screen changed. Packets wake the loop some hundred times a second and are no reason to draw.
     dirty: bool,
@@ -83,7 +87,18 @@ impl Screen {
             Destination::Unsaid => player::find(None).map_err(|error| format!("{error}; or add --output")),
         };
         let to_target = matches!(output, Destination::Target(_));
-        Ok(Self { picker, session, player, running: None, writing, to_target, keys: keys(), dirty: true })
+        let deck = Deck::new(options);
+        Ok(Self {
+            picker,
+            session,
+            player,
+            running: None,
+            writing,
+            to_target,
+            deck,
+            keys: keys(),
+            dirty: true,
+        })
     }
 
     async fn until_end(
@@ -102,11 +117,12 @@ impl Screen {
             let deadline = self.picker.deadline();
             tokio::select! {
                 () = self.session.step() => {}
+                event = self.deck.step() => self.hear_deck(event),
                 () = &mut requested => return Ok(()),
                 typed = self.keys.recv() => {
                     self.dirty = true;
                     match typed {
-                        Some(Typed::Key(key)) => self.picker.key(clock.now(), key, &mut actions),
+                        Some(Typed::Key(typed)) => self.key(clock.now(), typed, &mut actions),
                         Some(Typed::Redraw) => {}
                         None => return Ok(()),
                     }
@@ -125,12 +141,16 @@ impl Screen {
                     self.dirty = true;
                     self.session.second();
                     self.picker.set_status(self.session.status());
+                    self.picker.set_progress(self.deck.progress());
                 }
             }
             for action in actions.drain(..) {
                 match action {
                     Action::Quit => return Ok(()),
                     Action::Watch(channel) => self.watch(channel),
+                    Action::List => self.deck.ask_list(),
+                    Action::Play(id) => self.deck.play(id),
+                    Action::Rewind(channel) => self.deck.rewind(channel),
                 }
             }
             for told in self.session.told() {
@@ -139,22 +159,26 @@ impl Screen {
         }
     }
 
+    /// A key means something else while a recording plays.
+    fn key(&mut self, now: Time, typed: KeyEvent, actions: &mut Vec<Action>) {
+        if !self.deck.plays() {
+            if let Some(key) = key(typed) {
+                self.picker.key(now, key, actions);
+            }
+        } else if let Some(key) = play::of_key(typed) {
+            if self.deck.key(key) {
+                self.stop_deck("");
+            }
+            self.picker.set_progress(self.deck.progress());
+        }
+    }
+
     fn watch(&mut self, channel: ChannelId) {
         if !self.to_target {
             self.session.set_sink(None);
-            (self.running, self.writing) = (None, None);
             let title = self.picker.name(channel).unwrap_or_default().to_owned();
-            let started = match &self.player {
-                Ok(player) => {
-                    player::start(player.clone(), &title, Words::Hidden).map_err(|error| error.to_string())
-                }
-                Err(why) => Err(why.clone()),
-            };
-            match started {
-                Ok((running, sink, writing)) => {
-                    (self.running, self.writing) = (Some(running), Some(writing));
-                    self.session.set_sink(Some(sink));
-                }
+            match self.start_player(&title) {
+                Ok(sink) => self.session.set_sink(Some(sink)),
                 Err(why) => {
                     self.picker.stopped();
                     self.picker.set_message(&why);
@@ -165,8 +189,59 @@ impl Screen {
         self.session.give(Input::Watch(channel));
     }
 
+    /// A new player, instead of the one that there is.
+    fn start_player(&mut self, title: &str) -> Result<Sink, String> {
+        (self.running, self.writing) = (None, None);
+        let player = self.player.clone()?;
+        let started = player::start(player, title, Words::Hidden).map_err(|error| error.to_string());
+        let (running, sink, writing) = started?;
+        (self.running, self.writing) = (Some(running), Some(writing));
+        Ok(sink)
+    }
+
+    /// What the recordings have come to.
+    fn hear_deck(&mut self, event: Event) {
+        match event {
+            Event::Went => return,
+            Event::List(list) => self.picker.set_recordings(&list),
+            Event::Failed(why) => self.picker.set_message(&why),
+            Event::Over(why) => self.stop_deck(&why),
+            Event::Ready => {
+                // What is on air gives its player to its recording.
+                let name = self.deck.name();
+                let sink = match self.session.take_sink() {
+                    Some(sink) => Ok(sink),
+                    None => self.start_player(&name),
+                };
+                self.session.give(Input::Stop);
+                self.picker.stopped();
+                match sink {
+                    Ok(sink) => self.deck.set_sink(Some(sink)),
+                    Err(why) => self.stop_deck(&why),
+                }
+                self.picker.set_progress(self.deck.progress());
+            }
+        }
+        self.dirty = true;
+    }
+
+    /// Back to the list; a player is closed, another output stays open.
+    fn stop_deck(&mut self, why: &str) {
+        let sink = self.deck.stop();
+        if self.to_target {
+            self.session.set_sink(sink);
+        } else {
+            drop(sink);
+            (self.running, self.writing) = (None, None);
+        }
+        self.picker.set_progress(None);
+        self.picker.set_message(why);
+    }
+
     fn player_left(&mut self, ended: Result<(), Error>) {
         self.session.set_sink(None);
+        self.deck.stop();
+        self.picker.set_progress(None);
         (self.running, self.writing) = (None, None);
         self.session.give(Input::Stop);
         self.picker.stopped();
@@ -222,10 +297,10 @@ fn keys() -> mpsc::Receiver<Typed> {
     receiver
 }
 
-fn typed(event: &Event) -> Option<Typed> {
+fn typed(event: &event::Event) -> Option<Typed> {
     match event {
-        Event::Key(event) if event.kind != KeyEventKind::Release => key(*event).map(Typed::Key),
-        Event::Resize(..) | Event::FocusGained => Some(Typed::Redraw),
+        event::Event::Key(event) if event.kind != KeyEventKind::Release => Some(Typed::Key(*event)),
+        event::Event::Resize(..) | event::Event::FocusGained => Some(Typed::Redraw),
         _ => None,
     }
 }
@@ -244,6 +319,8 @@ fn key(event: KeyEvent) -> Option<Key> {
         KeyCode::Enter => Key::Enter,
         KeyCode::Esc => Key::Escape,
         KeyCode::Backspace => Key::Backspace,
+        KeyCode::Tab => Key::Tab,
+        KeyCode::Left => Key::Left,
         KeyCode::Char(c) => Key::Character(c),
         _ => return None,
     })

@@ -1,7 +1,9 @@
 //! What the directory is asked for a playback: what a person means, and who plays it.
 
 use jiff::tz::TimeZone;
-use protocols::p2_directory::{PlayTarget, Presentation, PresentationRefusal, ToClient, ToDatabase};
+use protocols::p2_directory::{
+    PlayTarget, Presentation, PresentationRefusal, RecordingList, ToClient, ToDatabase,
+};
 
 use super::super::recordings::Conversation;
 use super::super::{Error, Options};
@@ -14,12 +16,7 @@ pub(super) async fn resolve(options: &Options, wanted: &Wanted) -> Result<(PlayT
         Some(id) => PlayTarget::Programme(id),
         None => {
             let channels = directory.channels().await?;
-            let recordings = directory
-                .ask(&ToDatabase::Recordings { channel: None }, |message| match message {
-                    ToClient::Recordings(list) => Ok(list),
-                    other => Err(other),
-                })
-                .await?;
+            let recordings = recordings(&mut directory).await?;
             wanted.resolve(&channels, &recordings, &TimeZone::system()).map_err(|error| match error {
                 WantedError::Channel(error) => Error::Selection(error),
                 other => Error::Usage(other.to_string()),
@@ -30,10 +27,24 @@ pub(super) async fn resolve(options: &Options, wanted: &Wanted) -> Result<(PlayT
     Ok((target, presentation))
 }
 
+/// What there is.
+pub(super) async fn list(options: Options) -> Result<RecordingList, Error> {
+    recordings(&mut Conversation::open(&options).await?).await
+}
+
 /// The same again: a lease that ends later, and who plays now.
 pub(super) async fn renew(options: Options, target: PlayTarget) -> Result<Presentation, Error> {
     let mut directory = Conversation::open(&options).await?;
     present(&mut directory, target).await
+}
+
+async fn recordings(directory: &mut Conversation<'_>) -> Result<RecordingList, Error> {
+    directory
+        .ask(&ToDatabase::Recordings { channel: None }, |message| match message {
+            ToClient::Recordings(list) => Ok(list),
+            other => Err(other),
+        })
+        .await
 }
 
 async fn present(directory: &mut Conversation<'_>, target: PlayTarget) -> Result<Presentation, Error> {

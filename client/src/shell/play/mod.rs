@@ -1,6 +1,7 @@
 //! `play`: one recording, to one output, until it is over, its reader is gone or somebody ends it.
 
 mod ask;
+mod deck;
 mod keys;
 mod show;
 mod wire;
@@ -22,8 +23,10 @@ use crate::programme::Wanted;
 use crate::progress::{State, Summary};
 use crate::remote_control::HELP;
 use crate::target::Target;
+pub(super) use deck::{Deck, Event};
 use keys::Keys;
-pub(super) use show::{Setup, Show};
+pub(super) use keys::of_key;
+use show::{Setup, Show};
 
 /// A playback of which nothing comes for this long, though it should, fails.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -105,10 +108,7 @@ pub(super) async fn run(options: &Options, play: Play, shutdown: &Shutdown) -> R
     let summary = show.summary();
     show.set_sink(None);
     drop(show);
-    let finished = match tokio::time::timeout(PLAYER_TIMEOUT, output.finished()).await {
-        Ok(finished) => finished,
-        Err(_) => Ok(()),
-    };
+    let finished = tokio::time::timeout(PLAYER_TIMEOUT, output.finished()).await.unwrap_or(Ok(()));
     print(options.format, &summary, play.output == Destination::Target(Target::Stdout));
     ended.and(finished)
 }
