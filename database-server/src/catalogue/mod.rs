@@ -10,7 +10,10 @@
 //! everything in a later life: a recording is not lost because somebody restarts. Nothing here decides what is recorded: that is the
 //! topology's `record`.
 
+mod book;
 mod held;
+mod judge;
+mod list;
 mod playable;
 mod programmes;
 #[cfg(test)]
@@ -22,16 +25,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use protocols::ids::{ChannelId, HostId};
-use protocols::p2_directory::{
-    ChannelRecording, MAX_NAMED, MAX_RANGES_LISTED, ProgrammeEntry, Range, RangeState, RecordRefusal,
-    RecorderFault, RecordingList,
-};
-use protocols::recording::{Extent, MAX_EXTENTS, RecordingFault, RecordingId, Span};
+use protocols::p2_directory::{ProgrammeEntry, RecordRefusal};
+use protocols::recording::{MAX_EXTENTS, RecordingFault, RecordingId, Span};
 use protocols::time::{ClusterTime, Time};
 use protocols::timers::Timers;
 use protocols::topology::{PushHost, Topology};
 
-use self::held::{Held, held};
+use self::book::{Book, Replica};
+use self::judge::Judge;
+pub(crate) use self::list::Verdict;
 pub(crate) use self::playable::{Playable, Question};
 use self::programmes::Programmes;
 pub use self::programmes::{ORDER_EVERY, ORDERS_AT_ONCE};
@@ -57,42 +59,12 @@ pub struct Catalogue {
     looks: Timers<ChannelId>,
 }
 
-/// What is known of one channel.
-#[derive(Debug, Default)]
-struct Book {
-    replicas: BTreeMap<HostId, Replica>,
-    /// Made from the replicas at the first question after a change.
-    held: Option<Vec<Held>>,
-    /// What was last told of it: that some of it is held by too few.
-    thin: bool,
-}
-
-/// What one host holds of one channel.
-#[derive(Debug, Default)]
-struct Replica {
-    /// What counts, by beginning.
-    extents: BTreeMap<ClusterTime, Extent>,
-    /// What it told in its present life.
-    slots: BTreeMap<u16, Extent>,
-    /// Whether it has said in its present life that it knows what it holds.
-    known: bool,
-}
-
 /// What the catalogue is read with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sight<'a> {
     pub(crate) topology: &'a Topology,
     pub(crate) presence: &'a Presence,
     pub(crate) time: ClusterTime,
-}
-
-/// A channel that has become thin, or is kept again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    pub(crate) channel: ChannelId,
-    /// The hosts that lack something of it; empty: it is kept again, or differs.
-    pub(crate) lacking: Vec<HostId>,
-    pub(crate) thin: bool,
 }
 
 impl Catalogue {
@@ -261,49 +233,6 @@ impl Catalogue {
         self.programmes.remove(id).ok_or(unknown)
     }
 
-    /// What is recorded of `listed` channels, or of one of them.
-    pub(crate) fn list(
-        &mut self,
-        listed: &BTreeSet<ChannelId>,
-        only: Option<ChannelId>,
-        sight: Sight<'_>,
-    ) -> RecordingList {
-        let wanted =
-            |channel: &ChannelId| listed.contains(channel) && only.is_none_or(|only| only == *channel);
-        let mut list = RecordingList { time: sight.time, ..RecordingList::default() };
-        for channel in listed.iter().copied().filter(wanted) {
-            if let Some((recording, programmes)) = self.survey(channel, sight) {
-                list.channels.extend((recording.recorders > 0).then_some(recording));
-                list.programmes.extend(programmes);
-            }
-        }
-        list.programmes.sort_by_key(|programme| programme.id);
-        let all: usize = list.channels.iter().map(|channel| channel.ranges.len()).sum();
-        if all > MAX_RANGES_LISTED {
-            let each = MAX_RANGES_LISTED / list.channels.len();
-            for channel in &mut list.channels {
-                let excess = channel.ranges.len().saturating_sub(each);
-                channel.ranges.drain(..excess);
-                list.left_out += u32::try_from(excess).unwrap_or(u32::MAX);
-            }
-        }
-        list
-    }
-
-    /// Whether `channel` has become thin, or is kept again, since that was last asked.
-    pub(crate) fn judge(&mut self, channel: ChannelId, sight: Sight<'_>) -> Option<Verdict> {
-        let (known, _) = self.survey(channel, sight)?;
-        let bad = |range: &&Range| matches!(range.state, RangeState::Thin | RangeState::Differs);
-        let mut bad = known.ranges.iter().filter(bad).peekable();
-        let thin = bad.peek().is_some();
-        let lacking: BTreeSet<HostId> = bad.flat_map(|range| range.lacking.iter().cloned()).collect();
-        let book = self.channels.get_mut(&channel)?;
-        if std::mem::replace(&mut book.thin, thin) == thin {
-            return None;
-        }
-        Some(Verdict { channel, lacking: lacking.into_iter().collect(), thin })
-    }
-
     /// A channel at which to look again.
     pub(crate) fn due(&mut self, now: Time) -> Option<ChannelId> {
         self.looks.pop(now)
@@ -317,106 +246,6 @@ impl Catalogue {
     fn holds_some(&mut self, channel: ChannelId, span: Span) -> bool {
         let book = self.channels.get_mut(&channel);
         book.is_some_and(|book| book.held().iter().any(|held| !held.span.overlap(span).is_empty()))
-    }
-
-    /// What is held of `channel`, and of the programmes on it; `None`: the topology has no such channel.
-    fn survey(
-        &mut self,
-        channel: ChannelId,
-        sight: Sight<'_>,
-    ) -> Option<(ChannelRecording, Vec<ProgrammeEntry>)> {
-        let name = sight.topology.channels.get(&channel)?.name.clone();
-        let recorders: Vec<&PushHost> = recorders(channel, sight.topology).collect();
-        let judge = Judge::new(&recorders, self.protected(channel), sight.time);
-        let held = self.channels.get_mut(&channel).map(Book::held).unwrap_or_default();
-        let range = |held: &Held| {
-            let away = |host: &&HostId| sight.presence.get(host).is_none_or(|known| !known.alive);
-            let lacking = recorders.iter().map(|host| &host.id).filter(|id| !held.holders.contains(*id));
-            Range {
-                span: held.span,
-                bytes: held.bytes,
-                replicas: count(held.holders.len()),
-                away: count(held.holders.iter().filter(away).count()),
-                state: judge.state(held),
-                lacking: lacking.take(MAX_NAMED).cloned().collect(),
-            }
-        };
-        let ranges = held.iter().map(range).collect();
-        let fault = |host: &&PushHost| {
-            let fault = *self.faults.get(&host.id)?;
-            Some(RecorderFault { host: host.id.clone(), fault })
-        };
-        let faults = recorders.iter().filter_map(fault).take(MAX_NAMED).collect();
-        let programmes = self.programmes.of(channel).map(|programme| judge.entry(programme, held));
-        let recording = ChannelRecording { channel, name, recorders: count(recorders.len()), faults, ranges };
-        Some((recording, programmes.collect()))
-    }
-}
-
-impl Book {
-    fn held(&mut self) -> &[Held] {
-        self.held.get_or_insert_with(|| {
-            let replicas = self.replicas.iter();
-            held(
-                replicas
-                    .flat_map(|(host, replica)| replica.extents.values().map(move |extent| (host, extent))),
-            )
-        })
-    }
-}
-
-impl Replica {
-    /// What was told counts from now on; what to store is appended.
-    fn settle(&mut self, host: &HostId, channel: ChannelId, out: &mut Vec<Record>) {
-        let told: BTreeMap<ClusterTime, Extent> =
-            self.slots.values().map(|extent| (extent.from, *extent)).collect();
-        let gone = self.extents.keys().filter(|from| !told.contains_key(from));
-        out.extend(gone.map(|from| Record::ExtentGone { host: host.clone(), channel, from: *from }));
-        let news = told.values().filter(|extent| self.extents.get(&extent.from) != Some(*extent));
-        out.extend(news.map(|extent| Record::Extent { host: host.clone(), extent: *extent }));
-        self.extents = told;
-    }
-}
-
-/// Tells how safe a stretch of one channel is.
-struct Judge {
-    recorders: usize,
-    time: ClusterTime,
-    /// What is older than this is deleted by some host, unless it is protected.
-    oldest: ClusterTime,
-    /// What is newer than this may still be completed by the others.
-    newest: ClusterTime,
-    protected: Vec<Span>,
-}
-
-impl Judge {
-    fn new(recorders: &[&PushHost], protected: Vec<Span>, time: ClusterTime) -> Self {
-        let before = |span: Duration| {
-            ClusterTime(time.0.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
-        };
-        let keep = recorders.iter().filter_map(|host| host.record).map(|record| record.keep).min();
-        let oldest = keep.map_or(ClusterTime(0), before);
-        Self { recorders: recorders.len(), time, oldest, newest: before(EDGE), protected }
-    }
-
-    fn entry(&self, programme: &Programme, held: &[Held]) -> ProgrammeEntry {
-        let stretches = held.iter().map(|held| (held, self.state(held)));
-        programmes::entry(programme, stretches, self.recorders, self.time)
-    }
-
-    fn state(&self, held: &Held) -> RangeState {
-        let protected = || self.protected.iter().any(|span| !span.overlap(held.span).is_empty());
-        if held.differs {
-            RangeState::Differs
-        } else if held.holders.len() >= self.recorders {
-            RangeState::Kept
-        } else if held.span.from >= self.newest {
-            RangeState::Fresh
-        } else if held.span.to <= self.oldest + EDGE && !protected() {
-            RangeState::Ending
-        } else {
-            RangeState::Thin
-        }
     }
 }
 

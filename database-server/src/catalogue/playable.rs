@@ -12,9 +12,10 @@ use protocols::recording::Span;
 use protocols::time::ClusterTime;
 use protocols::topology::{NetworkId, PushHost, Topology};
 
+use super::book::Book;
 use super::held::Held;
 use super::programmes::{holes, millis};
-use super::{Book, Catalogue, EDGE, Sight, count, recorders};
+use super::{Catalogue, EDGE, Sight, count, recorders};
 use crate::assignment::rank;
 use crate::presence::Host;
 

@@ -1,6 +1,7 @@
 //! The catalogue alone: two hosts tell what they hold, and it says what is held.
 
-use protocols::p2_directory::ProgrammeState;
+use protocols::p2_directory::{MAX_RANGES_LISTED, ProgrammeState, RangeState};
+use protocols::recording::Extent;
 
 use super::trial::{Bench, MINUTE, ONE, SITE, extent, span};
 use super::*;
