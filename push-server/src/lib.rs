@@ -35,6 +35,7 @@
 //! | [`session`], [`timer_wheel`] | who is sent which recording, and which packet when |
 //! | [`placement`], [`overload`] | which thread carries which channel, and what it sheds when it cannot |
 //! | [`recording`] | what is kept of a channel: segments, their index, what of it may go |
+//! | [`replication`] | what of it is fetched from other hosts, when, and how fast |
 //! | [`counters`] | why datagrams and packets were dropped |
 
 pub mod admission;
@@ -57,6 +58,7 @@ pub mod placement;
 pub mod plan;
 pub mod recording;
 pub mod repair;
+pub mod replication;
 pub mod report;
 pub mod ring;
 mod search;

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use link::key_file;
@@ -14,6 +15,7 @@ use protocols::ids::HostId;
 use push_server::live::table::DEFAULT_VIEWERS;
 use push_server::recording::byte_size::ByteSize;
 use push_server::shell::recorder::{self, verify::Report};
+use push_server::shell::replication;
 use push_server::shell::{self, CONTROL_PORT, FEED_PORT, MAX_DATA_THREADS, STREAM_PORT};
 
 /// Takes channels from acquisition servers and sends each to its networks only while somebody there watches.
@@ -54,6 +56,14 @@ struct Arguments {
     /// Most that is kept there, such as 500G; the oldest goes first. Unless set, recording stops when the disk is full.
     #[arg(long, env = "MASTHEAD_RECORDINGS_LIMIT", value_name = "SIZE", requires = "recordings")]
     recordings_limit: Option<ByteSize>,
+    /// Most bits a second that recordings are copied with from other push servers, and to them: from 1M on.
+    #[arg(long, env = "MASTHEAD_REPLICATION_RATE", value_name = "RATE", default_value = "100M", requires = "recordings",
+        value_parser = replication_rate)]
+    replication_rate: u64,
+    /// Seconds within which everything recorded is read once and verified; what is damaged is fetched from another push server.
+    #[arg(long, env = "MASTHEAD_VERIFY_WITHIN", value_name = "SECONDS", default_value_t = recorder::VERIFY_WITHIN.as_secs(),
+        requires = "recordings", value_parser = clap::value_parser!(u64).range(1..))]
+    verify_within: u64,
     /// Reads everything in --recordings, says whether it is what was recorded, and ends: with status 1 if something is not.
     #[arg(long, requires = "recordings")]
     verify: bool,
@@ -87,6 +97,11 @@ fn main() -> ExitCode {
         unicast_viewers: arguments.unicast_viewers,
         recordings: arguments.recordings.map(|data| recorder::Options {
             limit_bytes: arguments.recordings_limit.map(|limit| limit.0),
+            verify_within: Duration::from_secs(arguments.verify_within),
+            replication: replication::Options {
+                rate_bps: arguments.replication_rate,
+                ..replication::Options::default()
+            },
             ..recorder::Options::new(data)
         }),
     };
@@ -101,6 +116,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads what `--replication-rate` is given.
+fn replication_rate(text: &str) -> Result<u64, String> {
+    let rate: ByteSize = text.parse().map_err(|_| {
+        format!(
+            "a rate is a whole number of bits a second, such as 100M; not `{}`",
+            text.chars().take(32).collect::<String>()
+        )
+    })?;
+    if rate.0 < replication::LEAST_REPLICATION_RATE {
+        return Err("the least is 1M".to_owned());
+    }
+    Ok(rate.0)
 }
 
 /// Carries out `--verify`.

@@ -14,6 +14,7 @@
 //! | data threads (`plane.rs`, `channel.rs`) | [`crate::path::ChannelPath`]s with their feeds and outlets; they share P5's socket (`stream.rs`) |
 //! | playback thread, reader threads (`playback/`) | the sessions of recordings; they share P4's and P5's sockets |
 //! | recorder threads (`recorder/`) | what is recorded |
+//! | replication threads (`replication/`) | what is copied from and to other hosts |
 #![expect(
     clippy::disallowed_methods,
     reason = "the shell owns the sockets, threads and clocks of this crate"
@@ -29,6 +30,7 @@ pub mod playback;
 mod queue;
 mod reader;
 pub mod recorder;
+pub mod replication;
 mod stream;
 pub mod tally;
 
@@ -52,6 +54,7 @@ use driver::Driver;
 use playback::{Means, Playback, Shown};
 use recorder::Recorder;
 use recorder::desk::Desk;
+use replication::{Identity, Replication};
 use stream::StreamSocket;
 use tally::Tally;
 
@@ -184,6 +187,11 @@ impl Host {
         let (news, heard) = mpsc::channel(NEWS_WAITING);
         let recorder =
             options.recordings.as_ref().map(Recorder::start).transpose().map_err(Error::Recordings)?;
+        let identity = Identity { host: options.host.clone(), boot_id, key: options.key.clone() };
+        let replication = options.recordings.as_ref().zip(recorder.as_ref());
+        let replication = replication
+            .map(|(options, recorder)| Replication::start(&identity, options, recorder))
+            .transpose()?;
         let means = Means {
             clock,
             archive: recorder.as_ref().map(|recorder| recorder.archive().clone()),
@@ -206,13 +214,15 @@ impl Host {
             "ready"
         );
         let host_key = options.key.host_key(&options.host);
-        let admit = openings::Admit { host: options.host.clone(), key: host_key, boot_id };
+        let guests = replication.as_ref().map(Replication::guests);
+        let admit = openings::Admit { host: options.host.clone(), key: host_key, boot_id, guests };
         let doorkeeper = tokio::spawn(openings::admit(feeds, admit, news));
         let machine = PushServer::new(Config { host: options.host, key: options.key }, boot_id)
             .with_unicast_viewers(options.unicast_viewers);
         let ended =
             Driver::new(machine, clock, control, threads, playback, desk).drive(heard, shutdown).await;
         doorkeeper.abort();
+        drop(replication);
         ended
     }
 }

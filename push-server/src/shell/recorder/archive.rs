@@ -15,6 +15,7 @@ use crate::recording::extents;
 use crate::recording::retention::{self, Candidate};
 use crate::recording::segment::SEGMENT_MS;
 use crate::recording::{Segment, SegmentName};
+use crate::replication::{Concern, Own};
 
 /// What is known of a segment on the disk.
 #[derive(Debug, Clone)]
@@ -38,12 +39,20 @@ pub struct Archive {
     channels: RwLock<BTreeMap<ChannelId, Segments>>,
     orders: RwLock<BTreeMap<ChannelId, RecordOrder>>,
     changed: Mutex<BTreeSet<ChannelId>>,
+    /// Held while a complete segment's files are put aside or others take their place.
+    swapping: Mutex<()>,
 }
 
 impl Archive {
     /// An archive in `root`, of which nothing is known yet.
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, channels: RwLock::default(), orders: RwLock::default(), changed: Mutex::default() }
+        Self {
+            root,
+            channels: RwLock::default(),
+            orders: RwLock::default(),
+            changed: Mutex::default(),
+            swapping: Mutex::default(),
+        }
     }
 
     /// Its folder.
@@ -58,8 +67,9 @@ impl Archive {
 
     /// The complete segments of a channel, by date: those that may be listed, played and copied.
     pub fn segments(&self, channel: ChannelId) -> Vec<Segment> {
-        let complete = |held: &Held| if let Held::Complete(segment) = held { Some(*segment) } else { None };
-        self.read().get(&channel).map_or_else(Vec::new, |all| all.values().filter_map(complete).collect())
+        self.read()
+            .get(&channel)
+            .map_or_else(Vec::new, |all| all.values().filter_map(Held::complete).collect())
     }
 
     /// Maximal rows of whole segments of a channel.
@@ -96,6 +106,54 @@ impl Archive {
             Some(order) => drop(orders.insert(channel, order)),
             None => drop(orders.remove(&channel)),
         }
+    }
+
+    /// What is to be kept of each channel that is ordered.
+    pub(crate) fn orders(&self) -> BTreeMap<ChannelId, RecordOrder> {
+        self.orders.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Complete segments of a channel from a name on, by name: `count` at most, and whether there are more.
+    pub(crate) fn page(&self, channel: ChannelId, from: SegmentName, count: usize) -> (Vec<Segment>, bool) {
+        let channels = self.read();
+        let segments = channels.get(&channel).into_iter().flat_map(|segments| segments.range(from..));
+        let mut complete = segments.filter_map(|(_, held)| held.complete());
+        let page = complete.by_ref().take(count).collect();
+        (page, complete.next().is_some())
+    }
+
+    /// What is known of the segments of a channel that begin in these seconds since 1970.
+    pub(crate) fn about(&self, channel: ChannelId, dates_s: std::ops::RangeInclusive<u64>) -> Vec<Own> {
+        let first = SegmentName { date_s: *dates_s.start(), ssrc: 0, number: 0 };
+        let last = SegmentName { date_s: *dates_s.end(), ssrc: u32::MAX, number: u64::MAX };
+        let own = |(name, held): (&SegmentName, &Held)| match held {
+            Held::Complete(segment) => Own::Complete(*segment),
+            Held::Growing(_) | Held::Unfinished => Own::Busy(*name),
+            Held::Damaged => Own::Damaged(*name),
+        };
+        if first > last {
+            return Vec::new();
+        }
+        self.read()
+            .get(&channel)
+            .map_or_else(Vec::new, |segments| segments.range(first..=last).map(own).collect())
+    }
+
+    /// What a peer may have better.
+    pub(crate) fn concern(&self, channel: ChannelId) -> Concern {
+        let (mut concern, mut before) = (Concern::default(), None);
+        for held in self.read().get(&channel).into_iter().flat_map(BTreeMap::values) {
+            match held {
+                Held::Complete(segment) if segment.is_whole() => {
+                    concern.rows += usize::from(!before.is_some_and(|before| segment.continues(&before)));
+                    before = Some(*segment);
+                }
+                Held::Complete(_) => concern.holed += 1,
+                Held::Damaged => concern.damaged += 1,
+                Held::Growing(_) | Held::Unfinished => {}
+            }
+        }
+        concern
     }
 
     /// Whether `channel` is to be recorded now.
@@ -183,10 +241,12 @@ impl Archive {
         self.changes().insert(channel);
     }
 
-    /// Takes in a whole segment that was copied from a peer and verified, in two files on the archive's disk that are durable.
-    /// They take their place under its name, in that of a damaged or lesser one; segments that have a part of it are deleted.
+    /// Takes in a segment that was copied from a peer and verified, in two files on the archive's disk that are durable.
+    /// They take their place under its name, in that of a damaged or lesser one; if it is whole, segments that have a part of
+    /// it are deleted. Interrupted between the two files, it is done when the archive is opened again (`mend.rs`).
     pub fn adopt(&self, channel: ChannelId, segment: Segment, ts: &Path, index: &Path) -> io::Result<()> {
         let paths = Paths::of(&self.root, channel, segment.name);
+        let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Held::Growing(_)) = self.held(channel, segment.name) {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} grows here", segment.name)));
         }
@@ -222,6 +282,18 @@ impl Archive {
         }
     }
 
+    /// A complete segment was found not to be what was recorded: as [`Self::damaged`], unless it is another one by now. Answers
+    /// whether it is not.
+    pub(crate) fn condemn(&self, channel: ChannelId, segment: &Segment) -> io::Result<bool> {
+        let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.held(channel, segment.name) {
+            Some(Held::Complete(now)) if now == *segment => {
+                self.damaged(channel, segment.name).map(|()| true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Forgets a segment, whose files are gone.
     pub(super) fn forget(&self, channel: ChannelId, name: SegmentName) {
         let mut channels = self.write();
@@ -247,8 +319,37 @@ impl Archive {
         Ok(())
     }
 
+    /// Whether `segment` would be deleted soon, were it here.
+    pub(crate) fn would_go(
+        &self,
+        channel: ChannelId,
+        segment: &Segment,
+        now_ms: u64,
+        limit_bytes: Option<u64>,
+    ) -> bool {
+        let order = self.orders().remove(&channel);
+        if limit_bytes.is_none()
+            || order.as_ref().is_some_and(|order| retention::is_protected(segment, &order.protected))
+        {
+            return false;
+        }
+        let Segment { name, end_date_ms, length_bytes, .. } = *segment;
+        let expires_ms = order.map(|order| end_date_ms.saturating_add(u64::from(order.keep_s) * 1_000));
+        let (mut candidates, mut used_bytes) = self.candidates();
+        candidates.push(Candidate { channel, name, end_date_ms, expires_ms, length_bytes });
+        used_bytes += length_bytes;
+        let due = retention::due(now_ms, retention::Room { used_bytes, limit_bytes }, candidates);
+        due.iter().any(|due| (due.channel, due.name) == (channel, name))
+    }
+
     /// What has been kept long enough.
     pub(super) fn due(&self, now_ms: u64, limit_bytes: Option<u64>) -> Vec<Candidate> {
+        let (candidates, used_bytes) = self.candidates();
+        retention::due(now_ms, retention::Room { used_bytes, limit_bytes }, candidates)
+    }
+
+    /// What may go, and the bytes of all that is kept.
+    fn candidates(&self) -> (Vec<Candidate>, u64) {
         let channels = self.read();
         let orders = self.orders.read().unwrap_or_else(PoisonError::into_inner);
         let mut candidates = Vec::new();
@@ -276,7 +377,7 @@ impl Archive {
             }
         }
         let used_bytes = channels.values().flat_map(BTreeMap::values).map(Held::length_bytes).sum();
-        retention::due(now_ms, retention::Room { used_bytes, limit_bytes }, candidates)
+        (candidates, used_bytes)
     }
 
     /// A complete segment after `last` in the order of channels and names; the first after the last.
@@ -287,9 +388,7 @@ impl Archive {
         let channels = self.read();
         let all = || {
             channels.iter().flat_map(|(channel, segments)| {
-                let complete =
-                    |held: &Held| if let Held::Complete(segment) = held { Some(*segment) } else { None };
-                segments.values().filter_map(complete).map(|segment| (*channel, segment))
+                segments.values().filter_map(Held::complete).map(|segment| (*channel, segment))
             })
         };
         let later = all().find(|(channel, segment)| last.is_none_or(|last| (*channel, segment.name) > last));
@@ -374,6 +473,10 @@ impl Archive {
 }
 
 impl Held {
+    fn complete(&self) -> Option<Segment> {
+        if let Self::Complete(segment) = self { Some(*segment) } else { None }
+    }
+
     fn is_playable(&self) -> bool {
         matches!(self, Self::Growing(_) | Self::Complete(_))
     }

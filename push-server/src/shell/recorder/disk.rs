@@ -12,12 +12,34 @@ use crate::recording::SegmentName;
 
 /// The folder of all recordings within the one given.
 const RECORDINGS: &str = "recordings";
+/// The folder in it of what is being copied from peers.
+const INCOMING: &str = ".incoming";
 const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
 
 /// The folder of all recordings within `data`.
 pub(crate) fn recordings(data: &Path) -> PathBuf {
     data.join(RECORDINGS)
+}
+
+/// The two files of a segment that is being copied from a peer: named as none of the archive's own are.
+#[derive(Debug, Clone)]
+pub(crate) struct Incoming {
+    pub(crate) folder: PathBuf,
+    pub(crate) ts: PathBuf,
+    pub(crate) index: PathBuf,
+}
+
+impl Incoming {
+    pub(crate) fn folder(root: &Path) -> PathBuf {
+        root.join(INCOMING)
+    }
+
+    pub(crate) fn of(root: &Path, channel: ChannelId, name: SegmentName) -> Self {
+        let folder = Self::folder(root);
+        let file = |suffix: &str| folder.join(format!("{channel}-{}-{}.{suffix}", name.day(), name.stem()));
+        Self { ts: file("ts"), index: file("index"), folder }
+    }
 }
 
 /// The folder of a channel's recordings.

@@ -11,7 +11,7 @@ use link::clock::Clock;
 use protocols::ids::ChannelId;
 
 use super::Options;
-use super::archive::{Archive, Held};
+use super::archive::Archive;
 use super::disk;
 use super::mend::{self, Mended, Rights};
 use super::status::{Counts, Status};
@@ -20,12 +20,11 @@ use crate::recording::SegmentName;
 
 /// Segments are mended for so long in one turn; then the disk is looked at again.
 const MENDING_TURN: Duration = Duration::from_millis(500);
-/// The first segment is verified so long after the start: then others have more to do.
+/// The first segment is verified so long after the start, when others have more to do; or after a tenth of the time that
+/// verifying all takes, if that is less.
 const VERIFY_AFTER: Duration = Duration::from_mins(1);
 /// One sweep in so many looks for what has been kept long enough, which takes a look at everything.
 const WEED_EACH: u32 = 10;
-/// In this time each segment is verified once.
-const VERIFY_ALL_IN: Duration = Duration::from_hours(24);
 
 /// The keeper's thread.
 pub(super) struct Keeper {
@@ -44,6 +43,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(options: Options, archive: Arc<Archive>, status: Arc<Status>) -> Self {
         let now = Instant::now();
+        let verify_at = now + VERIFY_AFTER.min(options.verify_within / 10);
         Self {
             options,
             archive,
@@ -53,7 +53,7 @@ impl Keeper {
             weed_at: now,
             retry_at: now,
             verified: None,
-            verify_at: now + VERIFY_AFTER,
+            verify_at,
         }
     }
 
@@ -195,7 +195,7 @@ impl Keeper {
             return;
         }
         let many = u32::try_from(self.archive.complete().max(1)).unwrap_or(u32::MAX);
-        self.verify_at = now + (VERIFY_ALL_IN / many).max(self.options.sweep_interval);
+        self.verify_at = now + (self.options.verify_within / many).max(self.options.sweep_interval);
         self.verify_next();
     }
 
@@ -203,19 +203,15 @@ impl Keeper {
     pub(super) fn verify_next(&mut self) {
         let Some((channel, segment)) = self.archive.next_complete(self.verified) else { return };
         self.verified = Some((channel, segment.name));
-        if let Err(flaw) = verify::verify(self.archive.root(), channel, segment.name)
-            // It may have been deleted meanwhile.
-            && matches!(self.archive.held(channel, segment.name), Some(Held::Complete(_)))
-        {
-            self.damaged(channel, segment.name, &flaw.to_string());
+        if let Err(flaw) = verify::verify(self.archive.root(), channel, segment.name) {
+            // It may have been deleted, or be another one, meanwhile.
+            let condemned = self.archive.condemn(channel, &segment);
+            self.status.damaged(channel, segment.name, &flaw.to_string(), condemned);
         }
     }
 
     fn damaged(&self, channel: ChannelId, name: SegmentName, why: &str) {
-        Counts::add(&self.status.counts.damaged, 1);
-        tracing::error!(%channel, segment = %name, why, "a recorded segment is damaged and counts as missing");
-        if let Err(error) = self.archive.damaged(channel, name) {
-            tracing::warn!(%channel, segment = %name, %error, "cannot put the index of a damaged segment aside");
-        }
+        let put_aside = self.archive.damaged(channel, name);
+        self.status.damaged(channel, name, why, put_aside.map(|()| true));
     }
 }

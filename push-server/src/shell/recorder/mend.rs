@@ -6,7 +6,7 @@ use std::path::Path;
 
 use protocols::ids::ChannelId;
 
-use super::disk::{self, Paths};
+use super::disk::{self, Incoming, Paths};
 use super::walk;
 use crate::recording::index::{
     self, ENTRY_BYTES, Entry, HEADER_BYTES, Header, Index, IndexError, TRAILER_BYTES, Trailer,
@@ -38,6 +38,9 @@ pub(crate) enum Rights {
 /// Looks at a segment, and completes it if it is not, as far as `rights` go.
 pub(crate) fn mend(root: &Path, channel: ChannelId, name: SegmentName, rights: Rights) -> io::Result<Mended> {
     let paths = Paths::of(root, channel, name);
+    if rights == Rights::Alter {
+        finish_adoption(root, &paths, channel, name)?;
+    }
     if let Some(segment) = complete(&paths, channel, name)? {
         return Ok(Mended::Complete(segment));
     }
@@ -59,6 +62,17 @@ pub(crate) fn mend(root: &Path, channel: ChannelId, name: SegmentName, rights: R
         Ok(index) if index.trailer.is_some() => Ok(Mended::Damaged),
         Ok(index) => cut(&paths, &index),
     }
+}
+
+/// A segment of a peer had taken its place with its packets only: its index follows.
+fn finish_adoption(root: &Path, paths: &Paths, channel: ChannelId, name: SegmentName) -> io::Result<()> {
+    let incoming = Incoming::of(root, channel, name);
+    if paths.index.exists() || incoming.ts.exists() || !incoming.index.exists() || !paths.ts.exists() {
+        return Ok(());
+    }
+    fs::rename(&incoming.index, &paths.index)?;
+    disk::remove(&paths.damaged)?;
+    disk::sync_folder(&paths.day)
 }
 
 /// The segment if its files look complete, by their ends and lengths.

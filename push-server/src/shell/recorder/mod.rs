@@ -20,7 +20,7 @@
 pub mod archive;
 mod channel_recorder;
 pub(crate) mod desk;
-mod disk;
+pub(crate) mod disk;
 pub mod intake;
 mod keeper;
 mod mend;
@@ -48,6 +48,7 @@ pub use intake::Intake;
 pub use reader::{Cursor, Played, SegmentReader};
 pub use status::Status;
 
+use super::replication;
 use channel_recorder::ChannelRecorder;
 use intake::Delivery;
 use keeper::Keeper;
@@ -59,6 +60,8 @@ pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the disk, and what is kept, are looked after.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// In this time each segment is verified once.
+pub const VERIFY_WITHIN: Duration = Duration::from_hours(24);
 /// Recording stops while less than this is free on its disk, so that the last of it is left to others.
 pub const RESERVE_BYTES: u64 = 256 * 1_024 * 1_024;
 /// Threads that write: while the disk makes something of one channel last, others go on.
@@ -79,6 +82,11 @@ pub struct Options {
     pub retry_interval: Duration,
     /// [`SWEEP_INTERVAL`], likewise.
     pub sweep_interval: Duration,
+    /// In this time each segment is read and verified once, [`VERIFY_WITHIN`] unless set; a day's worth in less is a matter of
+    /// how fast the disk reads.
+    pub verify_within: Duration,
+    /// How what peers have is fetched.
+    pub replication: replication::Options,
 }
 
 impl Options {
@@ -91,6 +99,8 @@ impl Options {
             flush_interval: FLUSH_INTERVAL,
             retry_interval: RETRY_INTERVAL,
             sweep_interval: SWEEP_INTERVAL,
+            verify_within: VERIFY_WITHIN,
+            replication: replication::Options::default(),
         }
     }
 }

@@ -4,9 +4,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use protocols::ids::ChannelId;
 use protocols::recording::RecordingFault;
 
 use super::disk;
+use crate::recording::SegmentName;
 
 /// Counts since the recorder's start, over all channels.
 #[derive(Debug, Default)]
@@ -113,6 +115,24 @@ impl Status {
             tracing::info!("recording is tried again");
         }
         self.faulty.store(false, Ordering::Release);
+    }
+
+    /// A segment was found not to be what was recorded; `put_aside`: whether it still was there, and what became of it.
+    pub(crate) fn damaged(
+        &self,
+        channel: ChannelId,
+        name: SegmentName,
+        why: &str,
+        put_aside: io::Result<bool>,
+    ) {
+        if matches!(put_aside, Ok(false)) {
+            return;
+        }
+        Counts::add(&self.counts.damaged, 1);
+        tracing::error!(%channel, segment = %name, why, "a recorded segment is damaged and counts as missing");
+        if let Err(error) = put_aside {
+            tracing::warn!(%channel, segment = %name, %error, "cannot put the index of a damaged segment aside");
+        }
     }
 
     /// Something was recorded: the next fault is news.

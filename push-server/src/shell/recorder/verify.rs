@@ -39,7 +39,12 @@ pub enum Flaw {
 /// Verifies a complete segment. `Ok(None)`: it is not there, or not complete.
 pub(crate) fn verify(root: &Path, channel: ChannelId, name: SegmentName) -> Result<Option<Index>, Flaw> {
     let paths = Paths::of(root, channel, name);
-    let bytes = match fs::read(&paths.index) {
+    files(&paths.ts, &paths.index)
+}
+
+/// As [`verify`] the files of a segment, wherever they are.
+pub(crate) fn files(ts: &Path, index: &Path) -> Result<Option<Index>, Flaw> {
+    let bytes = match fs::read(index) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Flaw::Index(error.to_string())),
         Ok(bytes) => bytes,
@@ -47,7 +52,7 @@ pub(crate) fn verify(root: &Path, channel: ChannelId, name: SegmentName) -> Resu
     let index = Index::parse(&bytes).map_err(|error| Flaw::Index(error.to_string()))?;
     let Some(trailer) = index.trailer else { return Ok(None) };
     let unreadable = |error: io::Error| Flaw::Unreadable(error.to_string());
-    let mut ts = File::open(&paths.ts).map_err(unreadable)?;
+    let mut ts = File::open(ts).map_err(unreadable)?;
     // What nobody watches is not to push out what somebody does: advice, which may be ignored.
     let _ = rustix::fs::fadvise(&ts, 0, None, rustix::fs::Advice::NoReuse);
     let there = ts.metadata().map_err(unreadable)?.len();
