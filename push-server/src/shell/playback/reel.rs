@@ -68,7 +68,7 @@ impl Reel {
         let Some(archive) = library.of(wish.channel) else { return Ok(ReadOutcome::Unknown) };
         let from = From { archive, library: &library, channel: wish.channel };
         if let ReadFrom::Packet(name) = wish.from
-            && self.stands_at(name)
+            && self.stands_at(wish.channel, name)
         {
             return self.straight(&from, wish.packets, haste);
         }
@@ -85,8 +85,11 @@ impl Reel {
     }
 
     /// Whether `name`, or where it would be, is at hand; goes there.
-    fn stands_at(&mut self, name: PacketName) -> bool {
-        let Some(at) = &mut self.at else { return false };
+    fn stands_at(&mut self, channel: ChannelId, name: PacketName) -> bool {
+        // A session of another lease may have had the same number before.
+        let Some(at) = self.at.as_mut().filter(|at| at.segment.header().channel == channel) else {
+            return false;
+        };
         if at.next == name {
             return true;
         }
@@ -114,7 +117,7 @@ impl Reel {
             at.next = PacketName { number: last.name.number.wrapping_add(1), ..last.name };
         }
         at.place = end;
-        at.let_go();
+        at.let_go(KEPT_BEHIND_BYTES, LET_GO_BYTES);
         Ok(ReadOutcome::Packets { pieces, follows: at.follows(from) })
     }
 }
@@ -189,13 +192,11 @@ impl Place {
 
     /// Of a segment that nobody had read lately, and nobody else reads, what is well behind leaves the page cache: what
     /// everybody watches stays there.
-    fn let_go(&mut self) {
-        if !self.cold {
-            return;
-        }
-        let here = self.segment.span(self.place..self.place).start;
-        let end = here.saturating_sub(KEPT_BEHIND_BYTES);
-        if end >= self.gone + LET_GO_BYTES && Arc::strong_count(&self.segment) == 1 {
+    fn let_go(&mut self, kept_behind_bytes: u64, least_bytes: u64) {
+        // What still grows is everybody's, and each of its readers has opened it for himself.
+        let alone = self.cold && self.segment.trailer().is_some() && Arc::strong_count(&self.segment) == 1;
+        let end = self.segment.span(self.place..self.place).start.saturating_sub(kept_behind_bytes);
+        if alone && end >= self.gone + least_bytes {
             self.segment.let_go(self.gone..end);
             self.gone = end;
         }
@@ -204,10 +205,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.cold && Arc::strong_count(&self.segment) == 1 {
-            let end = self.segment.span(self.place..self.place).start;
-            self.segment.let_go(self.gone..end);
-        }
+        self.let_go(0, 0);
     }
 }
 
