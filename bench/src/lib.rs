@@ -35,6 +35,7 @@ pub mod options;
 pub mod peers;
 pub mod plot;
 pub mod receiver;
+pub mod recorded;
 pub mod reference;
 pub mod report;
 pub mod rig;

@@ -6,6 +6,7 @@ pub mod fan_out;
 pub mod latency;
 pub mod many_channels;
 pub mod memory;
+pub mod playback;
 pub mod repair;
 pub mod saturation;
 pub mod smoothness;
@@ -43,4 +44,5 @@ pub const ALL: &[Measure] = &[
     directory::MEASURE,
     memory::MEASURE,
     repair::MEASURE,
+    playback::MEASURE,
 ];
