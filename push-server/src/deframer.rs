@@ -6,7 +6,7 @@
 //!        └──0: keepalive──► length
 //! ```
 //!
-//! A header alone and a mark come out as packets do; [`ChannelPath::commit`](crate::path::ChannelPath::commit) knows them by their lengths.
+//! Headers alone, marks and other asides come out as packets do; [`ChannelPath::commit`](crate::path::ChannelPath::commit) knows them by their lengths.
 
 use protocols::p3_feed::{LENGTH_BYTES, packet_len};
 

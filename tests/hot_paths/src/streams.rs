@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use acquisition::feed_queues::{FeedQueues, Moment};
 use media::packet::{PACKET_BYTES, Packet, PacketBytes};
 use media::pcr::PcrClock;
 use media::psi::{ProgrammeTable, crc32};
@@ -11,6 +12,7 @@ use media::reassembly::{Limits, Reassembly};
 use media::rtp::{Packetizer, PacketizerStart, RtpHeader, RtpPacket};
 use media::sequence::Sequence;
 use media::sync::Synchroniser;
+use protocols::time::{ClusterTime, Time};
 
 use crate::{HotPath, Step};
 
@@ -19,6 +21,7 @@ pub(crate) const HOT_PATHS: &[HotPath] = &[
     HotPath { name: "psi-section", unit: "section", units_per_step: 1, prepare: psi_section },
     HotPath { name: "random-access", unit: "packet", units_per_step: 50, prepare: random_access },
     HotPath { name: "acquire", unit: "TS packet", units_per_step: PACKETS as u64, prepare: acquire },
+    HotPath { name: "feed", unit: "packet", units_per_step: FEED_PACKETS, prepare: feed },
     HotPath { name: "reassembly", unit: "packet", units_per_step: 2, prepare: || reassembly([0, 1]) },
     HotPath { name: "reassembly-swapped", unit: "packet", units_per_step: 2, prepare: || reassembly([1, 0]) },
     HotPath { name: "reassembly-twice", unit: "packet", units_per_step: 2, prepare: || reassembly([0, 0]) },
@@ -110,6 +113,40 @@ fn acquire() -> Step {
             }
         });
         pushed.expect("they are packets");
+    })
+}
+
+/// Packets that a feed takes together.
+const FEED_PACKETS: u64 = 5;
+/// From one random access point to the next: two seconds of a 5 Mb/s channel.
+const GROUP_PACKETS: u64 = 950;
+
+/// Packets into the queue of a feed that keeps up, and out of it as frames; those since the newest random access point are
+/// kept.
+fn feed() -> Step {
+    let header = |n: u64| RtpHeader {
+        marker: false,
+        payload_type: 33,
+        sequence: Sequence(u16::try_from(n % 65_536).expect("below 65,536")),
+        timestamp_90k: 0,
+        ssrc: 9,
+    };
+    let mut queues = FeedQueues::default();
+    let place = queues.attach(&"hall".parse().expect("a host's id"));
+    let (mut n, mut framed) = (0, Vec::new());
+    Box::new(move || {
+        for _ in 0..FEED_PACKETS {
+            let now = Time::from_ms(1_000 + 2 * n);
+            let packet = RtpPacket::new(&header(n), &[0x47; 7 * PACKET_BYTES]).expect("seven packets fit");
+            queues.push(Moment { now, wall: ClusterTime(2 * n) }, black_box(packet));
+            if n % GROUP_PACKETS == 0 {
+                queues.access_point(0);
+            }
+            n += 1;
+        }
+        framed.clear();
+        black_box(queues.take_framed(Time::from_ms(1_000 + 2 * n), place, 32, &mut framed));
+        black_box(&framed);
     })
 }
 
