@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use protocols::budget;
 use protocols::p4_control::{
-    LEAST_REPEAT, MAX_MISSING_PER_PLAY_REPAIR, PacketName, PlayRepair, REPAIR_BUDGET_PERCENT,
-    REPAIR_BURST_PACKETS, REPAIR_BURST_TIME, REPEAT_AFTER_PERCENT,
+    LEAST_REPEAT, MAX_MISSING_PER_PLAY_REPAIR, PacketName, PlayRepair, REPEAT_AFTER_PERCENT,
 };
 use protocols::time::{ClusterTime, Time};
 
 use super::{BATCH_PACKETS, Departure, Output, ReadFrom, ReadOutcome, SessionKey, Sessions};
 use crate::claim;
+use crate::repair::ASKER_SHARE;
 
 /// Reads for repairs under way in a host; what needs more is not sent.
 const MAX_REPAIR_READS: usize = 256;
@@ -30,8 +31,7 @@ pub(super) struct Repairing {
 /// What one session may be sent again: a share of its rate, and a little at once.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
-    /// When all that was sent again is paid for; not before the burst that is allowed.
-    paid: Time,
+    share: budget::Budget,
     sent: BTreeMap<u32, Time>,
 }
 
@@ -42,13 +42,11 @@ impl Budget {
         if self.sent.get(&number).is_some_and(|sent| *sent + pause > now) {
             return false;
         }
-        let cost = delta_p * 100 / REPAIR_BUDGET_PERCENT;
-        let burst = (cost * REPAIR_BURST_PACKETS).max(REPAIR_BURST_TIME * 100 / REPAIR_BUDGET_PERCENT);
-        self.paid = self.paid.max(now - burst);
-        if self.paid + cost > now {
+        let allowance = ASKER_SHARE.of(delta_p);
+        if !self.share.has_room(now, allowance) {
             return false;
         }
-        self.paid += cost;
+        self.share.use_one(allowance);
         self.sent.insert(number, now);
         if self.sent.len() > MAX_REMEMBERED {
             self.sent.retain(|_, sent| *sent + Duration::from_secs(1) > now);

@@ -234,9 +234,10 @@ impl Channel {
         let (outlets, missing) = (&mut self.outlets, &request.missing[..]);
         match target {
             Some(target) => {
+                let dscp = self.path.plan().targets[target].dscp;
                 let wanted = Wanted { asker, target, ssrc: request.ssrc, missing };
                 self.path.repair(now, &wanted, &mut |answer, packet| match answer {
-                    Answer::Stream(to) => tools.stream.send(to, packet),
+                    Answer::Stream(to) => tools.stream.send(to, dscp, packet),
                     Answer::Broadcast => outlets[target].send_again(now, packet),
                 });
                 self.path.set_fault(target, self.outlets[target].fault());

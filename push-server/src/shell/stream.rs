@@ -1,10 +1,12 @@
 //! P5's socket: what is sent to one viewer. All data threads send by it; nothing is read from it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use link::train::{MAX_SEGMENT_BYTES, MAX_TRAIN, Train};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 use protocols::p3_feed::MAX_PACKET_BYTES;
 
 use crate::ring::Run;
@@ -31,10 +33,19 @@ impl StreamSocket {
         self.socket.local_addr()
     }
 
-    /// Sends a packet; false when the operating system does not take it. Then it is lost, as on the way: who misses it
-    /// asks again.
-    pub(super) fn send(&self, to: SocketAddr, packet: &[u8]) -> bool {
-        match self.socket.send_to(packet, self.written(to)) {
+    /// Sends a packet with a differentiated services code point (0 to 63); false when the operating system does not take it.
+    /// Then it is lost, as on the way: who misses it asks again.
+    pub(super) fn send(&self, to: SocketAddr, dscp: u8, packet: &[u8]) -> bool {
+        let written = self.written(to);
+        let (tos, class) = (dscp << 2, i32::from(dscp << 2));
+        // A mapped address is IPv4 on the wire.
+        let marked = match written.ip().to_canonical() {
+            IpAddr::V4(_) => ControlMessage::Ipv4Tos(&tos),
+            IpAddr::V6(_) => ControlMessage::Ipv6TClass(&class),
+        };
+        let (socket, packet) = (self.socket.as_raw_fd(), [IoSlice::new(packet)]);
+        let address = SockaddrStorage::from(written);
+        match sendmsg(socket, &packet, &[marked], MsgFlags::MSG_DONTWAIT, Some(&address)) {
             Ok(_) => true,
             Err(error) => {
                 tracing::trace!(%to, %error, "a packet to one viewer was not taken");
@@ -75,4 +86,30 @@ pub(super) struct Sent {
     pub(super) packets: usize,
     /// System calls.
     pub(super) calls: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nix::sys::socket::{ControlMessageOwned, recvmsg, setsockopt, sockopt};
+
+    use super::*;
+
+    #[test]
+    fn a_packet_carries_its_code_point_by_a_socket_of_both_families() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        setsockopt(&receiver, sockopt::IpRecvTos, &true).unwrap();
+        for address in ["127.0.0.1:0", "[::]:0"] {
+            let stream = StreamSocket::new(UdpSocket::bind(address).unwrap()).unwrap();
+            assert!(stream.send(receiver.local_addr().unwrap(), 34, b"packet"));
+            let (mut buffer, mut room) = ([0; 64], nix::cmsg_space!([u8; 16]));
+            let mut slices = [io::IoSliceMut::new(&mut buffer)];
+            let message =
+                recvmsg::<()>(receiver.as_raw_fd(), &mut slices, Some(&mut room), MsgFlags::empty()).unwrap();
+            let marks: Vec<ControlMessageOwned> = message.cmsgs().unwrap().collect();
+            assert_eq!((message.bytes, marks), (6, vec![ControlMessageOwned::Ipv4Tos(34 << 2)]));
+        }
+    }
 }
