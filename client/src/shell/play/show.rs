@@ -44,6 +44,8 @@ const READER_POLL: Duration = Duration::from_millis(20);
 const RENEW_RETRY: Duration = Duration::from_secs(5);
 /// While no push server answers, the directory is asked this often who else plays.
 const DESERTED_RETRY: Duration = Duration::from_secs(2);
+/// Addresses from which genuine answers came that are remembered; P5 of further ones is not taken.
+const SENDERS_MAX: usize = 64;
 /// Datagrams taken before anything else has its turn.
 const DATAGRAMS_MAX: usize = 1_024;
 
@@ -60,6 +62,8 @@ pub(in crate::shell) struct Show {
     secrets: [MacKey; 2],
     playback: Playback,
     wire: Wire,
+    /// Addresses from which genuine answers came.
+    senders: BTreeSet<IpAddr>,
     sink: Option<Sink>,
     reader: Reader,
     pictures: Option<PictureShow>,
@@ -169,6 +173,7 @@ impl Show {
             target,
             presentation,
             wire,
+            senders: BTreeSet::new(),
             sink: None,
             reader: Reader::Ready,
             pictures: None,
@@ -318,10 +323,22 @@ impl Show {
 
     fn take_datagrams(&mut self) {
         let (mut inputs, mut foreign) = (Vec::new(), 0);
-        let Self { wire, secrets, presentation, .. } = self;
+        let Self { wire, secrets, presentation, senders, .. } = self;
         wire.take(|from, datagram| {
-            let known = presentation.servers.iter().any(|server| same(server.control.ip(), from.ip()));
-            match known.then(|| parse(datagram, secrets)).flatten() {
+            let from = from.ip().to_canonical();
+            let input = parse(datagram, secrets);
+            match &input {
+                // A host of several addresses answers, and sends, from the one that is nearest to us.
+                Some(Input::Answer(_)) if senders.len() < SENDERS_MAX => {
+                    senders.insert(from);
+                }
+                Some(Input::Stream { .. }) if !senders.contains(&from) && !serves(presentation, from) => {
+                    foreign += 1;
+                    return;
+                }
+                _ => {}
+            }
+            match input {
                 Some(input) if inputs.len() < DATAGRAMS_MAX => inputs.push(input),
                 _ => foreign += 1,
             }
@@ -541,8 +558,8 @@ fn half_life(presentation: &Presentation) -> Duration {
     presentation.lease.expires.since(presentation.time) / 2
 }
 
-fn same(a: IpAddr, b: IpAddr) -> bool {
-    a.to_canonical() == b.to_canonical()
+fn serves(presentation: &Presentation, address: IpAddr) -> bool {
+    presentation.servers.iter().any(|server| server.control.ip().to_canonical() == address)
 }
 
 /// What a datagram from a push server is; `None`: nothing of ours.
