@@ -7,7 +7,7 @@ use std::time::Duration;
 use database_server::{Config, ConnectionId, DatabaseServer, Input, Output, Remembered};
 use protocols::codec::{self, decode_message};
 use protocols::ids::{BootId, ChannelId};
-use protocols::p2_directory::{MAX_WATCHES_PER_CONNECTION, ToDatabase};
+use protocols::p2_directory::{MAX_WATCHES_PER_CONNECTION, PlayTarget, ToDatabase};
 use protocols::p4_control::{Kind, seal};
 use protocols::preamble::MAX_P2_REQUEST_BYTES;
 use protocols::recording::{RecordingId, Span};
@@ -248,6 +248,8 @@ fn clients_that_ask_anything_leave_nothing_behind() {
             title: "News".to_owned(),
         },
         ToDatabase::Unrecord { id: RecordingId(1) },
+        ToDatabase::Play(PlayTarget::Programme(RecordingId(1))),
+        ToDatabase::Play(PlayTarget::Channel { channel, from: WALL, to: None }),
     ];
     requests.iter().for_each(|request| mutator.record(&codec::encode(request), 8));
     let mut server = new();

@@ -3,7 +3,7 @@
 use link::frames;
 use protocols::codec::{self, CodecError};
 use protocols::ids::ChannelId;
-use protocols::p2_directory::ToDatabase;
+use protocols::p2_directory::{PlayTarget, ToDatabase};
 use protocols::preamble::{FRAME_HEADER_BYTES, MAX_P2_REQUEST_BYTES, PREAMBLE_BYTES, Protocol, write_frame};
 use protocols::recording::{RecordingId, Span};
 
@@ -27,6 +27,8 @@ fn conversation() -> Vec<u8> {
         ToDatabase::Recordings { channel: Some(channel) },
         ToDatabase::Record { channel, span: Span { from: WALL, to: WALL }, title: "News".to_owned() },
         ToDatabase::Unrecord { id: RecordingId(1) },
+        ToDatabase::Play(PlayTarget::Programme(RecordingId(1))),
+        ToDatabase::Play(PlayTarget::Channel { channel, from: WALL, to: None }),
     ];
     requests.iter().for_each(|request| write_frame(&mut bytes, &codec::encode(request)));
     bytes
