@@ -137,7 +137,7 @@ impl Driver {
                 () = self.clock.reach(deadline) => self.handle(Input::Tick),
                 _ = recordings.tick() => self.desk.news().into_iter().try_for_each(|news| self.handle(news)),
                 _ = log.tick() => {
-                    tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, playback = ?self.playback.counts(), plays_dropped = self.plays_dropped, "counters");
+                    tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, recorder = ?self.desk.counts(), playback = ?self.playback.counts(), plays_dropped = self.plays_dropped, "counters");
                     Ok(())
                 }
             };
@@ -145,7 +145,7 @@ impl Driver {
                 break Err(error);
             }
         };
-        tracing::info!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, playback = ?self.playback.counts(), plays_dropped = self.plays_dropped, "ending");
+        tracing::info!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, recorder = ?self.desk.counts(), playback = ?self.playback.counts(), plays_dropped = self.plays_dropped, "ending");
         self.playback.stop();
         self.threads.into_iter().for_each(DataThread::stop);
         ended
