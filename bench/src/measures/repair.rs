@@ -1,8 +1,8 @@
 //! What repair leaves of the losses of real links, and what it costs: the real daemons and clients, each client behind a
 //! cable of its own that loses both ways.
 //!
-//! All links are measured beside each other, each with a channel of its own, because what viewers of one channel ask for
-//! shares a budget, and is broadcast when two ask at once.
+//! All losses and modes are measured beside each other, each with a channel of its own, because what viewers of one channel
+//! ask for shares a budget, and is broadcast when two ask at once.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -91,8 +91,9 @@ struct Viewing {
     cell: Cell,
     cable: Cable,
     client: Process,
-    /// Packets of the channel, and packets sent again, before any is lost.
-    sent: Option<[WireCounter; 2]>,
+    host: Host,
+    /// Packets of the channel and packets sent again, before any is lost, and packets of the channel that arrive.
+    counters: Option<[WireCounter; 3]>,
 }
 
 /// The end of a viewing in the client's own numbers.
@@ -126,13 +127,13 @@ impl Cell {
 
     fn fault(self) -> Fault {
         let (loss, round_trip) = (self.losing.loss, Duration::from_millis(self.round_trip_ms));
-        let nature = Nature { loss, round_trip, jitter: round_trip / 20 };
+        let nature = Nature { loss, round_trip, jitter: round_trip / 40 };
         Fault { nature, bottleneck: None, seed: self.number.into() }
     }
 
     fn client(self, cache: &std::path::Path) -> Command {
         Command::line(&format!(
-            "masthead-client --database {SERVERS} --format json --repair {} --hold-ms {} watch {} --output /dev/null",
+            "masthead-client --database {SERVERS} --format json --fast-start off --repair {} --hold-ms {} watch {} --output /dev/null",
             self.mode, self.hold_ms, self.number
         ))
         .env("XDG_CACHE_HOME", cache)
@@ -140,39 +141,34 @@ impl Cell {
 }
 
 fn run(bench: &mut Bench) {
-    let links = bench.options.points(&LINKS.map(|(round_trip_ms, _)| round_trip_ms), 1);
-    let cells: Vec<Cell> = LINKS
-        .into_iter()
-        .filter(|(round_trip_ms, _)| links.contains(round_trip_ms))
-        .flat_map(|(round_trip_ms, hold_ms)| {
-            LOSSES
-                .into_iter()
-                .flat_map(move |losing| MODES.map(|mode| (losing, round_trip_ms, hold_ms, mode)))
-        })
-        .zip(1..)
-        .map(|((losing, round_trip_ms, hold_ms, mode), number)| Cell {
-            losing,
-            round_trip_ms,
-            hold_ms,
-            mode,
-            number,
-        })
-        .collect();
-    if cells.is_empty() {
+    let asked = bench.options.points(&LINKS.map(|(round_trip_ms, _)| round_trip_ms), 1);
+    let links: Vec<(u64, u64)> = LINKS.into_iter().filter(|(rtt_ms, _)| asked.contains(rtt_ms)).collect();
+    if links.is_empty() {
         bench.fault("its points are round-trip times in ms: 1, 20, 40");
         return;
     }
     let period = if bench.options.quick { QUICK_PERIOD } else { bench.options.period().max(LEAST_PERIOD) };
-    let outcomes = measure(bench, &cells, period);
+    for (round_trip_ms, hold_ms) in links {
+        bench.progress(&format!("{round_trip_ms} ms"));
+        for outcome in measure(bench, &cells(round_trip_ms, hold_ms), period) {
+            judge(bench, &outcome);
+            bench.row(row(&outcome));
+        }
+    }
     bench.remark(format!(
-        "repair: {} links beside each other for {} s, {RATE_BPS} b/s each; round-trip jitter a tenth.",
-        cells.len(),
+        "repair: {} viewers beside each other for {} s, {RATE_BPS} b/s each; jitter of a fortieth of the round trip each way.",
+        LOSSES.len() * MODES.len(),
         period.as_secs()
     ));
-    for outcome in outcomes {
-        judge(bench, &outcome);
-        bench.row(row(&outcome));
-    }
+}
+
+/// Every loss and mode on one link.
+fn cells(round_trip_ms: u64, hold_ms: u64) -> Vec<Cell> {
+    let kinds = LOSSES.into_iter().flat_map(|losing| MODES.map(|mode| (losing, mode)));
+    kinds
+        .zip(1..)
+        .map(|((losing, mode), number)| Cell { losing, round_trip_ms, hold_ms, mode, number })
+        .collect()
 }
 
 fn measure(bench: &mut Bench, cells: &[Cell], period: Duration) -> Vec<Outcome> {
@@ -190,7 +186,7 @@ fn measure(bench: &mut Bench, cells: &[Cell], period: Duration) -> Vec<Outcome> 
         .zip(hosts)
         .map(|(cell, (host, cable))| {
             let cache = ground.lab().path(&format!("cache-{}", cell.number));
-            Viewing { cell: *cell, cable, client: host.spawn(cell.client(&cache)), sent: None }
+            Viewing { cell: *cell, cable, client: host.spawn(cell.client(&cache)), host, counters: None }
         })
         .collect();
     for Viewing { cable, client, cell, .. } in &viewings {
@@ -200,21 +196,19 @@ fn measure(bench: &mut Bench, cells: &[Cell], period: Duration) -> Vec<Outcome> 
         });
     }
     bench.progress(&format!("loses for {} s", period.as_secs()));
-    for Viewing { cell, sent, cable, .. } in &mut viewings {
-        let count = |filter: &str| {
+    for Viewing { cell, counters, cable, host, .. } in &mut viewings {
+        let of_channel = format!("udp dport {}", FIRST_PORT - 1 + u16::from(cell.number));
+        let sent = |filter: &str| {
             wire.lan().sent_by(ground.host(), &format!("ip daddr {} {filter}", cell.address()))
         };
-        *sent = Some([
-            count(&format!("udp dport {}", FIRST_PORT - 1 + u16::from(cell.number))),
-            count("udp sport 7405"),
-        ]);
+        *counters = Some([sent(&of_channel), sent("udp sport 7405"), wire.lan().heard_by(host, &of_channel)]);
         cable.spoil(cell.fault());
     }
     timeline::lasts(period);
     bench.late(source.take_lateness(), "source");
-    let outcomes = viewings.into_iter().map(end).collect();
-    drop(source);
-    outcomes
+    let ended: Vec<(Viewing, [u64; 3])> = viewings.into_iter().map(mend).collect();
+    timeline::lasts(SETTLE);
+    ended.into_iter().map(|(viewing, counted)| end(viewing, counted)).collect()
 }
 
 fn plug(ground: &Ground, wire: &Wire, cell: Cell) -> (Host, Cable) {
@@ -223,15 +217,19 @@ fn plug(ground: &Ground, wire: &Wire, cell: Cell) -> (Host, Cable) {
     (host, cable)
 }
 
-/// Mends the link, lets the last repairs come, and ends the viewing.
-fn end(viewing: Viewing) -> Outcome {
-    let Viewing { cell, cable, mut client, sent } = viewing;
-    let [packets, sent_again] = sent.expect("it was counted").map(|counter| counter.packets());
-    let lost_by_link = cable.carried()[0].lost;
-    let mut good = cell.fault();
+/// Counts what was sent, what was sent again and what was lost, and mends the link.
+fn mend(mut viewing: Viewing) -> (Viewing, [u64; 3]) {
+    let counters = viewing.counters.take().expect("it is counted");
+    let mut good = viewing.cell.fault();
     good.nature.loss = Loss::Independent(0.0);
-    cable.spoil(good);
-    timeline::lasts(SETTLE);
+    viewing.cable.spoil(good);
+    let [sent, again, arrived] = counters.map(|counter| counter.packets());
+    (viewing, [sent, again, sent.saturating_sub(arrived)])
+}
+
+/// Ends a viewing that has got its last repairs.
+fn end(viewing: Viewing, [packets, sent_again, lost_by_link]: [u64; 3]) -> Outcome {
+    let Viewing { cell, mut client, .. } = viewing;
     client.interrupt(END_LIMIT);
     let told = std::fs::read(client.stdout()).expect("its file is ours");
     let summary =
@@ -333,8 +331,7 @@ mod tests {
 
     #[test]
     fn the_topology_of_many_cells_is_one() {
-        let cell = |number| Cell { losing: LOSSES[0], round_trip_ms: 1, hold_ms: 100, mode: "one", number };
-        let text = topology(&(1..=30).map(cell).collect::<Vec<_>>());
+        let text = topology(&cells(20, 200));
         let parsed = protocols::topology::Topology::parse("topology.toml", &text);
         assert!(parsed.is_ok(), "{parsed:?}");
     }
