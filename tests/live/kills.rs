@@ -1,0 +1,248 @@
+//! Nothing that the catalogue has listed is lost, whatever is killed, and whenever.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the test dates its kills by the wall clock, as marks are dated"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lab::site::{Daemon, READY_LIMIT, Site};
+use lab::{Command, Host, Lab, Process, timeline};
+
+use crate::replication::{Range, folder, listed, segments, site, start};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Kills instead of [`KILLS`]: `MASTHEAD_KILLS=200`.
+const KILLS_VARIABLE: &str = "MASTHEAD_KILLS";
+const KILLS: u32 = 3;
+/// Seed of the moments instead of a new one: `MASTHEAD_KILLS_SEED=7`.
+const SEED_VARIABLE: &str = "MASTHEAD_KILLS_SEED";
+/// A kill comes so long after the last, at random.
+const CALM_MS: std::ops::Range<u64> = 300..4_000;
+/// The stated loss bound at the live edge, and what a noisy machine may add until a packet is dated, copied, flushed.
+const LOSS_BOUND: Duration = Duration::from_millis(2_300);
+const NOISE: Duration = Duration::from_secs(5);
+
+/// Draws numbers that follow from a seed (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut drawn = self.0;
+        drawn = (drawn ^ (drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        drawn = (drawn ^ (drawn >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (drawn ^ (drawn >> 31)) % end
+    }
+}
+
+/// What was listed at any time, as one row of spans.
+#[derive(Debug, Default)]
+struct Remembered(BTreeMap<String, String>);
+
+impl Remembered {
+    fn add(&mut self, ranges: &[Range]) {
+        for range in ranges {
+            let (from, to) = (sortable(&range.from), sortable(&range.to));
+            let known = self.0.entry(from).or_default();
+            if *known < to {
+                *known = to;
+            }
+        }
+    }
+
+    /// Spans that `now` does not cover.
+    fn lost(&self, now: &[Range]) -> Vec<(String, String)> {
+        let mut now: Vec<(String, String)> =
+            now.iter().map(|range| (sortable(&range.from), sortable(&range.to))).collect();
+        now.sort();
+        let lost = |(from, to): &(&String, &String)| {
+            let mut reached = (*from).clone();
+            for (next_from, next_to) in &now {
+                if *next_from <= reached && *next_to > reached {
+                    reached.clone_from(next_to);
+                }
+            }
+            reached < **to
+        };
+        self.0.iter().filter(lost).map(|(from, to)| (from.clone(), to.clone())).collect()
+    }
+}
+
+/// A time of the list with all digits of its milliseconds, so that texts sort as times do.
+fn sortable(time: &str) -> String {
+    let (seconds, fraction) =
+        time.trim_end_matches('Z').split_once('.').unwrap_or((time.trim_end_matches('Z'), ""));
+    format!("{seconds}.{fraction:0<3}")
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// Where the newest complete segment ends, ms since 1970, of those that ended by `by_ms`.
+fn newest_end_ms(folder: &Path, by_ms: u64) -> Option<u64> {
+    let indexes = segments(folder)
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|suffix| suffix == "index"));
+    let ends = indexes.map(|(_, bytes)| {
+        let end = &bytes[bytes.len() - 72..];
+        u64::from_le_bytes(*end[16..].first_chunk().unwrap())
+    });
+    ends.filter(|end_ms| *end_ms <= by_ms).max()
+}
+
+/// One that is killed, and comes back.
+struct Victim {
+    daemon: Daemon,
+    process: Process,
+    folder: Option<PathBuf>,
+}
+
+impl Victim {
+    /// Kills it and starts it again. How much of what it recorded is gone, in ms.
+    fn kill(&mut self) -> Option<u64> {
+        let killed_ms = now_ms();
+        self.process.kill9();
+        self.process.restart();
+        let folder = self.folder.as_ref()?;
+        self.process.wait_for_line("ready", READY_LIMIT);
+        let end_ms = newest_end_ms(folder, killed_ms + 1_000)?;
+        Some(killed_ms.saturating_sub(end_ms))
+    }
+}
+
+/// Goal: of what the catalogue has listed nothing is missing or differs, after SIGKILLs of push servers and the database server at
+/// random moments while they record; at the live edge no more is gone than is stated.
+/// Method: one victim after another, chosen and timed by a seed; what is listed is remembered before each kill. At the end all of it
+/// must be listed still; both push servers must hold the same files of all that is complete, each of them sound.
+#[test]
+fn nothing_that_was_listed_is_lost_by_kills_at_random_moments() {
+    const NAME: &str = "nothing_that_was_listed_is_lost_by_kills_at_random_moments";
+    let Some(lab) = Lab::open(NAME, &[]) else { return };
+    let number =
+        |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a whole number"));
+    let kills = number(KILLS_VARIABLE).unwrap_or(u64::from(KILLS));
+    let seed = number(SEED_VARIABLE).unwrap_or_else(now_ms);
+    lab.note(format_args!("{kills} kills; {SEED_VARIABLE}={seed}"));
+    let site = site(&lab);
+    let viewer = site.viewer("anna", &site.room);
+    let mut victims = start_all(&site);
+    let mut acquisition = site.start(Daemon::Acquisition);
+    timeline::until("something is listed", PATIENCE, || {
+        timeline::lasts(Duration::from_secs(3));
+        acquisition.kill9();
+        acquisition.restart();
+        listed(&site, &viewer).is_some_and(|listed| !listed.ranges.is_empty())
+    });
+
+    let (mut dice, mut remembered, mut losses_ms) = (Dice(seed), Remembered::default(), Vec::new());
+    for kill in 0..kills {
+        timeline::lasts(Duration::from_millis(CALM_MS.start + dice.below(CALM_MS.end - CALM_MS.start)));
+        let victim = usize::try_from(dice.below(3)).unwrap();
+        remember(&site, &viewer, &mut remembered);
+        let daemon = victims[victim].daemon;
+        let lost_ms = victims[victim].kill();
+        println!("kill {kill}: {daemon:?}, {lost_ms:?} ms gone");
+        losses_ms.extend(lost_ms);
+    }
+    remember(&site, &viewer, &mut remembered);
+
+    // What grows is completed by another life of the acquisition server; then all is to become equal.
+    for victim in &mut victims {
+        timeline::until("it runs", PATIENCE, || victim.process.is_running());
+    }
+    acquisition.kill9();
+    acquisition.restart();
+    let folders: Vec<&PathBuf> = victims.iter().filter_map(|victim| victim.folder.as_ref()).collect();
+    let complete = || [segments(folders[0]), segments(folders[1])];
+    let (mut last, began) = (complete(), now_ms());
+    timeline::until("both hold the same", PATIENCE * 3, || {
+        timeline::lasts(Duration::from_secs(1));
+        last = complete();
+        let stable = |all: &BTreeMap<PathBuf, Vec<u8>>| {
+            all.iter()
+                .filter(|(path, _)| !is_recent(path, began))
+                .map(|(path, bytes)| (path.clone(), blake3::hash(bytes)))
+                .collect::<Vec<_>>()
+        };
+        stable(&last[0]) == stable(&last[1])
+    });
+    let mut missing = Vec::new();
+    timeline::until("all that was listed is listed", PATIENCE, || {
+        missing = listed(&site, &viewer).map_or_else(Vec::new, |listed| remembered.lost(&listed.ranges));
+        missing.is_empty()
+    });
+    losses_ms.sort_unstable();
+    let median = losses_ms.get(losses_ms.len() / 2).copied().unwrap_or_default();
+    let most = losses_ms.last().copied().unwrap_or_default();
+    lab.note(format_args!(
+        "{kills} kills, {} of push servers: gone at the live edge, ms: median {median}, most {most}; {} spans were listed, none is missing; {} files at both, equal",
+        losses_ms.len(),
+        remembered.0.len(),
+        last[0].len()
+    ));
+    let within = losses_ms.iter().filter(|lost| Duration::from_millis(**lost) <= LOSS_BOUND).count();
+    lab.note(format_args!("{within} of {} within the stated bound of {LOSS_BOUND:?}", losses_ms.len()));
+    assert!(Duration::from_millis(median) <= LOSS_BOUND + NOISE, "{losses_ms:?}");
+    for victim in &mut victims {
+        victim.process.terminate(PATIENCE);
+    }
+    for folder in victims.iter().filter_map(|victim| victim.folder.as_ref()) {
+        let verified = Command::line("masthead-push-server --verify --recordings").arg(folder).output();
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+        assert!(fs::read_dir(folder.join("recordings/.incoming")).map_or(0, Iterator::count) <= 2);
+    }
+}
+
+/// Whether a segment began after the last kill, so that the two may not have it complete at the same moment.
+fn is_recent(path: &Path, since_ms: u64) -> bool {
+    let day = path.parent().and_then(Path::file_name).unwrap().to_string_lossy().into_owned();
+    let time = path.file_name().unwrap().to_string_lossy()[..6].to_owned();
+    let format = format!("date -u -d @{} +%Y-%m-%d%H%M%S", since_ms / 1_000);
+    format!("{day}{time}") >= Command::line(&format).succeed().trim().to_owned()
+}
+
+fn start_all(site: &Site) -> Vec<Victim> {
+    let mut database = site.start(Daemon::Database);
+    database.wait_for_line("ready", READY_LIMIT);
+    let mut victims = vec![Victim { daemon: Daemon::Database, process: database, folder: None }];
+    for (daemon, name) in [(Daemon::Hall, "hall"), (Daemon::Annex, "annex")] {
+        let folder = folder(site, name);
+        let process = start(site, daemon, &folder);
+        victims.push(Victim { daemon, process, folder: Some(folder) });
+    }
+    victims
+}
+
+fn remember(site: &Site, viewer: &Host, remembered: &mut Remembered) {
+    if let Some(listed) = listed(site, viewer) {
+        remembered.add(&listed.ranges);
+    }
+}
+
+#[test]
+fn a_span_is_lost_unless_spans_of_now_cover_it_without_a_gap() {
+    let range = |from: &str, to: &str| Range {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        replicas: 1,
+        state: "kept".to_owned(),
+    };
+    let mut remembered = Remembered::default();
+    remembered.add(&[range("2026-11-22T05:00:00Z", "2026-11-22T05:00:10.5Z")]);
+    let covered = |ranges: &[Range]| remembered.lost(ranges).is_empty();
+    assert!(covered(&[range("2026-11-22T05:00:00Z", "2026-11-22T05:00:10.501Z")]));
+    assert!(!covered(&[range("2026-11-22T05:00:00Z", "2026-11-22T05:00:10Z")]));
+    assert!(covered(&[
+        range("2026-11-22T05:00:04Z", "2026-11-22T05:01:00Z"),
+        range("2026-11-22T04:59:00Z", "2026-11-22T05:00:04Z")
+    ]));
+    assert!(!covered(&[
+        range("2026-11-22T05:00:04.001Z", "2026-11-22T05:01:00Z"),
+        range("2026-11-22T04:59:00Z", "2026-11-22T05:00:04Z")
+    ]));
+}
