@@ -186,7 +186,7 @@ impl Fetcher {
                 return Err(Trouble::Lie("it gave no list when asked for one".to_owned()));
             };
             let page: Vec<Segment> = segments.iter().map(from_listed).collect();
-            from = self.checked(&page, from)?;
+            from = checked(&page, from)?;
             // A list counts for what it weighs.
             sleep(self.pace.take(self.clock.now(), page.len() * LISTED_BYTES)).await;
             for theirs in &page {
@@ -200,24 +200,6 @@ impl Fetcher {
             }
         }
         Err(Trouble::Lie(format!("its list is longer than {} segments", MAX_PAGES * SEGMENTS_PER_PAGE)))
-    }
-
-    /// Whether a page is one, and where the next begins.
-    fn checked(&self, page: &[Segment], from: Name) -> Result<Name, Trouble> {
-        let now_ms = Clock::wall().0;
-        let impossible =
-            |segment: &&Segment| !wants::is_possible(segment, now_ms) || segment.packets > MAX_PACKETS;
-        if let Some(bad) = page.iter().find(impossible) {
-            return Err(Trouble::Lie(format!("it lists a segment {} that cannot be", bad.name)));
-        }
-        let name = |name: SegmentName| Name { date_s: name.date_s, ssrc: name.ssrc, number: name.number };
-        let ascending = page.windows(2).all(|pair| pair[0].name < pair[1].name);
-        let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(from) };
-        if !ascending || name(first.name) < from || page.len() > SEGMENTS_PER_PAGE {
-            return Err(Trouble::Lie("its list is not in order".to_owned()));
-        }
-        let last = name(last.name);
-        Ok(Name { number: last.number.saturating_add(1), ..last })
     }
 
     /// What is to be done about a segment of a peer: it may be fetched.
@@ -318,13 +300,12 @@ impl Fetcher {
         let root = self.archive.root().to_owned();
         let left = incoming::left(&root, channel, theirs);
         let resumed = left.is_some();
-        let arriving = match left {
-            Some(index) => Arriving::resume(&root, channel, theirs, &index)?,
-            None => {
-                let Some(bytes) = self.index(peer, channel, theirs).await? else { return Ok(false) };
-                incoming::index_of(&bytes, channel, theirs).map_err(Trouble::Lie)?;
-                Arriving::begin(&root, channel, theirs, &bytes)?
-            }
+        let arriving = if let Some(index) = left {
+            Arriving::resume(&root, channel, theirs, &index)?
+        } else {
+            let Some(bytes) = self.index(peer, channel, theirs).await? else { return Ok(false) };
+            incoming::index_of(&bytes, channel, theirs).map_err(Trouble::Lie)?;
+            Arriving::begin(&root, channel, theirs, &bytes)?
         };
         let resumed = resumed && arriving.there_bytes > 0;
         Counts::add(&self.counts.resumed, u64::from(resumed));
@@ -359,7 +340,7 @@ impl Fetcher {
         }
         .index_bytes();
         let ask = Ask::Index(wanted(channel, theirs));
-        let Some(mut rest) = follows(peer.ask(&ask).await?, expected)? else { return Ok(None) };
+        let Some(mut rest) = follows(&peer.ask(&ask).await?, expected)? else { return Ok(None) };
         let late = self.deadline(expected);
         let mut bytes = Vec::new();
         while rest > 0 {
@@ -381,7 +362,7 @@ impl Fetcher {
         let expected = theirs.length_bytes - from_bytes;
         if expected > 0 {
             let ask = Ask::Packets { wanted: wanted(channel, theirs), from_bytes };
-            let Some(mut rest) = follows(peer.ask(&ask).await?, expected)? else { return Ok(None) };
+            let Some(mut rest) = follows(&peer.ask(&ask).await?, expected)? else { return Ok(None) };
             let late = self.deadline(expected);
             while rest > 0 {
                 let piece = self.piece(peer, &mut rest, late).await?;
@@ -425,10 +406,28 @@ impl Fetcher {
     }
 }
 
+/// Whether a page is one, and where the next begins.
+fn checked(page: &[Segment], from: Name) -> Result<Name, Trouble> {
+    let now_ms = Clock::wall().0;
+    let impossible =
+        |segment: &&Segment| !wants::is_possible(segment, now_ms) || segment.packets > MAX_PACKETS;
+    if let Some(bad) = page.iter().find(impossible) {
+        return Err(Trouble::Lie(format!("it lists a segment {} that cannot be", bad.name)));
+    }
+    let name = |name: SegmentName| Name { date_s: name.date_s, ssrc: name.ssrc, number: name.number };
+    let ascending = page.windows(2).all(|pair| pair[0].name < pair[1].name);
+    let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(from) };
+    if !ascending || name(first.name) < from || page.len() > SEGMENTS_PER_PAGE {
+        return Err(Trouble::Lie("its list is not in order".to_owned()));
+    }
+    let last = name(last.name);
+    Ok(Name { number: last.number.saturating_add(1), ..last })
+}
+
 /// How many bytes follow; `None`: the segment is gone.
-fn follows(answer: Answer, expected: u64) -> Result<Option<u64>, Trouble> {
+fn follows(answer: &Answer, expected: u64) -> Result<Option<u64>, Trouble> {
     match answer {
-        Answer::Bytes(length) if length == expected => Ok(Some(length)),
+        Answer::Bytes(length) if *length == expected => Ok(Some(*length)),
         Answer::Bytes(length) => {
             Err(Trouble::Lie(format!("{length} bytes follow where {expected} were listed")))
         }

@@ -82,10 +82,10 @@ fn record(data: &Path, packets: impl Iterator<Item = Sent>) {
 }
 
 /// Two data folders: the first was fed all of the numbers, the second those of the ranges, one run of the recorder each.
-fn recorded(all: Range<u64>, parts: &[Range<u64>]) -> [TempDir; 2] {
+fn recorded<const N: usize>(all: Range<u64>, parts: [Range<u64>; N]) -> [TempDir; 2] {
     let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
     record(folders[0].path(), sent(all));
-    parts.iter().for_each(|part| record(folders[1].path(), sent(part.clone())));
+    parts.into_iter().for_each(|part| record(folders[1].path(), sent(part)));
     folders
 }
 
@@ -192,7 +192,7 @@ fn introduce(hosts: &[Host; 2]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_lost_its_disk_has_all_again() {
-    let folders = recorded(0..4 * SLOT, &[]);
+    let folders = recorded(0..4 * SLOT, []);
     let hosts = pair(&folders).await;
     until_equal(folders[0].path(), folders[1].path()).await;
     assert_eq!(hosts[1].count(|counts| &counts.fetched), 4);
@@ -205,7 +205,7 @@ async fn a_host_that_lost_its_disk_has_all_again() {
 async fn hosts_that_were_away_fill_their_holes_from_each_other() {
     let all = 0..4 * SLOT;
     // Away over a boundary of slots, and within one; the other is away at another time.
-    let folders = recorded(0..0, &[0..SLOT + 300, 2 * SLOT + 100..4 * SLOT]);
+    let folders = recorded(0..0, [0..SLOT + 300, 2 * SLOT + 100..4 * SLOT]);
     let whole = TempDir::new().unwrap();
     record(whole.path(), sent(all));
     record(folders[0].path(), sent(0..3 * SLOT + 50));
@@ -222,7 +222,8 @@ async fn hosts_that_were_away_fill_their_holes_from_each_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flipped_bit_is_mended_from_the_peer_whoever_finds_it() {
-    let folders = recorded(0..4 * SLOT, &[0..4 * SLOT]);
+    let folders = recorded(0..4 * SLOT, []);
+    record(folders[1].path(), sent(0..4 * SLOT));
     let wanted = files(folders[0].path());
     let flip = |place: usize| {
         let path =
@@ -245,7 +246,7 @@ async fn a_flipped_bit_is_mended_from_the_peer_whoever_finds_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_is_found_before_it_is_given_to_a_peer() {
-    let folders = recorded(0..3 * SLOT, &[]);
+    let folders = recorded(0..3 * SLOT, []);
     let path = files(folders[0].path()).into_keys().find(|path| path.extension().unwrap() == "ts").unwrap();
     let path = folders[0].path().join(path);
     let mut bytes = fs::read(&path).unwrap();
@@ -291,7 +292,7 @@ async fn a_segment_that_is_whole_here_and_holed_there_is_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_copied_faster_than_it_may_be() {
-    let folders = recorded(0..2 * SLOT, &[]);
+    let folders = recorded(0..2 * SLOT, []);
     let slow = |data: &Path| {
         let options = options(data);
         let replication = Options { rate_bps: 16_000_000, ..options.replication.clone() };
@@ -310,7 +311,7 @@ async fn nothing_is_copied_faster_than_it_may_be() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_record_the_channel_is_given_nothing_of_it() {
-    let folders = recorded(0..2 * SLOT, &[]);
+    let folders = recorded(0..2 * SLOT, []);
     let attic = Host::start("attic", &options(folders[0].path())).await;
     let hall = Host::start("hall", &options(folders[1].path())).await;
     attic.order(&[("loft", hall.at)]);
@@ -348,7 +349,7 @@ async fn a_host_to_be_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transfer_that_was_killed_goes_on_at_its_last_whole_packet() {
-    let folders = recorded(0..2 * SLOT, &[]);
+    let folders = recorded(0..2 * SLOT, []);
     let attic = Host::start("attic", &options(folders[0].path())).await;
     attic.order(&[("hall", attic.at)]);
     let came = || {
@@ -388,7 +389,7 @@ async fn a_transfer_that_was_killed_goes_on_at_its_last_whole_packet() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_that_was_spoilt_is_fetched_anew() {
-    let folders = recorded(0..SLOT, &[]);
+    let folders = recorded(0..SLOT, []);
     let attic = Host::start("attic", &options(folders[0].path())).await;
     attic.order(&[("hall", attic.at)]);
     let segment = attic.archive().segments(CHANNEL)[0];
@@ -406,7 +407,7 @@ async fn a_part_that_was_spoilt_is_fetched_anew() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_adoption_that_was_cut_short_between_its_two_files_is_finished() {
-    let folders = recorded(0..SLOT, &[0..0]);
+    let folders = recorded(0..SLOT, []);
     let theirs = Recorder::start(&options(folders[0].path())).unwrap();
     let segment = theirs.archive().segments(CHANNEL)[0];
     let from = crate::shell::recorder::disk::Paths::of(theirs.archive().root(), CHANNEL, segment.name);
@@ -588,7 +589,7 @@ async fn tell(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_lies_costs_little_is_told_of_once_and_keeps_nobody_from_the_truth() {
-    let folders = recorded(0..SLOT, &[]);
+    let folders = recorded(0..SLOT, []);
     let attic = Host::start("attic", &options(folders[0].path())).await;
     attic.order(&[("hall", attic.at)]);
     let segment = attic.archive().segments(CHANNEL)[0];
@@ -649,7 +650,7 @@ async fn a_peer_that_lies_costs_little_is_told_of_once_and_keeps_nobody_from_the
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_retention_would_delete_at_once_is_not_fetched() {
-    let folders = recorded(0..4 * SLOT, &[]);
+    let folders = recorded(0..4 * SLOT, []);
     let limited = recorder::Options { limit_bytes: Some(2 * SLOT_BYTES), ..options(folders[1].path()) };
     let hosts =
         [Host::start("attic", &options(folders[0].path())).await, Host::start("hall", &limited).await];
@@ -668,7 +669,7 @@ async fn what_retention_would_delete_at_once_is_not_fetched() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_of_peers_is_served_a_few_at_a_time() {
-    let folders = recorded(0..SLOT, &[]);
+    let folders = recorded(0..SLOT, []);
     let attic = Host::start("attic", &options(folders[0].path())).await;
     let hosts: Vec<String> = (0..8).map(|n| format!("h{n}")).collect();
     let everybody: Vec<(&str, SocketAddr)> = hosts.iter().map(|host| (host.as_str(), attic.at)).collect();
