@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use media::Sequence;
 use protocols::backoff::Backoff;
-use protocols::p4_control::{BURST_PERCENT, LIVE_KEEP, LiveAnswer, LiveId, LiveOrder, LiveVerdict};
+use protocols::p4_control::{
+    BURST_PERCENT, LIVE_KEEP, LiveAnswer, LiveId, LiveOrder, LiveVerdict, MOST_BURST_PERCENT,
+};
 use protocols::time::{Time, earliest};
 
 /// A begin that is not answered is repeated after this, while the picture waits for it …
@@ -33,8 +35,9 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(10);
 pub const SILENCE: Duration = Duration::from_millis(600);
 /// A push server that has no room is asked again after this.
 pub const FULL_RETRY: Duration = Duration::from_secs(5);
-/// Burst of a session in the middle of watching, which has little to catch up with: percent of the channel's rate.
-pub const FALLBACK_PERCENT: u16 = 200;
+/// A burst in the middle of watching is so many times as fast as one at tuning: much of it has been seen, and the picture
+/// stands until it is over.
+pub const FALLBACK_FACTOR: u16 = 2;
 /// An end is repeated after this while the push server goes on.
 pub const END_RETRY: Duration = Duration::from_millis(50);
 /// Ends that are said whether the push server goes on or not: one may be lost, and not be noticed before it matters.
@@ -123,7 +126,7 @@ pub struct Live {
     group: Group,
     /// When something last came by either way, or the channel was tuned.
     heard: Time,
-    /// Something has come since it was tuned: a burst has little to catch up with.
+    /// Something has come since it was tuned.
     running: bool,
     /// No session is asked for before.
     ask_at: Time,
@@ -288,7 +291,8 @@ impl Live {
                     *at = now + if late { BEGIN_RETRY_LATER } else { BEGIN_RETRY };
                     self.counters.begins += 1;
                     let percent = self.policy.burst_percent.unwrap_or(BURST_PERCENT);
-                    let burst_percent = if self.running { percent.min(FALLBACK_PERCENT) } else { percent };
+                    let factor = if self.running { FALLBACK_FACTOR } else { 1 };
+                    let burst_percent = percent.saturating_mul(factor).min(MOST_BURST_PERCENT);
                     out.push(Action::Send(self.id, LiveOrder::Begin { burst_percent }));
                 }
             }
@@ -527,5 +531,274 @@ impl Farewell {
 
     fn is_due(&self) -> bool {
         self.said < ENDS_AT_LEAST || (self.goes_on && self.said < ENDS_AT_MOST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocols::time::ClusterTime;
+
+    use super::*;
+
+    const SSRC: u32 = 9;
+
+    fn ms(ms: u64) -> Time {
+        Time::from_ms(ms)
+    }
+
+    /// A session that is tuned at 1,000 ms, and what it has done.
+    struct Scene {
+        live: Live,
+        done: Vec<(u64, Action)>,
+    }
+
+    impl Scene {
+        fn new(policy: Policy) -> Self {
+            Self { live: Live::new(ms(1_000), 1, policy), done: Vec::new() }
+        }
+
+        /// Lets time pass up to `to_ms`.
+        fn run(&mut self, to_ms: u64) {
+            while let Some(at) = self.live.deadline().filter(|at| *at <= ms(to_ms)) {
+                let at = at.max(ms(1_000));
+                self.poll(at);
+                assert!(self.live.deadline().is_none_or(|next| next > at), "it spins at {at}");
+            }
+        }
+
+        /// As its owner does after each input.
+        fn poll(&mut self, at: Time) {
+            let mut out = Vec::new();
+            self.live.poll(at, &mut out);
+            self.done.extend(out.into_iter().map(|action| (at.as_us() / 1_000, action)));
+        }
+
+        fn answers(&mut self, at_ms: u64, verdict: LiveVerdict) -> Heard {
+            self.run(at_ms);
+            let answer = LiveAnswer { session: self.live.id, time: ClusterTime(1), verdict };
+            let mut out = Vec::new();
+            let heard = self.live.answer(ms(at_ms), &answer, &mut out);
+            self.done.extend(out.into_iter().map(|action| (at_ms, action)));
+            self.poll(ms(at_ms));
+            heard
+        }
+
+        fn begins(&mut self, at_ms: u64) {
+            let begun = LiveVerdict::Begun { ssrc: SSRC, first: 100, newest: 200 };
+            let heard = self.answers(at_ms, begun);
+            assert_eq!(heard, Heard::Begun { ssrc: SSRC, first: Sequence(100) });
+        }
+
+        fn streams(&mut self, at_ms: u64, sequence: u16) {
+            self.run(at_ms);
+            self.live.streamed(ms(at_ms), Sequence(sequence), true);
+            self.poll(ms(at_ms));
+        }
+
+        /// P5 brings something each 10 ms.
+        fn streams_until(&mut self, from_ms: u64, to_ms: u64) {
+            (from_ms..to_ms).step_by(10).for_each(|at| self.streams(at, 300));
+        }
+
+        fn broadcasts(&mut self, at_ms: u64, sequence: u16) -> bool {
+            self.run(at_ms);
+            let mut out = Vec::new();
+            let returned = self.live.broadcast(ms(at_ms), SSRC, Sequence(sequence), &mut out);
+            self.done.extend(out.into_iter().map(|action| (at_ms, action)));
+            self.poll(ms(at_ms));
+            returned
+        }
+
+        /// What was done since this was asked, and when.
+        fn did(&mut self) -> Vec<(u64, &'static str)> {
+            let name = |action| match action {
+                Action::Send(_, LiveOrder::Begin { burst_percent: MOST_BURST_PERCENT }) => "begin fast",
+                Action::Send(_, LiveOrder::Begin { .. }) => "begin",
+                Action::Send(_, LiveOrder::Keep) => "keep",
+                Action::Send(_, LiveOrder::End { .. }) => "end",
+                Action::Join => "join",
+                Action::Rejoin => "rejoin",
+                Action::Part(_) => "part",
+                Action::Stays => "stays",
+            };
+            self.done.drain(..).map(|(at, action)| (at, name(action))).collect()
+        }
+    }
+
+    #[test]
+    fn it_begins_at_once_and_joins_when_it_has_caught_up() {
+        let mut scene = Scene::new(Policy::default());
+        scene.begins(1_004);
+        scene.streams(1_010, 100);
+        scene.streams(1_020, 199);
+        assert_eq!(scene.did(), [(1_000, "begin")]);
+        scene.streams(1_030, 201);
+        scene.run(1_030);
+        assert_eq!(scene.did(), [(1_030, "join")]);
+        scene.streams(1_040, 203);
+        assert!(!scene.broadcasts(1_045, 205));
+        let (at, Action::Part(farewell)) = scene.done[0] else { panic!("{:?}", scene.done) };
+        assert_eq!((at, farewell.first, farewell.ssrc), (1_045, Sequence(205), SSRC));
+        scene.did();
+        scene.live.came(ms(1_500));
+        scene.run(1_500);
+        assert_eq!((scene.did(), scene.live.is_broadcast()), (vec![], true));
+    }
+
+    #[test]
+    fn a_begin_is_repeated_and_without_an_answer_the_group_is_joined() {
+        let mut scene = Scene::new(Policy::default());
+        scene.run(3_300);
+        let joins_soon = [(1_000, "begin"), (1_050, "begin"), (1_100, "begin"), (1_150, "join")];
+        assert_eq!(scene.did(), [&joins_soon[..], &[(2_100, "begin"), (3_100, "begin")]].concat());
+        // The answer of a push server that is asked at last.
+        scene.begins(3_310);
+        scene.streams(3_320, 300);
+        scene.run(3_330);
+        assert_eq!(scene.did(), [(3_320, "stays")], "the group was joined two seconds ago");
+    }
+
+    #[test]
+    fn a_burst_that_is_stuck_does_not_keep_the_group_waiting() {
+        let mut scene = Scene::new(Policy::default());
+        scene.begins(1_004);
+        scene.streams(1_010, 100);
+        scene.run(1_160);
+        assert_eq!(scene.did(), [(1_000, "begin"), (1_160, "join")]);
+        assert!(!scene.live.is_flowing(ms(1_160)));
+    }
+
+    #[test]
+    fn refusals_join_at_once_and_are_not_repeated_soon() {
+        for verdict in [LiveVerdict::Full, LiveVerdict::NotCarried, LiveVerdict::Expired, LiveVerdict::Rate] {
+            let mut scene = Scene::new(Policy::default());
+            let heard = scene.answers(1_004, verdict);
+            let full = matches!(verdict, LiveVerdict::Full | LiveVerdict::Rate);
+            assert_eq!(heard, if full { Heard::Full } else { Heard::Directory });
+            scene.run(1_900);
+            assert_eq!(scene.did(), [(1_000, "begin"), (1_004, "join")], "{verdict:?}");
+            scene.run(7_000);
+            let again = scene.did()[0];
+            assert_eq!(again.1, "begin", "{verdict:?}");
+            assert!(if full { again.0 == 6_004 } else { (2_004..2_300).contains(&again.0) }, "{again:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_does_not_arrive_leaves_it_to_the_session_and_is_taken_whenever_it_comes() {
+        let mut scene = Scene::new(Policy::default());
+        scene.begins(1_004);
+        scene.streams_until(1_010, 12_000);
+        let did = scene.did();
+        assert_eq!(did[..4], [(1_000, "begin"), (1_010, "join"), (2_004, "keep"), (2_010, "stays")]);
+        let of = |what| did.iter().filter(|(_, did)| *did == what).count();
+        assert_eq!((of("keep"), of("stays"), of("rejoin"), of("begin")), (10, 1, 1, 1), "{did:?}");
+        assert!(scene.broadcasts(12_001, 700), "it is told that multicast is back");
+        assert_eq!((scene.did(), scene.live.counters().seams), (vec![(12_001, "part")], 1));
+    }
+
+    #[test]
+    fn silence_begins_a_session_within_a_second_and_one_that_is_silent_is_begun_anew() {
+        let mut scene = Scene::new(Policy::default());
+        scene.begins(1_004);
+        scene.streams(1_010, 200);
+        scene.broadcasts(1_020, 201);
+        scene.did();
+        let id = scene.live.id;
+        scene.run(1_020 + 600 - 1);
+        assert_eq!(scene.did(), []);
+        scene.run(2_000);
+        let did = scene.did();
+        assert!(matches!(did[0], (1_620..=1_920, "begin fast")), "{did:?}");
+        assert_ne!(scene.live.id, id, "another session");
+        scene.begins(2_010);
+        let id = scene.live.id;
+        scene.did();
+        scene.run(4_000);
+        let did = scene.did();
+        assert_eq!(did.iter().filter(|(_, did)| *did == "part").count(), 1, "{did:?}");
+        assert_ne!(scene.live.id, id);
+    }
+
+    #[test]
+    fn where_nothing_ever_answers_it_asks_once_a_second() {
+        let mut scene = Scene::new(Policy::default());
+        scene.run(61_000);
+        let asked = scene.did().iter().filter(|(_, did)| *did == "begin").count();
+        assert!((30..=65).contains(&asked), "{asked} in a minute");
+    }
+
+    #[test]
+    fn without_a_burst_it_joins_at_once_and_asks_only_in_silence() {
+        let mut scene = Scene::new(Policy { burst_percent: None, unicast: false });
+        scene.run(1_500);
+        assert_eq!(scene.did(), [(1_000, "join")]);
+        scene.run(1_900);
+        assert!(matches!(scene.did()[..], [(1_600..=1_900, "begin"), ..]));
+    }
+
+    #[test]
+    fn unicast_joins_nothing_and_asks_again_when_it_is_refused() {
+        let mut scene = Scene::new(Policy { unicast: true, ..Policy::default() });
+        assert_eq!(scene.answers(1_004, LiveVerdict::Full), Heard::Full);
+        scene.run(6_010);
+        assert_eq!(scene.did(), [(1_000, "begin"), (6_004, "begin")]);
+        scene.begins(6_020);
+        scene.streams_until(6_030, 9_000);
+        assert!(scene.did().iter().all(|(_, did)| *did == "keep"));
+        assert_eq!(scene.answers(9_001, LiveVerdict::NoSession), Heard::Nothing);
+        scene.run(9_010);
+        assert_eq!(scene.did(), [(9_001, "part"), (9_001, "begin fast")]);
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_p6_ends_what_it_has_begun() {
+        let mut scene = Scene::new(Policy::default());
+        scene.run(1_150);
+        scene.broadcasts(1_160, 500);
+        assert_eq!(scene.did().last(), Some(&(1_160, "part")));
+        let begun = LiveVerdict::Begun { ssrc: SSRC, first: 100, newest: 200 };
+        assert_eq!(scene.answers(1_200, begun), Heard::Nothing);
+        assert_eq!(scene.did(), [(1_200, "part")]);
+        assert!(!scene.live.is_begun());
+    }
+
+    #[test]
+    fn answers_to_other_sessions_are_nothing() {
+        let mut scene = Scene::new(Policy::default());
+        let verdict = LiveVerdict::Begun { ssrc: SSRC, first: 100, newest: 200 };
+        let session = LiveId(scene.live.id.0 ^ 1);
+        let answer = LiveAnswer { session, time: ClusterTime(1), verdict };
+        assert_eq!(scene.live.answer(ms(1_001), &answer, &mut Vec::new()), Heard::Nothing);
+        assert!(scene.live.is_asking());
+    }
+
+    #[test]
+    fn a_farewell_is_said_until_the_push_server_falls_silent() {
+        let mut farewell = Farewell::new(ms(0), LiveId(7), SSRC, Sequence(65_530));
+        let mut said = Vec::new();
+        for at in (0..400).step_by(10) {
+            // What is before the seam, or of another stream, is no sign that it goes on.
+            farewell.streamed(ms(at), SSRC, Sequence(65_529));
+            farewell.streamed(ms(at), SSRC + 1, Sequence(3));
+            if at < 200 {
+                farewell.streamed(ms(at), SSRC, Sequence(3));
+            }
+            said.extend(farewell.poll(ms(at)).map(|order| (at, order)));
+        }
+        let end = (LiveId(7), LiveOrder::End { ssrc: SSRC, first: 65_530 });
+        assert_eq!(said, [0, 50, 100, 150, 200].map(|at| (at, end)));
+        assert_eq!((farewell.is_over(ms(749)), farewell.is_over(ms(750))), (false, true));
+    }
+
+    #[test]
+    fn a_farewell_that_nobody_hears_ends_all_the_same() {
+        let mut farewell = Farewell::new(ms(0), LiveId(7), SSRC, Sequence(0));
+        let mut said = 0;
+        for at in 0..10_000 {
+            farewell.streamed(ms(at.min(5_000)), SSRC, Sequence(1));
+            said += u32::from(farewell.poll(ms(at)).is_some());
+        }
+        assert_eq!((said, farewell.is_over(ms(10_000))), (ENDS_AT_MOST, true));
     }
 }

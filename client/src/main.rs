@@ -11,7 +11,9 @@ use client::listing::printable;
 use client::live::Policy;
 use client::programme::Wanted;
 use client::repair;
-use client::shell::{self, Action, Destination, Error, Flow, Options, Order, Play, Player, Remote, Speed};
+use client::shell::{
+    self, Action, Destination, Error, Flow, Options, Order, Play, Player, Remote, Speed, Zaps,
+};
 use client::target::{HostPort, Target};
 use client::viewer::Receiving;
 use client::when::When;
@@ -95,6 +97,18 @@ enum Command {
         /// Takes keys from standard input though that is no terminal: space, `,` and `.` (10 s), `<` and `>` (60 s), f, b, l, q.
         #[arg(long)]
         keys: bool,
+    },
+    /// Zaps from channel to channel and prints how long each took to show its first picture; nothing is played.
+    Zap {
+        /// Ids, names, or beginnings of names.
+        #[arg(required = true)]
+        channels: Vec<String>,
+        /// How often in all.
+        #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        times: u32,
+        /// Longest that a channel is watched after its picture has come; each time it is another share of it.
+        #[arg(long, default_value = "0.5", value_name = "SECONDS", value_parser = seconds)]
+        stay: Duration,
     },
     /// Prints what is recorded of the channels of this host's network, and what was ordered.
     Recordings {
@@ -270,6 +284,7 @@ impl From<Arguments> for Options {
                     remote: if keys { Remote::Input } else { Remote::Terminal },
                 })
             }
+            Some(Command::Zap { channels, times, stay }) => Action::Zap(Zaps { channels, times, stay }),
             Some(Command::Recordings { channel }) => Action::Recordings { channel },
             Some(Command::Record { channel, from, to, title }) => {
                 Action::Record(Order { channel, from, to, title })

@@ -378,6 +378,20 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_by_itself_is_not_asked_for_until_it_has_been_passed() {
+        let mut receiver = Receiver::new(Mode::Deadline);
+        let of = |from: u64, to: u64| (1 << 16) + from..(1 << 16) + to;
+        receiver.repairer.expect(Time::from_ms(1), of(1, 5));
+        receiver.gets(1, &[5], Way::Broadcast);
+        assert_eq!(receiver.asks(100), [0_u64; 0]);
+        receiver.gets(100, &[3], Way::Stream);
+        receiver.repairer.expect(Time::from_ms(100), of(4, 5));
+        assert_eq!(receiver.asks(102), [1, 2], "3 has come, so these are lost");
+        receiver.repairer.expect(Time::from_ms(103), 0..0);
+        assert_eq!(receiver.asks(105), [4]);
+    }
+
+    #[test]
     fn nothing_is_done_while_nothing_is_missing() {
         let mut receiver = Receiver::new(Mode::Deadline);
         receiver.gets(1, &[1, 2, 3], Way::Broadcast);

@@ -410,6 +410,19 @@ mod tests {
         RtpPacket::new(&header, &sequence.to_be_bytes()).unwrap()
     }
 
+    #[test]
+    fn what_is_on_its_way_by_another_path_is_waited_for_longer() {
+        let mut reassembly = Reassembly::new(Limits { hold: Duration::ZERO, ..Limits::default() });
+        assert_eq!(run(&mut reassembly, 0, 1, &[10]), [Some(10)]);
+        let next = reassembly.next_extended().unwrap();
+        reassembly.wait_for(next + 2, HOLD);
+        assert_eq!(run(&mut reassembly, 0, 1, &[13]), []);
+        assert_eq!(run(&mut reassembly, 150, 1, &[11]), [Some(11)]);
+        assert_eq!(reassembly.deadline(), Some(Duration::from_millis(350)), "since the last that came");
+        assert_eq!(run(&mut reassembly, 349, 1, &[12]), [Some(12), Some(13)]);
+        assert_eq!(run(&mut reassembly, 349, 1, &[15]), [Some(-1), Some(15)], "behind it all is as before");
+    }
+
     /// Sequence numbers delivered, −n for n lost, `None` for a reset.
     fn run(reassembly: &mut Reassembly, now_ms: u64, ssrc: u32, sequences: &[u16]) -> Vec<Option<i32>> {
         let mut out = Vec::new();

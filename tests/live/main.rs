@@ -18,5 +18,7 @@ mod repair;
 mod resuming;
 mod silence;
 mod storm;
+mod unicast;
 mod up;
 mod viewing;
+mod zap;

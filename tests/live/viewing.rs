@@ -27,6 +27,11 @@ pub(crate) struct Summary {
     pub(crate) repairs_asked: u64,
     pub(crate) continuity_errors: u64,
     pub(crate) output_overflows: u64,
+    pub(crate) interests_sent: u64,
+    pub(crate) zap_time_s: Option<f64>,
+    pub(crate) live_packets: u64,
+    pub(crate) unicast_stays: u64,
+    pub(crate) seams: u64,
 }
 
 /// `masthead-client watch` at work, writing to a file.

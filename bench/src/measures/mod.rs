@@ -14,6 +14,7 @@ pub mod start_up;
 pub mod system_calls;
 pub mod threads;
 pub mod trial;
+pub mod zap;
 
 use crate::Bench;
 
@@ -41,6 +42,7 @@ pub const ALL: &[Measure] = &[
     smoothness::MEASURE,
     latency::MEASURE,
     client::MEASURE,
+    zap::MEASURE,
     directory::MEASURE,
     memory::MEASURE,
     repair::MEASURE,

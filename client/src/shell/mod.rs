@@ -17,6 +17,7 @@ mod sink;
 mod sockets;
 mod status;
 mod watch;
+mod zaps;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub use cache_file::default_folder as default_cache_folder;
 pub use play::{Flow, Play, Remote, Speed};
 pub use player::Player;
 pub use recordings::Order;
+pub use zaps::Zaps;
 
 /// What a person asked for.
 #[derive(Debug, Clone)]
@@ -81,6 +83,8 @@ pub enum Action {
         /// Which.
         id: RecordingId,
     },
+    /// Zap from channel to channel, and tell how long each took.
+    Zap(Zaps),
     /// Choose channels on the terminal.
     Pick {
         /// Where the stream goes.
@@ -185,6 +189,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         Action::Recordings { channel } => recordings::list(&options, channel.as_deref(), &shutdown).await,
         Action::Record(order) => recordings::record(&options, &order, &shutdown).await,
         Action::Unrecord { id } => recordings::unrecord(&options, id, &shutdown).await,
+        Action::Zap(plan) => zaps::run(&options, &plan, &shutdown).await,
         Action::Pick { output } => screen::run(&options, output, &shutdown).await,
     }
 }

@@ -268,9 +268,11 @@ impl Watching {
                 }
             }
             Told::Notice(Notice::ByUnicast) => {
-                self.status.event("multicast does not arrive here: by unicast")
+                self.status.event("multicast does not arrive here: by unicast");
             }
-            Told::Notice(Notice::ByBroadcast) => self.status.event("multicast arrives: no more by unicast"),
+            Told::Notice(Notice::ByBroadcast) => {
+                self.status.event("multicast arrives: no more by unicast");
+            }
             Told::Notice(Notice::Full { push_server }) => {
                 self.status.event(&format!("{push_server} has no room for one more by unicast; trying on"));
             }

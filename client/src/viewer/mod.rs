@@ -333,13 +333,9 @@ impl Viewer {
 
     fn stream(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
         let packet = RtpPacket::from_datagram(bytes).ok();
-        let asked = match self.watched.as_mut().and_then(|watched| watched.reception.as_mut()) {
-            Some(reception) => reception.stream(now, from, packet.as_ref(), out),
-            None => {
-                self.stale += 1;
-                false
-            }
-        };
+        let reception = self.watched.as_mut().and_then(|watched| watched.reception.as_mut());
+        self.stale += u64::from(reception.is_none());
+        let asked = reception.is_some_and(|reception| reception.stream(now, from, packet.as_ref(), out));
         if let Some(header) = packet.filter(|_| !asked).map(|packet| packet.header()) {
             self.partings.streamed(now, header.ssrc, header.sequence);
         }
