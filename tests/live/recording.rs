@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lab::site::{Daemon, Plan, READY_LIMIT, SOURCE_GROUP, Site};
+use lab::site::{Daemon, Plan, READY_LIMIT, SOURCE_GROUP, Site, file_bytes};
 use lab::source::{Clip, Sender};
 use lab::{Command, Host, Lab, Process, judge, packets, timeline};
 use serde::Deserialize;
@@ -93,6 +93,13 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Those of `ssrcs` with which the recorder is done.
+fn complete_segments(folder: &Path, ssrcs: &BTreeSet<String>) -> Vec<PathBuf> {
+    let mut found = segments(folder);
+    found.retain(|ts| is_complete(ts) && ssrcs.contains(&ssrc(ts)));
+    found
+}
+
 /// Whether the recorder is done with a segment.
 fn is_complete(ts: &Path) -> bool {
     let index = std::fs::read(ts.with_extension("index")).unwrap_or_default();
@@ -170,11 +177,17 @@ fn two_push_servers_record_the_same_files_and_they_are_what_the_source_sent() {
         timeline::until("both push servers record what comes then", PATIENCE, next);
     });
 
-    let replicas = folders.each_ref().map(|folder| {
-        let mut all = segments(folder);
-        all.retain(|ts| is_complete(ts) && own.contains(&ssrc(ts)));
-        all
+    let replicas = || folders.each_ref().map(|folder| complete_segments(folder, &own));
+    let names_and_bytes = |replica: &[PathBuf]| {
+        let line = |ts: &PathBuf| (ts.file_name().unwrap().to_owned(), file_bytes(ts));
+        replica.iter().map(line).collect::<Vec<_>>()
+    };
+    // At once, unless this machine has stood still for seconds: then one fetches from the other what it has missed.
+    timeline::until("both hold the same segments", PATIENCE, || {
+        let [hall, annex] = replicas();
+        !hall.is_empty() && names_and_bytes(&hall) == names_and_bytes(&annex)
     });
+    let replicas = replicas();
     assert_equal(&folders, &replicas);
     let bytes = assert_is_what_was_sent(&lab, &sent, &replicas[0]);
     let listed = timeline::obtain_or(
