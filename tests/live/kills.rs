@@ -14,7 +14,7 @@ use lab::{Command, Host, Lab, Process, timeline};
 
 use crate::replication::{Range, folder, listed, segments, site, start};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Kills instead of [`KILLS`]: `MASTHEAD_KILLS=200`.
 const KILLS_VARIABLE: &str = "MASTHEAD_KILLS";
 const KILLS: u32 = 3;
@@ -26,7 +26,7 @@ const CALM_MS: std::ops::Range<u64> = 300..4_000;
 const LOSS_BOUND: Duration = Duration::from_millis(2_300);
 const NOISE: Duration = Duration::from_secs(5);
 
-/// Draws numbers that follow from a seed (SplitMix64).
+/// Draws numbers that follow from a seed (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
@@ -203,7 +203,7 @@ fn is_recent(path: &Path, since_ms: u64) -> bool {
     let day = path.parent().and_then(Path::file_name).unwrap().to_string_lossy().into_owned();
     let time = path.file_name().unwrap().to_string_lossy()[..6].to_owned();
     let format = format!("date -u -d @{} +%Y-%m-%d%H%M%S", since_ms / 1_000);
-    format!("{day}{time}") >= Command::line(&format).succeed().trim().to_owned()
+    *format!("{day}{time}") >= *Command::line(&format).succeed().trim()
 }
 
 fn start_all(site: &Site) -> Vec<Victim> {

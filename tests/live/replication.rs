@@ -1,5 +1,6 @@
 //! What one push server lacks it has from the other: after it was away, after it lost its disk, after its disk flipped a bit.
 //! What a full disk, and one that cannot be written, do to recording, and what they do not.
+#![expect(clippy::disallowed_methods, reason = "the test dates an archive by the wall clock")]
 
 use std::collections::BTreeMap;
 use std::fs;
