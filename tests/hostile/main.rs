@@ -19,6 +19,7 @@ mod handshake;
 mod heap;
 mod memory;
 mod mutation;
+mod playback;
 mod push_server;
 mod reassembly;
 mod sealed_frames;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use media::Sequence;
 use media::rtcp::generic_nack;
 use media::rtp::{RtpHeader, RtpPacket};
-use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease};
+use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease, RecordingLease};
 use protocols::ids::{BootId, ChannelId, HostId, Revision};
 use protocols::p4_control::{
     Command, CommandOrder, Configure, Configured, DestinationOrder, Interest, InterestAnswer,
-    InterestVerdict, Kind, Missing, Query, RecordPart, Repair, Report, ReportItem, Response, seal,
+    InterestVerdict, Kind, Missing, MissingNumbers, PlayOrder, PlayRepair, PlayRequest, PlayStart, Query,
+    RecordPart, Repair, Report, ReportItem, Response, SessionId, seal,
 };
 use protocols::p6_broadcast::Announcement;
 use protocols::recording::{Digest, Extent, RecordPeer, RecordingFault, Span};
@@ -131,6 +132,30 @@ pub(crate) fn repair(key: &ClusterKey, now: Time, number: usize) -> Vec<u8> {
     repair.seal(&key.lease_key().secret(&lease))
 }
 
+/// What viewer `number` may have played.
+pub(crate) fn recording_lease(number: usize) -> RecordingLease {
+    let (from, to) = (WALL, WALL + Duration::from_hours(1));
+    let client = viewer(number).0.ip();
+    RecordingLease { client, channel: CHANNEL, from, to, expires: WALL + LEASE_LIFETIME }
+}
+
+/// Viewer `number` has a recording played, under `key`.
+pub(crate) fn play(key: &ClusterKey, now: Time, number: usize) -> Vec<u8> {
+    let lease = recording_lease(number);
+    let start = PlayStart::Date(WALL + Duration::from_mins(1));
+    let order = PlayOrder::Play { start, until: lease.to, delta_p_ns: 2_105_600 };
+    let request = PlayRequest { lease, time: wall(now), session: SessionId(7), sequence: 1, order };
+    request.seal(&key.lease_key().recording_secret(&lease))
+}
+
+/// Viewer `number` misses packets of that, under `key`.
+pub(crate) fn play_repair(key: &ClusterKey, now: Time, number: usize) -> Vec<u8> {
+    let lease = recording_lease(number);
+    let missing = MissingNumbers::cover([3, 4, 9, 200]);
+    let repair = PlayRepair { lease, time: wall(now), session: SessionId(7), rtt_us: 2_000, missing };
+    repair.seal(&key.lease_key().recording_secret(&lease))
+}
+
 /// A receiver of RTP misses packets of the stream `ssrc`: report and NACK.
 pub(crate) fn nack(ssrc: u32) -> Vec<u8> {
     let report = [0x80, 201, 0, 1, 0, 0, 0, 7];
@@ -223,5 +248,6 @@ pub(crate) fn everything(key: &ClusterKey, now: Time) -> Vec<Vec<u8>> {
     all.extend((0..4).map(|number| interest(key, now, number)));
     all.extend(verdicts().map(|verdict| answer(key, now, verdict)));
     all.extend([repair(key, now, 0), nack(0x5eed)]);
+    all.extend([play(key, now, 0), play_repair(key, now, 0), play(key, now, 3)]);
     all
 }
