@@ -444,6 +444,7 @@ impl ChannelPath {
         }
         self.told = Told { at: now, flowing, urgent: false };
         self.repairs.tidy(now);
+        self.past.tidy(self.ring.oldest());
         let shed = self.shed;
         let line = |(target, lane): (&Target, &Lane)| TargetCounters {
             address: target.address,

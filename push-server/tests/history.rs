@@ -11,7 +11,7 @@ use std::time::Duration;
 use protocols::ids::{ChannelId, Revision};
 use protocols::p3_feed::{AccessPoint, HEADER_BYTES, History, HistorySlice, MAX_HISTORY_PACKETS, Mark};
 use protocols::time::{ClusterTime, Time};
-use push_server::path::{ChannelPath, Drops};
+use push_server::path::{ChannelPath, Drops, Pace};
 use push_server::plan::{Plan, Target};
 use push_server::ring::{MAX_SLOTS, Run, SLOTS};
 
@@ -294,6 +294,16 @@ fn what_is_announced_and_does_not_come_is_given_up() {
 }
 
 #[test]
+fn what_never_comes_is_given_up_when_its_places_are_needed() {
+    let mut scene = Scene::new(true);
+    scene.lay(ms(0), &history(FIRST, 20));
+    scene.flow(ms(0), FIRST + 20..FIRST + 20 + SLOTS as u64 - 5);
+    assert_eq!((scene.path.whole_until(), scene.path.pace(ms(0))), (0, Pace::Arrival));
+    assert!(scene.path.counters_due(ms(60_000)).is_some());
+    assert_eq!(scene.path.whole_until(), scene.path.positions().end);
+}
+
+#[test]
 fn a_past_that_cannot_be_is_counted_and_takes_no_place() {
     let mut scene = Scene::new(true);
     scene.flow(ms(0), FIRST..FIRST + 3);
@@ -317,6 +327,43 @@ fn a_past_that_cannot_be_is_counted_and_takes_no_place() {
     scene.slice(ms(3), FIRST + 900, 4);
     assert_eq!(scene.path.drops(), Drops { wrong_asides: 6, unwanted: 5, ..Drops::default() });
     assert_eq!(scene.path.packets(), 3);
+}
+
+/// Asides, headers and packets of anything, of numbers near and far: nothing of it ends the data thread, and what is said to
+/// be here is.
+#[test]
+fn no_asides_panic() {
+    for seed in 0..150 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut scene = Scene::new(random.bool());
+        for n in 0..120 {
+            let number = match random.u32(..8) {
+                0 => random.u64(..),
+                1 => random.u64(..9),
+                2 => u64::MAX - random.u64(..9),
+                _ => FIRST + random.u64(..400),
+            };
+            let packets = *random.choice(&[0, 1, 2, 9, 300, MAX_HISTORY_PACKETS, u16::MAX]).unwrap();
+            let now = ms(n * random.u64(1..40));
+            match random.u32(..9) {
+                0 => scene.lay(now, &mark(number)),
+                1 => scene.lay(now, &point(number)),
+                2 => scene.lay(now, &history(number, packets)),
+                3 => scene.lay(now, &HistorySlice { first: number, packets }.encode()),
+                4 => scene.lay(now, &packet(number)[..HEADER_BYTES]),
+                5 => scene.slice(now, number.min(u64::MAX - 9), packets.min(9)),
+                6 => (0..9).for_each(|n| scene.lay(now, &packet(number.wrapping_add(n)))),
+                7 if random.bool() => scene.path.feed_opened(),
+                _ => scene.lay(now, &packet(number)),
+            }
+            scene.drain(now);
+            let (whole_until, positions) = (scene.path.whole_until(), scene.path.positions());
+            assert!(whole_until <= positions.end, "seed {seed}");
+            let here = scene.path.newest_access().is_none_or(|at| scene.path.packet(at).is_some());
+            assert!(here, "seed {seed}, step {n}");
+        }
+        assert!(scene.path.ring_bytes() <= MAX_SLOTS * 1_338);
+    }
 }
 
 /// Whatever a feed does: what a viewer could be given from the newest point on is without gap and repetition, byte for

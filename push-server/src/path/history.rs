@@ -66,6 +66,13 @@ impl Past {
         !self.awaited.is_empty()
     }
 
+    /// Gives up what the ring, whose oldest packet is that, has no places for any more. To be called now and then.
+    pub(super) fn tidy(&mut self, oldest: u64) {
+        if self.is_awaited() && self.awaited.start < oldest {
+            self.give_up();
+        }
+    }
+
     /// What has not come will not.
     fn give_up(&mut self) {
         if self.is_awaited() {
