@@ -11,7 +11,7 @@ use crate::playback::Wish;
 /// What an arrow to the side moves.
 pub const SHORT_STEP: Duration = Duration::from_secs(10);
 /// What an arrow up or down moves.
-pub const LONG_STEP: Duration = Duration::from_secs(60);
+pub const LONG_STEP: Duration = Duration::from_mins(1);
 /// Nearer to the end of what is recorded than this a step forward goes to the live edge, or does nothing.
 const END_MARGIN: Duration = Duration::from_secs(2);
 

@@ -396,14 +396,12 @@ impl Playback {
         let present = self.config.servers[self.server];
         self.config.servers = servers;
         self.config.servers.truncate(MAX_SERVERS);
-        self.server = match self.config.servers.iter().position(|server| *server == present) {
-            Some(place) => place,
+        let place = self.config.servers.iter().position(|server| *server == present);
+        self.server = place.unwrap_or_else(|| {
             // It is not left for that; when it dies, the first of the list is next.
-            None => {
-                self.config.servers.push(present);
-                self.config.servers.len() - 1
-            }
-        };
+            self.config.servers.push(present);
+            self.config.servers.len() - 1
+        });
     }
 
     fn reader(&mut self, reader: Reader) {

@@ -185,11 +185,11 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         Action::Watch { channel, output, duration } => {
             watch::run(&options, watch::Watch { channel, output, duration }, &shutdown).await
         }
-        Action::Play(play) => play::run(&options, play, &shutdown).await,
+        Action::Play(play) => Box::pin(play::run(&options, play, &shutdown)).await,
         Action::Recordings { channel } => recordings::list(&options, channel.as_deref(), &shutdown).await,
         Action::Record(order) => recordings::record(&options, &order, &shutdown).await,
         Action::Unrecord { id } => recordings::unrecord(&options, id, &shutdown).await,
         Action::Zap(plan) => zaps::run(&options, &plan, &shutdown).await,
-        Action::Pick { output } => screen::run(&options, output, &shutdown).await,
+        Action::Pick { output } => Box::pin(screen::run(&options, output, &shutdown)).await,
     }
 }

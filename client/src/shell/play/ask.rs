@@ -12,16 +12,15 @@ use crate::programme::{Wanted, WantedError};
 /// What `wanted` means, and what can be played of it.
 pub(super) async fn resolve(options: &Options, wanted: &Wanted) -> Result<(PlayTarget, Presentation), Error> {
     let mut directory = Conversation::open(options).await?;
-    let target = match wanted.programme() {
-        Some(id) => PlayTarget::Programme(id),
-        None => {
-            let channels = directory.channels().await?;
-            let recordings = recordings(&mut directory).await?;
-            wanted.resolve(&channels, &recordings, &TimeZone::system()).map_err(|error| match error {
-                WantedError::Channel(error) => Error::Selection(error),
-                other => Error::Usage(other.to_string()),
-            })?
-        }
+    let target = if let Some(id) = wanted.programme() {
+        PlayTarget::Programme(id)
+    } else {
+        let channels = directory.channels().await?;
+        let recordings = recordings(&mut directory).await?;
+        wanted.resolve(&channels, &recordings, &TimeZone::system()).map_err(|error| match error {
+            WantedError::Channel(error) => Error::Selection(error),
+            other => Error::Usage(other.to_string()),
+        })?
     };
     let presentation = present(&mut directory, target).await?;
     Ok((target, presentation))

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::super::sink::Sink;
 use super::super::{Error, Options};
-use super::show::{Setup, Show};
+use super::show::{End, Setup, Show};
 use super::{Flow, Speed, ask};
 use crate::playback::Wish;
 use crate::remote_control::{Key, SHORT_STEP};
@@ -160,7 +160,8 @@ impl Deck {
         let _ = show.news();
         match show.ended() {
             None => Event::Went,
-            Some(reason) => Event::Over(reason.map(|refusal| refusal.to_string()).unwrap_or_default()),
+            Some(End::Whole) => Event::Over(String::new()),
+            Some(End::Refused(refusal)) => Event::Over(refusal.to_string()),
         }
     }
 }

@@ -26,10 +26,10 @@ use crate::target::Target;
 pub(super) use deck::{Deck, Event};
 use keys::Keys;
 pub(super) use keys::of_key;
-use show::{Setup, Show};
+use show::{End, Setup, Show};
 
 /// A playback of which nothing comes for this long, though it should, fails.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+const SILENCE_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a player may take to show what it has when the recording is over.
 const PLAYER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The status line is renewed this often.
@@ -132,8 +132,8 @@ async fn until_end(
     let ended = loop {
         if let Some(reason) = show.ended() {
             break match reason {
-                None => Ok(()),
-                Some(refusal) => Err(Error::Refused(refusal.to_string())),
+                End::Whole => Ok(()),
+                End::Refused(refusal) => Err(Error::Refused(refusal.to_string())),
             };
         }
         tokio::select! {

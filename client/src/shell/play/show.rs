@@ -72,7 +72,7 @@ pub(in crate::shell) struct Show {
     renew_at: Time,
     outputs: Vec<Output>,
     news: Vec<String>,
-    ended: Option<Option<PlayRefusal>>,
+    ended: Option<End>,
     tally: Tally,
 }
 
@@ -94,10 +94,19 @@ struct Tally {
     least_buffer: Option<Duration>,
 }
 
+/// How a playback ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::shell) enum End {
+    /// The recording's end, or the viewer's wish.
+    Whole,
+    /// A push server refused.
+    Refused(PlayRefusal),
+}
+
 enum Wake {
     Wire,
     Live,
-    Renewed(Result<Presentation, Error>),
+    Renewed(Box<Result<Presentation, Error>>),
     Due,
 }
 
@@ -213,13 +222,13 @@ impl Show {
         let wake = tokio::select! {
             _ = self.wire.ready() => Wake::Wire,
             () = step_live(&mut self.live) => Wake::Live,
-            renewed = renewed(&mut self.renewal) => Wake::Renewed(renewed),
+            renewed = renewed(&mut self.renewal) => Wake::Renewed(Box::new(renewed)),
             () = self.clock.reach(deadline) => Wake::Due,
         };
         match wake {
             Wake::Wire => self.take_datagrams(),
             Wake::Live => self.take_live(),
-            Wake::Renewed(renewed) => self.renewed(renewed),
+            Wake::Renewed(renewed) => self.renewed(*renewed),
             Wake::Due => self.give(Input::Due),
         }
         self.look_at_reader();
@@ -232,7 +241,7 @@ impl Show {
     }
 
     /// Whether it is over, and why when not for the recording's end or the viewer's wish.
-    pub(in crate::shell) fn ended(&self) -> Option<Option<PlayRefusal>> {
+    pub(in crate::shell) fn ended(&self) -> Option<End> {
         self.ended
     }
 
@@ -283,7 +292,7 @@ impl Show {
             place: playback.place(),
             state,
             buffer: playback.flow().seconds(playback.buffer().held()),
-            push_server: server.map(|host| host.to_string()).unwrap_or_default(),
+            push_server: server.map(ToString::to_string).unwrap_or_default(),
         }
     }
 
@@ -358,7 +367,7 @@ impl Show {
         for told in live.told() {
             match told {
                 Told::Notice(Notice::Unavailable { reason, .. }) => {
-                    self.news.push(format!("on air: {reason}"))
+                    self.news.push(format!("on air: {reason}"));
                 }
                 Told::Fault(error) => self.news.push(format!("on air: {error}")),
                 Told::Notice(_) => {}
@@ -423,7 +432,7 @@ impl Show {
             Output::LeaveLive => self.live = None,
             Output::Refused(refusal) => self.news.push(format!("not done: {refusal}")),
             Output::Ended(reason) => {
-                self.ended = Some(reason);
+                self.ended = Some(reason.map_or(End::Whole, End::Refused));
                 self.live = None;
             }
         }
