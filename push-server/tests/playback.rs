@@ -90,7 +90,7 @@ impl Site {
             let mut viewer = Viewer::new(&self.running);
             match viewer.say(PlayOrder::Play { start, until, delta_p_ns }) {
                 PlayVerdict::Done { .. } => return viewer,
-                refused => assert!(begun.elapsed() < LIMIT, "{refused:?}"),
+                refused @ PlayVerdict::Refused(_) => assert!(begun.elapsed() < LIMIT, "{refused:?}"),
             }
             std::thread::yield_now();
         }
@@ -158,7 +158,7 @@ impl Viewer {
             match self.receive() {
                 Came::Answer(answer) if answer.sequence == self.sequence => return answer.verdict,
                 Came::Nothing => self.send(&request),
-                _ => {}
+                Came::Answer(_) | Came::Packet => {}
             }
             assert!(begun.elapsed() < LIMIT, "{order:?} is not answered");
         }

@@ -32,7 +32,7 @@ pub(super) struct Job {
 /// The threads. Dropped, they end with what they are at.
 #[derive(Debug)]
 pub(super) struct Readers {
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Sender<Box<Job>>>,
     waiting: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -52,7 +52,7 @@ impl Readers {
     }
 
     /// Has a read done; the job comes back when too many wait.
-    pub(super) fn put(&self, job: Job) -> Result<(), Job> {
+    pub(super) fn put(&self, job: Box<Job>) -> Result<(), Box<Job>> {
         let Some(jobs) = self.jobs.as_ref().filter(|_| self.waiting.load(Ordering::Acquire) < JOBS_WAITING)
         else {
             return Err(job);
@@ -73,7 +73,7 @@ impl Readers {
 }
 
 struct Reader {
-    jobs: Arc<Mutex<Receiver<Job>>>,
+    jobs: Arc<Mutex<Receiver<Box<Job>>>>,
     waiting: Arc<AtomicUsize>,
     done: SyncSender<Call>,
     /// When a failure was last told of.
@@ -84,7 +84,8 @@ impl Reader {
     fn run(mut self) {
         loop {
             let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Job { key, ticket, wish, mut reel }) = job else { return };
+            let Ok(job) = job else { return };
+            let Job { key, ticket, wish, mut reel } = *job;
             self.waiting.fetch_sub(1, Ordering::AcqRel);
             let outcome = reel.read(wish, Haste::Wait).unwrap_or_else(|error| self.failed(wish, &error));
             if self.done.send(Call::Read { key, ticket, outcome, reel }).is_err() {

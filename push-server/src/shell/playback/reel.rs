@@ -46,10 +46,10 @@ pub(in crate::shell) struct Reel {
 struct Place {
     segment: Arc<SegmentReader>,
     /// Of the packet that is next.
-    place: usize,
+    index: usize,
     /// A packet whose date is being counted on from; see [`SegmentReader::date_ms_near`].
     marked: usize,
-    /// What the packet at `place` is asked for by, also where it is missing.
+    /// What the packet at `index` is asked for by, also where it is missing.
     next: PacketName,
     /// The disk had to be waited for in this segment: nobody has read it lately.
     cold: bool,
@@ -97,7 +97,7 @@ impl Reel {
             && at.segment.number(0).is_some_and(|first| first <= name.number)
             && at.segment.number(at.segment.len() - 1).is_some_and(|last| name.number <= last);
         if here {
-            (at.place, at.marked, at.next) = (at.segment.at_number(name.number), 0, name);
+            (at.index, at.marked, at.next) = (at.segment.at_number(name.number), 0, name);
         }
         here
     }
@@ -109,14 +109,14 @@ impl Reel {
         if let Some(follows) = at.advance(from, haste)? {
             return none(follows);
         }
-        let end = at.segment.len().min(at.place + packets as usize);
-        let read = from.pieces(&at.segment, at.place..end, &mut at.marked, haste);
+        let end = at.segment.len().min(at.index + packets as usize);
+        let read = from.pieces(&at.segment, at.index..end, &mut at.marked, haste);
         at.cold |= read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         let pieces = read?;
         if let Some(last) = pieces.last() {
             at.next = PacketName { number: last.name.number.wrapping_add(1), ..last.name };
         }
-        at.place = end;
+        at.index = end;
         at.let_go(KEPT_BEHIND_BYTES, LET_GO_BYTES);
         Ok(ReadOutcome::Packets { pieces, follows: at.follows(from) })
     }
@@ -129,14 +129,14 @@ impl Place {
             .number(place)
             .or_else(|| segment.number(segment.len().wrapping_sub(1)).map(|last| last + 1));
         let next = PacketName { ssrc, number: number.unwrap_or(end) };
-        Self { segment, place, marked: 0, next, cold: false, gone: 0 }
+        Self { segment, index: place, marked: 0, next, cold: false, gone: 0 }
     }
 
     /// Goes on into the next segment where this one has ended. Answers what follows when there is no packet here.
     fn advance(&mut self, from: &From<'_>, haste: Haste) -> io::Result<Option<Follows>> {
-        while self.place >= self.segment.len() {
+        while self.index >= self.segment.len() {
             let grows = self.refresh();
-            if self.place < self.segment.len() {
+            if self.index < self.segment.len() {
                 break;
             }
             if grows {
@@ -160,7 +160,7 @@ impl Place {
             let place = if again { segment.at_number(self.next.number) } else { 0 };
             let name = self.next;
             *self = Self::new(segment, place);
-            if self.place >= self.segment.len() {
+            if self.index >= self.segment.len() {
                 self.next = name;
             }
         }
@@ -174,11 +174,11 @@ impl Place {
 
     /// What is behind the place.
     fn follows(&mut self, from: &From<'_>) -> Follows {
-        if self.place < self.segment.len() {
+        if self.index < self.segment.len() {
             return Follows::More;
         }
         let grows = self.refresh();
-        if self.place < self.segment.len() {
+        if self.index < self.segment.len() {
             Follows::More
         } else if grows {
             Follows::Edge
@@ -195,7 +195,7 @@ impl Place {
     fn let_go(&mut self, kept_behind_bytes: u64, least_bytes: u64) {
         // What still grows is everybody's, and each of its readers has opened it for himself.
         let alone = self.cold && self.segment.trailer().is_some() && Arc::strong_count(&self.segment) == 1;
-        let end = self.segment.span(self.place..self.place).start.saturating_sub(kept_behind_bytes);
+        let end = self.segment.span(self.index..self.index).start.saturating_sub(kept_behind_bytes);
         if alone && end >= self.gone + least_bytes {
             self.segment.let_go(self.gone..end);
             self.gone = end;

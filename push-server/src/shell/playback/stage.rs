@@ -181,8 +181,9 @@ impl Stage {
                 Some(outcome)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let Err(job) = self.readers.put(Job { key, ticket, wish, reel }) else { return None };
-                *home = Some(job.reel);
+                let job = Box::new(Job { key, ticket, wish, reel });
+                let refused = self.readers.put(job).err()?;
+                *home = Some(refused.reel);
                 Some(ReadOutcome::Failed)
             }
             Err(error) => {
