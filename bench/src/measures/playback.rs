@@ -44,8 +44,8 @@ pub const MEASURE: Measure = Measure {
 const SESSIONS: [u32; 3] = [100, 500, 1_000];
 /// Sessions while nothing is in the page cache.
 const FROM_DISK: u32 = 100;
-/// 600 MB: read in turns, it stays in any page cache.
-const RECORDED: Recorded = Recorded { channels: 4, minutes: 4 };
+/// 225 MB: far more than any processor's cache, and within any page cache.
+const RECORDED: Recorded = Recorded { channels: 2, minutes: 3 };
 /// Sessions begin within the first so many seconds, so that none ends while it is measured.
 const SPREAD_S: u32 = 120;
 const HOST: &str = "bench";
@@ -92,7 +92,8 @@ fn run(bench: &mut Bench) {
         for run in 1..=bench.options.runs() {
             bench.progress(&format!("{sessions} sessions, run {run} of {}", bench.options.runs()));
             let outcome = serve(bench, &ground, &data, sessions);
-            if outcome.sent < LEAST_SENT {
+            // A quick run, on a machine that does other things beside, may fall behind.
+            if outcome.sent < LEAST_SENT && !bench.options.quick {
                 bench.fault(format!(
                     "{sessions} sessions: {:.1} % of what was due left",
                     outcome.sent * 100.0
@@ -416,8 +417,9 @@ fn reference(bench: &Bench, ground: &Ground, data: &std::path::Path, sessions: u
             if from.is_none() && elapsed >= SETTLE / 2 {
                 from = Some((thread_time(), elapsed));
             }
-            if let Some((cpu, since)) = from.filter(|(_, since)| elapsed - *since >= period) {
-                measured = (thread_time() - cpu).div_f64((elapsed - since).as_secs_f64());
+            if let Some((cpu, since)) = from.filter(|(_, since)| elapsed >= *since + period) {
+                let (cpu, lasted) = (thread_time().saturating_sub(cpu), elapsed.saturating_sub(since));
+                measured = cpu.div_f64(lasted.as_secs_f64());
                 break;
             }
             for viewer in viewers.iter_mut().skip((tick % 10) as usize).step_by(10) {
