@@ -42,7 +42,9 @@ fn a_fast_start_halves_the_zap_and_splices_onto_multicast_without_a_seam() {
             Viewing::start_with(&site, viewer, 1, &["--fast-start", how])
         })
         .collect();
-    viewings.iter().for_each(|viewing| drop(viewing.wait_for_pictures(PATIENCE)));
+    for viewing in &viewings {
+        viewing.wait_for_pictures(PATIENCE);
+    }
     timeline::lasts(WATCHED);
     let files: Vec<_> = viewings.iter().map(|viewing| viewing.file.clone()).collect();
     let summaries: Vec<Summary> = viewings.into_iter().map(Viewing::finish).collect();
