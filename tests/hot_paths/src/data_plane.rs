@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use protocols::ids::{ChannelId, Revision};
 use protocols::p3_feed::{LENGTH_BYTES, MAX_PACKET_BYTES, length_prefix};
+use protocols::p4_control::Missing;
 use protocols::time::Time;
 use push_server::deframer::{Deframer, Step as Next};
-use push_server::path::ChannelPath;
+use push_server::path::{ChannelPath, Wanted};
 use push_server::plan::{Plan, Target};
+use push_server::repair::Asker;
 use push_server::ring::PacketRing;
 
 use crate::{HotPath, Step};
@@ -19,12 +21,14 @@ use crate::{HotPath, Step};
 const WINDOW_PACKETS: u64 = 5;
 const SPACING: Duration = Duration::from_millis(2);
 const SPACING_90K: u32 = 180;
+const SSRC: u32 = 9;
 
 pub(crate) const HOT_PATHS: &[HotPath] = &[
     per_packet("deframer", deframer),
     per_packet("ring", ring),
     per_packet("path-suspended", || path(0)),
     per_packet("path-1-destination", || path(1)),
+    per_packet("path-1-destination-repaired", repaired_path),
     per_packet("path-50-destinations", || path(50)),
 ];
 
@@ -85,9 +89,33 @@ fn ring() -> Step {
     })
 }
 
+/// As [`path`] to one destination, of which a viewer has had packets sent again a moment ago: a packet that nobody misses
+/// costs the same. So repair costs a channel nothing that nobody repairs.
+fn repaired_path() -> Step {
+    let mut path = watched_path(1);
+    let now = Time::from_ms(500);
+    for n in 0..WINDOW_PACKETS {
+        path.slot()[..12].copy_from_slice(&header(n));
+        path.commit(now, MAX_PACKET_BYTES);
+    }
+    path.drain(now + SPACING * 10, &mut |_, runs| runs.len());
+    let missing = [Missing { first: 0, following: 0b11 }];
+    let asker =
+        Asker::Viewer { address: ([10, 0, 1, 7], 5_000).into(), round_trip: Duration::from_millis(20) };
+    let wanted = Wanted { asker, target: 0, ssrc: SSRC, missing: &missing };
+    path.repair(now + SPACING * 10, &wanted, &mut |_, _| true);
+    assert_eq!(path.repairs().sent, 3, "what was sent is sent again");
+    window_of(path, WINDOW_PACKETS)
+}
+
 /// What a data thread does with a channel in one window, but for the system calls: packets in, batches out to so many
 /// destinations that send, and when to look again.
 fn path(destinations: u8) -> Step {
+    window_of(watched_path(destinations), 0)
+}
+
+/// A channel that is sent to so many destinations.
+fn watched_path(destinations: u8) -> ChannelPath {
     let mut path = ChannelPath::new(ChannelId(1));
     let target = |last: u8| Target {
         address: IpAddr::from([239, 192, 1, last]),
@@ -100,7 +128,12 @@ fn path(destinations: u8) -> Step {
     };
     let plan = Plan { revision: Revision(1), port: 7_601, targets: (0..destinations).map(target).collect() };
     path.apply(Time::ZERO, Arc::new(plan));
-    let (mut n, mut now) = (0, Time::from_ms(1_000));
+    path
+}
+
+/// A window of `path`, which has had `n` packets.
+fn window_of(mut path: ChannelPath, mut n: u64) -> Step {
+    let mut now = Time::from_ms(1_000);
     Box::new(move || {
         for _ in 0..WINDOW_PACKETS {
             path.slot()[..12].copy_from_slice(&header(n));

@@ -34,6 +34,7 @@ const ALLOWED: &[Allowed] = &[
     allowed("ring", 73, 0),
     allowed("path-suspended", 317, 0),
     allowed("path-1-destination", 436, 0),
+    allowed("path-1-destination-repaired", 436, 0),
     allowed("path-50-destinations", 4_665, 0),
     allowed("interest", 14_226, 3_680),
     allowed("topology", 509, 0),
