@@ -93,16 +93,16 @@ impl Desk {
 mod tests {
     use super::*;
 
-    fn order() -> Option<RecordOrder> {
-        Some(RecordOrder { keep_s: 60, protected: Vec::new(), peers: Vec::new() })
+    fn order() -> RecordOrder {
+        RecordOrder { keep_s: 60, protected: Vec::new(), peers: Vec::new() }
     }
 
     #[test]
     fn a_host_without_a_folder_says_so_while_it_is_told_to_record() {
         let mut desk = Desk::new(None);
         assert!(desk.news().is_empty());
-        assert!(matches!(desk.order(ChannelId(1), order()), Change::None));
-        assert!(matches!(desk.order(ChannelId(2), order()), Change::None));
+        assert!(matches!(desk.order(ChannelId(1), Some(order())), Change::None));
+        assert!(matches!(desk.order(ChannelId(2), Some(order())), Change::None));
         let said = |desk: &mut Desk| match desk.news().as_slice() {
             [] => None,
             [Input::RecordingFault(fault)] => Some(*fault),
