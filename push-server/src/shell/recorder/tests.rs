@@ -305,6 +305,19 @@ fn the_oldest_segments_make_room_for_new_ones() {
 }
 
 #[test]
+fn a_segment_that_has_just_begun_is_unfinished_and_not_damaged() {
+    let data = TempDir::new().unwrap();
+    record(&options(data.path()), sent(0..2 * SLOT));
+    for extension in ["ts", "index"] {
+        let name = format!("recordings/7/2026-11-22/051400-5f3a77c1-1200.{extension}");
+        fs::write(data.path().join(name), []).unwrap();
+    }
+    let report = verify::all(data.path()).unwrap();
+    let states: Vec<&str> = report.segments.iter().map(|line| line.state).collect();
+    assert_eq!((report.damaged, &states[..]), (0, &["whole", "whole", "unfinished"][..]));
+}
+
+#[test]
 fn a_flipped_bit_is_found_and_what_it_spoils_is_no_longer_listed() {
     let data = TempDir::new().unwrap();
     record(&options(data.path()), sent(0..3 * SLOT));

@@ -12,7 +12,7 @@ use super::archive::{Archive, Held};
 use super::disk::{self, Paths};
 use super::walk;
 use crate::recording::SegmentName;
-use crate::recording::index::Index;
+use crate::recording::index::{HEADER_BYTES, Index};
 
 /// What is wrong with a segment that is complete.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +106,11 @@ pub fn all(data: &Path) -> io::Result<Report> {
     Ok(Report { segments, damaged })
 }
 
+/// Whether a recorder at work has made the files and not written the index's header yet: it comes with the first entries.
+fn has_just_begun(paths: &Paths) -> bool {
+    fs::metadata(&paths.index).is_ok_and(|index| index.len() < HEADER_BYTES as u64)
+}
+
 fn line(root: &Path, channel: ChannelId, name: SegmentName, held: &Held) -> Line {
     let mut line = Line {
         channel,
@@ -131,6 +136,7 @@ fn line(root: &Path, channel: ChannelId, name: SegmentName, held: &Held) -> Line
             line.state = if trailer.missing == 0 { "whole" } else { "holes" };
         }
         Ok(_) => {}
+        Err(_) if has_just_begun(&Paths::of(root, channel, name)) => {}
         Err(flaw) => {
             line.state = "damaged";
             line.flaw = Some(flaw.to_string());
