@@ -134,7 +134,7 @@ fn run(hosts: &mut [Host], rng: &mut Rng, from: Time, until: Time) -> u64 {
         .collect();
     let (mut now, mut fetched) = (from, 0);
     while now < until {
-        now = now + Duration::from_secs(1);
+        now += Duration::from_secs(1);
         let place = rng.usize(..hosts.len());
         if hosts[place].away {
             continue;
