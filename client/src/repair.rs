@@ -526,7 +526,8 @@ mod tests {
             |from: u64, to: u64| -> usize { (from..to).map(|at| at_ms(&mut receiver, at).len()).sum() };
         assert!((64..1_000).contains(&asked(0, 2_100)));
         assert_eq!(asked(2_100, 30_000), 2);
-        let probe = (30_000..60_000).map(|at| (at, at_ms(&mut receiver, at))).find(|(_, asked)| !asked.is_empty());
+        let probe =
+            (30_000..60_000).map(|at| (at, at_ms(&mut receiver, at))).find(|(_, asked)| !asked.is_empty());
         let (at, asked) = probe.unwrap();
         assert!(asked.len() == 1 && receiver.repairer.counters().withheld > 6_000);
         receiver.gets(at, &[u16::try_from(asked[0] % 65_536).unwrap()], Way::Stream);

@@ -81,8 +81,8 @@ pub struct Counters {
     pub live_silent: u64,
     /// Live sessions refused or ended: not assigned here, or not fed.
     pub live_not_carried: u64,
-    /// Live sessions that no random access point came for in time.
-    pub live_without_access: u64,
+    /// Live sessions for which no packet came in time.
+    pub live_without_packets: u64,
     /// Live sessions that ended because their channel was shed.
     pub live_shed: u64,
     /// Live sessions refused: [`crate::live::table::MAX_OF_CLIENT`].
@@ -140,7 +140,7 @@ impl Counters {
             ("live_ended", self.live_ended),
             ("live_silent", self.live_silent),
             ("live_not_carried", self.live_not_carried),
-            ("live_without_access", self.live_without_access),
+            ("live_without_packets", self.live_without_packets),
             ("live_shed", self.live_shed),
             ("live_full_client", self.live_full_client),
             ("live_full_bursts", self.live_full_bursts),

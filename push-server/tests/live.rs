@@ -232,7 +232,7 @@ fn a_seam_ahead_of_this_push_server_is_waited_for_and_one_behind_or_of_another_s
 }
 
 #[test]
-fn a_session_waits_for_the_first_access_point_and_no_longer_than_a_second() {
+fn a_session_waits_for_the_first_access_point_for_a_second_and_then_begins_with_what_comes() {
     let mut scene = Scene::new(&[300, 700]);
     scene.run(1_500);
     scene.begin(7, 500);
@@ -248,8 +248,23 @@ fn a_session_waits_for_the_first_access_point_and_no_longer_than_a_second() {
     without.run(2_490);
     assert_eq!(without.events(), []);
     without.run(2_500);
-    assert_eq!(without.events(), [ended(7, End::NoAccessPoint)]);
-    assert!(without.by_p5.is_empty() && !without.path.has_live());
+    assert_eq!(without.events(), [begun(7, 749, 749)]);
+    assert_eq!(without.sent(7), [749]);
+}
+
+#[test]
+fn a_session_of_a_channel_that_brings_nothing_ends_after_a_second() {
+    let mut scene = Scene::new(&[]);
+    scene.begin(7, 500);
+    for ms in [1_500, 1_999] {
+        scene.now_ms = ms;
+        scene.turn();
+    }
+    assert_eq!(scene.events(), []);
+    scene.now_ms = 2_000;
+    scene.turn();
+    assert_eq!(scene.events(), [ended(7, End::NoPacket)]);
+    assert!(scene.by_p5.is_empty() && !scene.path.has_live());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! | module | shows |
 //! |---|---|
 //! | [`push_server`], [`database_server`], [`client`] | a million datagrams to each receiver of P4 and P6: no panic, no state, no answer |
+//! | [`live`] | P4 orders to live sessions: the same, and what recorded ones are good for |
 //! | [`reassembly`] | P6 media, which nobody signs: bounded memory, and a forged packet costs its own place at most |
 //! | [`handshake`], [`directory`], [`sealed_frames`] | a million connections that say anything to P1, P2, P3 |
 //! | [`sockets`] | the defined answer of the real daemons to each kind of bad connection, and a good one that works meanwhile |
@@ -17,6 +18,7 @@ mod database_server;
 mod directory;
 mod handshake;
 mod heap;
+mod live;
 mod memory;
 mod mutation;
 mod playback;

@@ -269,7 +269,7 @@ fn flow(path: &mut ChannelPath, packets: std::ops::Range<u64>) {
         let packet = rtp(n);
         path.slot()[..packet.as_bytes().len()].copy_from_slice(packet.as_bytes());
         path.commit(now, packet.as_bytes().len());
-        path.drain(now, &mut |_, runs| runs.iter().map(|run| run.len()).sum());
+        path.drain(now, &mut |_, runs| runs.iter().map(push_server::ring::Run::len).sum());
         drop(path.counters_due(now));
     }
 }
@@ -306,7 +306,7 @@ fn a_channel_that_nobody_repairs_holds_its_ring_and_little_beside_it() {
     let meter = Meter::start();
     flow(&mut path, MINUTE..2 * MINUTE);
     let asked: Vec<Missing> = Missing::cover((0..200).map(|back| low(2 * MINUTE - 300 + back)));
-    let (_, repaired) = measured(|| {
+    let ((), repaired) = measured(|| {
         let asker = Asker::Viewer { address: ([10, 0, 1, 7], 5_000).into(), round_trip: Duration::ZERO };
         let wanted = Wanted { asker, target: 0, ssrc: 0x5eed, missing: &asked };
         path.repair(Time::from_ms(1_000 + 4 * MINUTE), &wanted, &mut |_, _| true);

@@ -13,6 +13,7 @@ mod kills;
 mod laboratory;
 mod newcomer;
 mod order;
+mod playback;
 mod push_server_away;
 mod recording;
 mod repair;

@@ -1,4 +1,8 @@
 //! A recording is played from two push servers, one of which dies again and again; beginnings, fast forward, what cannot be played.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the test plays while real time passes, and says how long things took"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -567,7 +567,7 @@ fn all_of_it_comes_at_once_for_a_file_whatever_is_lost() {
     let mut site = Site::new(9, 1, 95 * 300, 0);
     site.at_once();
     site.loss = 5;
-    site.run(Duration::from_secs(60));
+    site.run(Duration::from_mins(1));
     assert_eq!((site.delivered.len(), site.ended), (95 * 300, Some(Ending::Whole)));
     site.assert_seamless(0, "at once");
     let (took, _) = *site.delivered.last().expect("packets");

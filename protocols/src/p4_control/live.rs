@@ -22,7 +22,8 @@ pub const LIVE_KEEP: Duration = Duration::from_secs(1);
 pub const LIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// An order that is not answered, [`LiveOrder::Begin`], or not followed by silence, [`LiveOrder::End`], is repeated after this.
 pub const LIVE_RETRY: Duration = Duration::from_millis(100);
-/// So long a session waits for the first random access point of a feed that was held, before it ends.
+/// So long a session waits for the first random access point, of a feed that was held for instance; then it begins with the
+/// newest packet, or ends where there is none.
 pub const LIVE_WAIT: Duration = Duration::from_secs(1);
 /// Slowest burst, in percent of the channel's rate: it never catches up.
 pub const LEAST_BURST_PERCENT: u16 = 100;
@@ -105,7 +106,7 @@ pub enum LiveVerdict {
     Begun {
         /// Synchronisation source of the packets.
         ssrc: u32,
-        /// Sequence number of the first: a random access point begins there.
+        /// Sequence number of the first: a random access point begins there, if one is known.
         first: u16,
         /// That of the newest when it began: once it has come, the client has caught up.
         newest: u16,
@@ -113,7 +114,7 @@ pub enum LiveVerdict {
     /// This client, or this push server, has as many sessions as it may. Said to a [`LiveOrder::Keep`] too, where
     /// there is room for bursts but not for viewers that stay.
     Full,
-    /// Not assigned here, not fed, shed, or no random access point came within [`LIVE_WAIT`].
+    /// Not assigned here, not fed, shed, or nothing came within [`LIVE_WAIT`].
     NotCarried,
     /// The date is off. Set the clock by `time` and send again.
     Clock,

@@ -28,7 +28,7 @@ pub struct Key {
 /// What control orders the data thread of a channel to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Begin a session at the newest random access point, or wait for one.
+    /// Begin a session at the newest random access point, or wait for one for [`protocols::p4_control::LIVE_WAIT`].
     Begin {
         /// Which.
         key: Key,
@@ -88,8 +88,8 @@ pub struct Beginning {
 pub enum End {
     /// It was ordered to, and has sent what it still had to.
     Ordered,
-    /// No random access point came in time.
-    NoAccessPoint,
+    /// There was nothing to begin with in time.
+    NoPacket,
     /// The channel is shed.
     Shed,
 }

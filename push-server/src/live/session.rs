@@ -1,8 +1,8 @@
 //! One live session in its channel's data thread: how many packets it may be sent now.
 //!
 //! ```text
-//! Waiting ──a random access point is there──► Sending ──its seam is reached, or END_WITHIN after it was ordered──► gone
-//!    └──LIVE_WAIT──► gone
+//! Waiting ──a random access point, or LIVE_WAIT──► Sending ──its seam is reached, or END_WITHIN after it was ordered──► gone
+//!    └──LIVE_WAIT, and no packet──► gone
 //! ```
 //!
 //! Its rate is that of its burst from beginning to end: caught up, it has nothing to send but what has just been released.

@@ -194,7 +194,7 @@ impl LiveTable {
             Event::Ended { key, why } => {
                 let Some(session) = self.remove(key) else { return };
                 match why {
-                    End::NoAccessPoint => counters.live_without_access += 1,
+                    End::NoPacket => counters.live_without_packets += 1,
                     End::Shed => counters.live_shed += 1,
                     End::Ordered => {}
                 }
@@ -547,12 +547,12 @@ mod tests {
         let mut scene = Scene::new();
         let _ = scene.say(1_000, A, 1, BEGIN);
         let ended = |id, why| Event::Ended { key: key(A, id), why };
-        assert_eq!(scene.told(ended(1, End::NoAccessPoint)), [Came::Said(LiveVerdict::NotCarried)]);
+        assert_eq!(scene.told(ended(1, End::NoPacket)), [Came::Said(LiveVerdict::NotCarried)]);
         scene.begun(2_000, A, 2);
         assert_eq!(scene.told(ended(2, End::Shed)), []);
         assert_eq!(scene.told(ended(2, End::Ordered)), []);
         assert_eq!(scene.say(3_000, A, 2, LiveOrder::Keep), [Came::Said(LiveVerdict::NoSession)]);
-        assert_eq!((scene.counters.live_without_access, scene.counters.live_shed), (1, 1));
+        assert_eq!((scene.counters.live_without_packets, scene.counters.live_shed), (1, 1));
     }
 
     #[test]

@@ -162,12 +162,12 @@ impl ChannelPath {
     /// those say that are here.
     fn begin(&self, now: Time, session: &mut Session) -> Option<(Beginning, Option<Duration>)> {
         let usable = self.flowing(now) && !self.held && !self.shed && session.end.is_none();
-        if !matches!(session.stage, Stage::Waiting(_)) || !usable {
-            return None;
-        }
-        let position = self.newest_access()?;
+        let Stage::Waiting(until) = session.stage else { return None };
+        let newest = self.ring.next().checked_sub(1).filter(|_| usable)?;
+        // Of some channels nobody can tell where decoding may begin: those begin as P6 does.
+        let position = self.newest_access().or_else(|| (now >= until).then_some(newest))?;
         let header_at = |position| self.ring.packet(position).and_then(Header::of);
-        let (first, newest) = (header_at(position)?, header_at(self.ring.next().checked_sub(1)?)?);
+        let (first, newest) = (header_at(position)?, header_at(newest)?);
         session.begin(now, position);
         let beginning =
             Beginning { ssrc: newest.ssrc, first: first.stamp.sequence, newest: newest.stamp.sequence };
@@ -215,7 +215,7 @@ impl ChannelPath {
         }
         match (session.end, session.stage) {
             (Some((by, position)), _) if now >= by || session.next >= position => Some(End::Ordered),
-            (_, Stage::Waiting(until)) if now >= until => Some(End::NoAccessPoint),
+            (_, Stage::Waiting(until)) if now >= until => Some(End::NoPacket),
             _ => None,
         }
     }
