@@ -30,7 +30,7 @@ fn viewers_whose_group_is_filtered_watch_by_unicast_and_return_without_a_gap() {
     let sender = Sender::start(&site.source, &clip, lab::site::SOURCE_GROUP.parse().unwrap());
     site.wait_active(&anna, 1, PATIENCE);
 
-    let wall = site.room.lossy_to(&anna, BY_P6, Loss::Percent(100.0));
+    let wall = site.room.lossy_to(&anna, BY_P6, Loss::All);
     let strangers = site.room.heard_by(&nina, BY_P6);
     let filtered = Viewing::start(&site, &anna, 1);
     let cut = Viewing::start(&site, &olga, 1);
@@ -40,7 +40,7 @@ fn viewers_whose_group_is_filtered_watch_by_unicast_and_return_without_a_gap() {
         lab.note(format_args!("first packets after {took:?}"));
     }
     timeline::lasts(WHILE);
-    let late_wall = site.room.lossy_to(&olga, BY_P6, Loss::Percent(100.0));
+    let late_wall = site.room.lossy_to(&olga, BY_P6, Loss::All);
     lab.note(format_args!("cut off in the middle: goes on after {:?}", cut.wait_to_go_on(PATIENCE)));
     timeline::lasts(WHILE);
     assert!(wall.heal() > 0 && late_wall.heal() > 0, "there was something to filter");

@@ -126,7 +126,7 @@ fn repair_leaves_no_more_than_its_targets_at_the_cost_that_is_stated() {
         );
         let judged = [
             ("residual", deadline.residual(), case.residual),
-            ("overhead", deadline.overhead(), case.overhead * case.loss.share()),
+            ("overhead", deadline.overhead(), case.overhead * deadline.of_all(deadline.lost_by_link)),
             ("late", deadline.late(), 0.01),
         ];
         for (what, found, most) in judged {
