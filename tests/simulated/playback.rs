@@ -10,8 +10,8 @@ use client::playback::{Config, Delivery, Input, Output, Playback, Reader, Wish};
 use protocols::authority::RecordingLease;
 use protocols::ids::ChannelId;
 use protocols::p4_control::{
-    PacketName, PlayAnswer, PlayPosition, PlayRefusal, PlayRepair, PlayRequest, PlayState, PlayVerdict,
-    TrickSpeed,
+    PacketName, PlayAnswer, PlayOrder, PlayPosition, PlayRefusal, PlayRepair, PlayRequest, PlayState,
+    PlayVerdict, TrickSpeed,
 };
 use protocols::p5_stream::{Flags, Header};
 use protocols::time::{ClusterClock, ClusterTime, Time};
@@ -505,6 +505,53 @@ fn fast_forward_shows_whole_pictures_and_then_goes_on_from_the_last() {
 }
 
 #[test]
+fn a_fast_forward_asked_for_before_the_recording_is_found_shows_nothing_but_pictures() {
+    // Before the first order has left, while it is on its way, just after its answer.
+    for after_ms in [0, 15, 25, 60, 100] {
+        let mut site = Site::new(5, 2, 95 * 3_600, 95 * 1_800);
+        site.wish_after(Duration::from_millis(after_ms), Wish::Trick(TrickSpeed::Forward4));
+        site.run(Duration::from_secs(6));
+        assert_eq!(site.playback.counters().failovers, 0, "after {after_ms} ms");
+        let shown = site.numbers();
+        let pictures: Vec<&[u64]> = shown.chunk_by(|a, b| b.wrapping_sub(*a) == 1).collect();
+        let (_, whole) = pictures.split_last().expect("pictures");
+        assert!(whole.len() > 4, "after {after_ms} ms: {} pictures", whole.len());
+        assert!(
+            whole.iter().all(|picture| picture[0].is_multiple_of(GROUP) && picture.len() as u64 == PICTURE),
+            "after {after_ms} ms: {shown:?}"
+        );
+    }
+}
+
+#[test]
+fn a_fast_forward_is_taken_along_to_the_next_push_server() {
+    // The first dies before it has answered anything; as its pictures come.
+    for (wish_ms, death_ms) in [(0, 0), (5_000, 8_000)] {
+        let mut site = Site::new(5, 2, 95 * 3_600, 95 * 1_800);
+        site.at(site.now + Duration::from_millis(death_ms), Event::Kill(0));
+        site.wish_after(Duration::from_millis(wish_ms), Wish::Trick(TrickSpeed::Forward4));
+        site.run(Duration::from_millis(death_ms + 2_500));
+        site.delivered.clear();
+        site.run(Duration::from_secs(6));
+        assert_eq!(site.playback.counters().failovers, 1, "death after {death_ms} ms");
+        assert_eq!(site.playback.speed(), Some(TrickSpeed::Forward4), "death after {death_ms} ms");
+        let shown = site.numbers();
+        let pictures: Vec<&[u64]> = shown.chunk_by(|a, b| b.wrapping_sub(*a) == 1).collect();
+        let whole = |picture: &&[u64]| picture[0].is_multiple_of(GROUP) && picture.len() as u64 == PICTURE;
+        assert!(pictures.len() > 4 && pictures.iter().all(whole), "death after {death_ms} ms: {shown:?}");
+    }
+}
+
+#[test]
+fn a_session_is_stopped_when_its_end_has_been_shown() {
+    let mut site = Site::new(1, 1, 95 * 10, 0);
+    site.run(Duration::from_secs(30));
+    assert_eq!(site.ended, Some(Ending::Whole));
+    let last = site.asked.expect("orders");
+    assert_eq!(last.order, PlayOrder::Stop);
+}
+
+#[test]
 fn a_recording_that_grows_is_followed_to_its_edge() {
     let mut site = Site::new(5, 1, 95 * 60, 0);
     site.now = Time::from_ms(60_000);
@@ -521,7 +568,7 @@ fn a_recording_that_grows_is_followed_to_its_edge() {
 }
 
 #[test]
-#[ignore = "new: not run yet"]
+#[ignore = "fails: the second wish for the live edge, after a pause, has not led on air 20 s later"]
 fn the_channel_on_air_takes_over_at_the_live_edge_and_gives_back_without_a_seam() {
     let mut site = Site::new(5, 2, 95 * 60, 0);
     site.now = Time::from_ms(60_000);
@@ -562,7 +609,6 @@ fn the_channel_on_air_takes_over_at_the_live_edge_and_gives_back_without_a_seam(
 }
 
 #[test]
-#[ignore = "new: not run yet"]
 fn all_of_it_comes_at_once_for_a_file_whatever_is_lost() {
     let mut site = Site::new(9, 1, 95 * 300, 0);
     site.at_once();
@@ -576,7 +622,6 @@ fn all_of_it_comes_at_once_for_a_file_whatever_is_lost() {
 }
 
 #[test]
-#[ignore = "new: not run yet"]
 fn an_output_that_falls_behind_holds_the_playback_and_loses_nothing() {
     let mut site = Site::new(3, 1, 95 * 600, 0);
     site.run(Duration::from_secs(10));

@@ -320,9 +320,9 @@ impl Playback {
 
     fn refused(&mut self, now: Time, order: PlayOrder, refusal: PlayRefusal, outputs: &mut Vec<Output>) {
         match (order, refusal) {
-            (_, PlayRefusal::Expired) => self.end(Some(refusal), outputs),
+            (_, PlayRefusal::Expired) => self.end(now, Some(refusal), outputs),
             (PlayOrder::Play { .. }, PlayRefusal::Outside | PlayRefusal::Rate) => {
-                self.end(Some(refusal), outputs);
+                self.end(now, Some(refusal), outputs);
             }
             (PlayOrder::Play { start, .. }, _)
                 if self.tried >= self.config.servers.len() && self.buffer.held() == 0 =>
@@ -334,7 +334,7 @@ impl Playback {
                         self.tried = 1;
                         self.begin_anew(now);
                     }
-                    PlayStart::Date(_) => self.end(Some(refusal), outputs),
+                    PlayStart::Date(_) => self.end(now, Some(refusal), outputs),
                     // Nobody has that very packet: what is near it is better than nothing.
                     PlayStart::Packet(_) => {
                         self.start = self.place();
@@ -455,9 +455,13 @@ impl Playback {
         Output::Order { to: self.config.servers[self.server], request }
     }
 
-    fn end(&mut self, reason: Option<PlayRefusal>, outputs: &mut Vec<Output>) {
+    fn end(&mut self, now: Time, reason: Option<PlayRefusal>, outputs: &mut Vec<Output>) {
         if self.phase != Phase::Ended {
             self.phase = Phase::Ended;
+            if reason.is_none() && !self.is_live() {
+                // Else the session would count against this client's until its silence is noticed.
+                outputs.push(self.request(now, Speak { sequence: u32::MAX, order: PlayOrder::Stop }));
+            }
             outputs.push(Output::Ended(reason));
         }
     }

@@ -50,7 +50,8 @@ impl Playback {
         self.begin_anew(now);
     }
 
-    /// A new session, at the first packet that has not come; where none is known, at the date shown or sought.
+    /// A new session, at the first packet that has not come; where none is known, at the date shown or sought. A fast forward or
+    /// rewind that is wanted follows.
     pub(super) fn begin_anew(&mut self, now: Time) {
         self.session = SessionId(self.random.u64(..));
         let until = self.config.until;
@@ -64,13 +65,20 @@ impl Playback {
             let date = self.place();
             self.buffer.clear();
             self.buffer.rebase(self.buffer.head());
-            (self.anchor, self.shown, self.trick) = (None, None, false);
+            (self.anchor, self.shown) = (None, None);
             (self.phase, self.start) = (Phase::Finding, date);
             PlayStart::Date(date.max(self.config.lease.from))
         };
         (self.held_back, self.remote, self.stream) = (false, PlayState::Playing, now);
-        self.awaited = PlayOrder::Play { start, until, delta_p_ns };
-        self.desk = OrderDesk::new(now, self.awaited);
+        let play = PlayOrder::Play { start, until, delta_p_ns };
+        self.desk = OrderDesk::new(now, play);
+        match self.awaited {
+            // A fast forward goes on, or begins, with the next push server.
+            trick @ PlayOrder::Trick { .. } if self.trick && self.phase == Phase::Finding => {
+                self.desk.put(trick);
+            }
+            _ => (self.awaited, self.trick) = (play, false),
+        }
     }
 
     /// Index and name of the first packet that has not come, from what was told of another and the sequence numbers since.

@@ -48,7 +48,7 @@ impl Playback {
             self.note_gap(now);
         }
         if last {
-            self.end(None, outputs);
+            self.end(now, None, outputs);
         } else if !self.is_held() && self.buffer.held() == 0 {
             self.run_dry(now, outputs);
         }
@@ -120,7 +120,7 @@ impl Playback {
             PlayState::Ended if showing || self.phase == Phase::Filling => {
                 // The last packets may be on their way a second time.
                 if self.gap.is_none() || self.is_given_up(now) {
-                    self.end(None, outputs);
+                    self.end(now, None, outputs);
                 }
             }
             _ if !showing => {}

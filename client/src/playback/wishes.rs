@@ -3,7 +3,6 @@
 use protocols::p4_control::{PlayOrder, PlayState};
 use protocols::time::{ClusterTime, Time};
 
-use super::orders::Speak;
 use super::{EDGE_BACK, Output, Phase, Playback, Wish, millis};
 
 impl Playback {
@@ -43,13 +42,7 @@ impl Playback {
                 self.held_back = false;
                 self.move_by(PlayOrder::Trick { speed }, true);
             }
-            Wish::Stop => {
-                if !live {
-                    let sequence = u32::MAX;
-                    outputs.push(self.request(now, Speak { sequence, order: PlayOrder::Stop }));
-                }
-                self.end(None, outputs);
-            }
+            Wish::Stop => self.end(now, None, outputs),
         }
     }
 
