@@ -1,5 +1,7 @@
 //! P1 and P3 once the opening is through: whoever alters the connection is found out, and a feed's framing holds.
 
+use std::time::Duration;
+
 use link::frames::LinkError;
 use link::session::read_sealed;
 use media::rtp::HEADER_BYTES;
@@ -7,10 +9,14 @@ use protocols::codec;
 use protocols::handshake::FrameSeal;
 use protocols::ids::{AcquisitionId, ChannelId, Generation};
 use protocols::p1_registration::{ChannelReport, FeedReport, FeedState, InputState, Poll, ToDatabase};
-use protocols::p3_feed::{MARK_BYTES, MAX_PACKET_BYTES, Mark, Open, length_prefix};
+use protocols::p3_feed::{
+    AccessPoint, History, HistorySlice, MARK_BYTES, MAX_PACKET_BYTES, Mark, Open, length_prefix,
+};
 use protocols::preamble::{MAX_OPENING_BYTES, MAX_P1_FRAME_BYTES, write_frame};
-use protocols::time::ClusterTime;
+use protocols::time::{ClusterTime, Time};
 use push_server::deframer::{Deframer, Step};
+use push_server::path::ChannelPath;
+use push_server::ring::{MAX_SLOTS, SLOT_BYTES};
 
 use crate::heap::Meter;
 use crate::mutation::Mutator;
@@ -108,7 +114,7 @@ fn altered_repeated_and_reordered_frames_end_the_connection() {
 }
 
 /// Behind the opening a feed's packets carry no tag; their framing must hold against anything. What comes out is a packet,
-/// the header alone that a held feed shows, or a mark.
+/// the header alone that a held feed shows, a mark, or another aside; and a channel's path takes all of that.
 #[test]
 fn a_feed_of_anything_yields_whole_packets_or_ends() {
     let mut trial = Trial::new("P3 feeds");
@@ -120,17 +126,23 @@ fn a_feed_of_anything_yields_whole_packets_or_ends() {
             let header = &bytes[..HEADER_BYTES];
             let mark = Mark { number: n, date: ClusterTime(1_800_000_000_000) }.encode();
             let marked = [&length_prefix(&mark)[..], &mark, &length_prefix(bytes), bytes].concat();
-            [&marked[..], &[0, 0], &length_prefix(header), header].concat()
+            let point = AccessPoint { number: n }.encode();
+            let history = History { first: n, packets: 3, ssrc: packet.header().ssrc }.encode();
+            let slice = HistorySlice { first: n, packets: 1 }.encode();
+            let asides = [&history[..], &point, &slice].map(|aside| [&length_prefix(aside), aside].concat());
+            [&marked[..], &[0, 0], &length_prefix(header), header, &asides.concat()].concat()
         })
         .collect();
     let mut mutator = Mutator::new(random.fork(), 6_000);
     mutator.record(&stream, 4);
-    let mut slot = [0; MAX_PACKET_BYTES];
+    let mut path = ChannelPath::new(ChannelId(1));
+    let mut now = Time::ZERO;
     for _ in 0..Trial::inputs() / 2 {
         let mut rest = mutator.spoil();
         let mut deframer = Deframer::default();
+        let ring_bytes = path.ring_bytes();
         let meter = Meter::start();
-        let (mut ended, mut packets, mut headers, mut marks) = (false, 0, 0, 0);
+        let (mut ended, mut packets, mut headers, mut marks, mut asides) = (false, 0, 0, 0, 0);
         while !rest.is_empty() && !ended {
             let piece = if random.bool() { 7 } else { 2_000 };
             match deframer.step() {
@@ -140,11 +152,14 @@ fn a_feed_of_anything_yields_whole_packets_or_ends() {
                     rest = later;
                 }
                 Step::Body { from, to } => {
-                    let (now, later) = rest.split_at((to - from).min(piece).min(rest.len()));
-                    slot[from..from + now.len()].copy_from_slice(now);
-                    if let Some(len) = deframer.body_bytes(now.len()) {
-                        let whole = (200..=slot.len()).contains(&len);
-                        assert!(whole || len == HEADER_BYTES || len == MARK_BYTES, "{len} bytes");
+                    let (bytes, later) = rest.split_at((to - from).min(piece).min(rest.len()));
+                    path.slot()[from..from + bytes.len()].copy_from_slice(bytes);
+                    if let Some(len) = deframer.body_bytes(bytes.len()) {
+                        let whole = (200..=MAX_PACKET_BYTES).contains(&len);
+                        let aside = matches!(len, 8 | 10 | 14);
+                        assert!(whole || aside || len == HEADER_BYTES || len == MARK_BYTES, "{len} bytes");
+                        path.commit(now, len);
+                        asides += u64::from(aside);
                         packets += u64::from(whole);
                         headers += u64::from(len == HEADER_BYTES);
                         marks += u64::from(len == MARK_BYTES);
@@ -153,12 +168,18 @@ fn a_feed_of_anything_yields_whole_packets_or_ends() {
                 }
             }
         }
-        assert_eq!(meter.stop().peak, 0, "a feed is cut where it lies");
+        path.drain(now, &mut |_, runs| runs.len());
+        let grown = path.ring_bytes() > ring_bytes;
+        assert!(meter.stop().peak == 0 || grown, "a feed is cut where it lies, in a ring that may grow");
+        now += Duration::from_millis(1);
         trial.add("packets", packets);
         trial.add("headers", headers);
         trial.add("marks", marks);
+        trial.add("asides", asides);
         trial.count(if ended { "ended" } else { "waits" });
         trial.count("feeds");
     }
-    assert!(["packets", "headers", "marks", "ended", "waits"].iter().all(|end| trial.of(end) > 0));
+    trial.highest("ring bytes", i64::try_from(path.ring_bytes()).unwrap());
+    assert!(path.ring_bytes() <= MAX_SLOTS * SLOT_BYTES);
+    assert!(["packets", "headers", "marks", "asides", "ended", "waits"].iter().all(|end| trial.of(end) > 0));
 }
