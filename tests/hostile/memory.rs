@@ -279,7 +279,6 @@ fn flow(path: &mut ChannelPath, packets: std::ops::Range<u64>) {
 /// Method: the data path of a watched channel with its heap measured. That it costs no instruction and no allocation is
 /// counted by `tests/hot_paths` (`path-1-destination-repaired` beside `path-1-destination`).
 #[test]
-#[ignore = "written, and never run: its limit is that of a channel less its ring"]
 fn a_channel_that_nobody_repairs_holds_its_ring_and_little_beside_it() {
     const MINUTE: u64 = 30_000;
     let destination = IpAddr::from([239, 192, 1, 1]);
