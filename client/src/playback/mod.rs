@@ -10,7 +10,7 @@
 //!
 //! Pure. A viewer's pause is local: nothing is shown, the buffer fills up and the flow law pauses the push server. A push server that
 //! stays silent is left for the next replica, which goes on at the first packet that has not come; meanwhile the
-//! buffer is shown. Where the recording still grows, its end is left for the channel on air ([`air`]). Nothing that arrives is trusted but for its place: answers carry the lease's tag, which the shell has verified,
+//! buffer is shown. Where the recording still grows, its end is left for the channel on air (`air.rs`). Nothing that arrives is trusted but for its place: answers carry the lease's tag, which the shell has verified,
 //! packets the session's number.
 
 mod air;

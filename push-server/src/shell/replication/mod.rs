@@ -59,7 +59,7 @@ pub struct Options {
     pub sweep_interval: Duration,
     /// A peer that says nothing for this long is given up for a while; 10 s unless a test is in a hurry.
     pub patience: Duration,
-    /// A peer that gives fewer bits a second than this is given up for a while; [`SLOWEST_BPS`] likewise.
+    /// A peer that gives fewer bits a second than this is given up for a while; `SLOWEST_BPS` likewise.
     pub slowest_bps: u64,
 }
 
