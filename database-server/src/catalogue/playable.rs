@@ -105,11 +105,13 @@ impl Catalogue {
         }
     }
 
-    /// Hosts that record `channel` at this moment, as far as they have told.
+    /// Hosts that record `channel`, or did so until packets failed to come, as far as they have told.
     fn recording(&self, channel: ChannelId, question: &Question<'_>, sight: Sight<'_>) -> BTreeSet<HostId> {
         let records = |host: &&PushHost| {
             let known = sight.presence.get(&host.id);
-            let fed = known.is_some_and(|known| known.server(channel).is_some_and(|server| server.fed));
+            let server = known.and_then(|known| known.server(channel));
+            // Where packets fail to come the segment that they would have completed is held, and not told.
+            let fed = server.is_some_and(|server| server.fed || server.packets > 0);
             let unheard = known.is_none_or(|known| known.boot.is_none());
             answers(known, question) && (fed || unheard) && !self.faults.contains_key(&host.id)
         };
