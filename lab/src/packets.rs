@@ -67,6 +67,14 @@ pub fn compare(sent: &[u8], received: &[u8]) -> Comparison {
     comparison
 }
 
+/// The part of `received` from the place on at which `sent` begins: for a viewer whose pictures began by unicast before there
+/// was anything on the wire that a witness saw. All of it when that place is not in it.
+pub fn since_beginning_of<'a>(sent: &[u8], received: &'a [u8]) -> &'a [u8] {
+    let packets: Vec<&[u8]> = received.chunks(PACKET_BYTES).collect();
+    let sent: Vec<&[u8]> = sent.chunks(PACKET_BYTES).take(RECOGNISED_BY).collect();
+    &received[find(&packets, &sent).unwrap_or(0) * PACKET_BYTES..]
+}
+
 /// Where the beginning of `needle` is in `stack`. Null packets are all alike, hence several packets must match.
 fn find(stack: &[&[u8]], needle: &[&[u8]]) -> Option<usize> {
     let beginning = &needle[..needle.len().min(RECOGNISED_BY)];
@@ -143,6 +151,18 @@ mod tests {
 
     fn stream(packets: u8) -> Vec<u8> {
         (0..packets).flat_map(|n| std::iter::repeat_n(n, PACKET_BYTES)).collect()
+    }
+
+    #[test]
+    fn what_came_before_the_wire_carried_anything_is_passed_over_and_nothing_else() {
+        let all = stream(200);
+        let wire = &all[50 * PACKET_BYTES..];
+        assert_eq!(compare(wire, &all).same, 0);
+        assert!(compare(wire, since_beginning_of(wire, &all)).is_exact());
+        let later = &all[70 * PACKET_BYTES..];
+        assert_eq!(since_beginning_of(wire, later), later);
+        let damaged = without(&all, 120);
+        assert_eq!(compare(wire, since_beginning_of(wire, &damaged)).missing, 1);
     }
 
     #[test]

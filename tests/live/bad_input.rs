@@ -10,7 +10,7 @@ use lab::site::{DATABASE, Daemon, Plan, READY_LIMIT, Site};
 use lab::source::Sender;
 use lab::{Command, Host, Lab, Process, packets, timeline};
 
-use crate::viewing::{Viewing, assert_database_is_sound, witness, witnessed};
+use crate::viewing::{Viewing, assert_database_is_sound, compare_with_wire, witness, witnessed};
 
 /// Longest that something which is retried, or told to a peer, may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -147,7 +147,7 @@ fn useless_inputs_are_named_and_retried_and_disturb_nobody() {
     viewing.wait_for_pictures(PATIENCE);
     viewing.finish();
     let recording = watching.finish_without_loss();
-    assert!(packets::compare(&witnessed(eye), &recording).is_exact());
+    assert!(compare_with_wire(&witnessed(eye), &recording).is_exact());
 }
 
 /// Goal: what the host refuses — ports, permissions, keys, folders, addresses — ends a daemon with the documented status and
@@ -400,7 +400,7 @@ fn sighup_takes_a_good_topology_and_keeps_the_old_for_a_faulty_one() {
     timeline::until("the channel is gone from the list", PATIENCE, || site.channels(&ben) == before);
     watching.wait_to_go_on(PATIENCE);
     let recording = watching.finish_without_loss();
-    let comparison = packets::compare(&witnessed(eye), &recording);
+    let comparison = compare_with_wire(&witnessed(eye), &recording);
     assert!(comparison.is_exact(), "{comparison:?}");
     lab.note(format_args!("{} packets through three SIGHUPs, none lost", comparison.same));
 }

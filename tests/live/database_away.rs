@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use lab::site::{Plan, Site};
-use lab::{Lab, packets, timeline};
+use lab::{Lab, timeline};
 
-use crate::viewing::{Viewing, witness, witnessed};
+use crate::viewing::{Viewing, compare_with_wire, witness, witnessed};
 
 /// How long the database server is away.
 const AWAY: Duration = Duration::from_mins(1);
@@ -66,7 +66,7 @@ fn database_away_for_a_minute_costs_viewers_nothing() {
     for (name, recording, wire) in
         [("anna", anna, &room), ("ben", ben, &room), ("carl", carl, &ward), ("eve", &eve, &room)]
     {
-        let comparison = packets::compare(wire, recording);
+        let comparison = compare_with_wire(wire, recording);
         assert!(comparison.is_exact(), "{name}: {comparison:?}");
         lab.note(format_args!("{name}: {} packets, all that the wire carried, in order", comparison.same));
     }

@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lab::packets::{self, Comparison};
 use lab::site::{Site, file_bytes};
-use lab::{Command, Host, Lan, Process, member::Member, packets, timeline};
+use lab::{Command, Host, Lan, Process, member::Member, timeline};
 use serde::Deserialize;
 
 /// Bytes of one transport stream packet: the least that is a picture's beginning.
@@ -128,6 +129,12 @@ pub(crate) fn witnessed(member: Member) -> Vec<u8> {
 pub(crate) fn witness(site: &Site, name: &str, lan: &Lan) -> Member {
     let to = if lan.name() == site.room.name() { site.in_room(1) } else { site.in_ward(1) };
     Member::join(&site.viewer(name, lan), lan, to)
+}
+
+/// How what a viewer recorded compares with what a witness saw on the wire of the same network. The first viewer's pictures
+/// begin by unicast, at the access point before the group carried its first packet; that beginning is not judged here.
+pub(crate) fn compare_with_wire(wire: &[u8], recording: &[u8]) -> Comparison {
+    packets::compare(wire, packets::since_beginning_of(wire, recording))
 }
 
 /// Opens a copy of the database in the data folder `folder`, whose server must have ended, as its next start would:
