@@ -36,8 +36,8 @@ pub(super) struct Streamed {
     pub(super) foreign: u64,
     /// Packets of P6 that were too far ahead of P5.
     pub(super) ahead: u64,
-    /// Before the answer.
-    early: Vec<RtpPacket>,
+    /// Before the answer, and whence: that shows which address the push server answers from.
+    early: Vec<(IpAddr, RtpPacket)>,
     /// Whence the answer came.
     answered_by: Option<IpAddr>,
     seam: Option<Seam>,
@@ -53,7 +53,7 @@ struct Seam {
 
 impl Reception {
     /// A P5 datagram. It counts when it is of the stream that is followed or of the session, and comes from the push
-    /// server or is what it was asked for: a push server may answer from another of its addresses than it is asked at.
+    /// server or is what it was asked for.
     /// `false`: nobody here has asked for it by its number.
     pub(super) fn stream(
         &mut self,
@@ -70,13 +70,12 @@ impl Reception {
         let followed = self.reassembly.ssrc() == Some(header.ssrc);
         let asked = followed
             && self.extended(header.sequence).is_some_and(|extended| self.repairer.has_asked_for(extended));
-        let known = from.ip() == self.tuning.control.ip() || Some(from.ip()) == self.streamed.answered_by;
         let carried = self.live.carries(header.ssrc);
-        if asked || (known && (followed || carried)) {
+        if asked || (self.serves(from.ip()) && (followed || carried)) {
             self.take_streamed(now, packet, asked, out);
-        } else if known && self.live.is_asking() && self.reassembly.ssrc().is_none() {
+        } else if self.live.is_asking() && self.reassembly.ssrc().is_none() {
             if self.streamed.early.len() < EARLY_PACKETS {
-                self.streamed.early.push(*packet);
+                self.streamed.early.push((from.ip(), *packet));
             }
         } else {
             self.streamed.foreign += 1;
@@ -117,9 +116,11 @@ impl Reception {
                 if self.live.is_unicast() {
                     out.push(Output::Notice(Notice::ByUnicast));
                 }
-                for packet in std::mem::take(&mut self.streamed.early) {
-                    if packet.header().ssrc == ssrc {
+                for (from, packet) in std::mem::take(&mut self.streamed.early) {
+                    if self.serves(from) && packet.header().ssrc == ssrc {
                         self.take_streamed(now, &packet, false, out);
+                    } else {
+                        self.streamed.foreign += 1;
                     }
                 }
                 Asked::Nothing
@@ -192,6 +193,11 @@ impl Reception {
             }
         }
         self.actions = actions;
+    }
+
+    /// Whether the push server sends from `address`: it may answer from another of its addresses than it is asked at.
+    fn serves(&self, address: IpAddr) -> bool {
+        address == self.tuning.control.ip() || Some(address) == self.streamed.answered_by
     }
 
     fn take_streamed(&mut self, now: Time, packet: &RtpPacket, asked: bool, out: &mut Vec<Output>) {

@@ -9,7 +9,8 @@ use protocols::codec;
 use protocols::ids::{BootId, Generation, Revision};
 use protocols::p2_directory::{ChannelEntry, ChannelStatus, PING_INTERVAL, SILENCE_TIMEOUT};
 use protocols::p4_control::{
-    Interest, InterestAnswer, InterestVerdict, Kind, Missing, Repair, Sealed, mask_secret, seal,
+    Interest, InterestAnswer, InterestVerdict, Kind, LiveAnswer, LiveRequest, LiveVerdict, Missing, Repair,
+    Sealed, mask_secret, seal,
 };
 use protocols::p6_broadcast::Announcement;
 
@@ -22,7 +23,7 @@ const GROUP_B: &str = "239.192.1.2";
 /// The cluster's time is local time plus this.
 const CLUSTER_MS: u64 = 1_000_000;
 
-/// What fast start does is told in `viewer/live_tests.rs`.
+/// Without fast start, whose decisions are told in `live.rs` and whose effects in `tests/simulated/zap.rs`.
 const P6_ALONE: Receiving = Receiving {
     hold: Duration::from_millis(200),
     repair: crate::repair::Mode::Deadline,
@@ -304,6 +305,35 @@ fn p5_of_somebody_else_or_of_another_stream_is_not_taken() {
     // A push server of several addresses may answer by another one: what was asked for is welcome.
     world.wait(Duration::from_millis(2));
     assert_eq!(delivered(&world.give(Input::Stream { from: stranger, bytes: &rtp(4) })), [4]);
+}
+
+/// A push server of several addresses sends by the one that is on the way to the viewer, which may not be the one it is asked at,
+/// and its data threads are faster than its answers.
+#[test]
+fn a_burst_that_comes_before_its_answer_counts_from_whichever_address_answers() {
+    let mut world = World::new();
+    world.viewer = Viewer::new(42).receiving(Receiving { live: crate::live::Policy::default(), ..P6_ALONE });
+    world.give(Input::Watch(CHANNEL));
+    world.give(Input::DirectoryConnected);
+    let mut out = world.say(ToClient::Tuning(Box::new(hall(1))));
+    out.extend(world.wait(Duration::from_millis(1)));
+    let begun = out.iter().find_map(|output| match output {
+        Output::SendControl { bytes, .. } => {
+            LiveRequest::open(&Sealed::parse(bytes).ok()?, &hall(1).secret).ok()
+        }
+        _ => None,
+    });
+    let [other, stranger] = ["10.0.1.9:7405", "10.0.1.66:7405"].map(|address| address.parse().unwrap());
+    for (from, sequence) in [(other, 1), (stranger, 2), (other, 3)] {
+        assert_eq!(delivered(&world.give(Input::Stream { from, bytes: &rtp(sequence) })), [0_u16; 0]);
+    }
+    let verdict = LiveVerdict::Begun { ssrc: 0x5eed, first: 1, newest: 9 };
+    let answer = LiveAnswer { session: begun.unwrap().session, time: world.cluster(), verdict };
+    let bytes = seal(Kind::LiveAnswer, &answer, &hall(1).secret);
+    let from = "10.0.1.9:7404".parse().unwrap();
+    assert_eq!(delivered(&world.give(Input::Control { from, bytes: &bytes })), [1]);
+    assert_eq!(world.viewer.counters().foreign_stream, 1);
+    assert_eq!(delivered(&world.give(Input::Stream { from: other, bytes: &rtp(2) })), [2, 3]);
 }
 
 #[test]
