@@ -67,8 +67,8 @@ impl Admission {
     ) -> Option<Played> {
         let genuine = || {
             let lease = PlayRequest::peek_lease(sealed).map_err(|_| Flaw::Malformed)?;
-            let secret = claim::genuine(&lease, from, sealed, &self.leases)?;
-            let request = PlayRequest::open(sealed, &secret).map_err(|_| Flaw::Malformed)?;
+            claim::genuine(&lease, from, sealed, &self.leases)?;
+            let request = PlayRequest::peek(sealed).map_err(|_| Flaw::Malformed)?;
             Ok(Played { from, request, cluster: clock.ok_or(Flaw::ClockUnknown)? })
         };
         let played = genuine().map_err(|flaw: Flaw| flaw.count(counters)).ok()?;
@@ -111,7 +111,7 @@ impl Admission {
         let genuine = || {
             let lease = LiveRequest::peek_lease(sealed).map_err(|_| Flaw::Malformed)?;
             let secret = claim::genuine(&lease, from, sealed, &self.leases)?;
-            let request = LiveRequest::open(sealed, &secret).map_err(|_| Flaw::Malformed)?;
+            let request = LiveRequest::peek(sealed).map_err(|_| Flaw::Malformed)?;
             Ok(LiveAsked { from, request, secret, flaw: None, cluster: clock.ok_or(Flaw::ClockUnknown)? })
         };
         let asked = genuine().map_err(|flaw: Flaw| flaw.count(counters)).ok()?;

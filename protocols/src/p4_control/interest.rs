@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DatagramError, HEADER_BYTES, Kind, MAGIC, Sealed, VERSION};
+use super::padded::seal_padded;
+use super::{DatagramError, HEADER_BYTES, Kind, Sealed};
 use crate::authority::{Lease, MacKey, Tag};
 use crate::codec::{self, CodecError};
 use crate::ids::ChannelId;
@@ -29,14 +30,7 @@ pub struct Interest {
 impl Interest {
     /// Its datagram, of [`INTEREST_BYTES`], tagged with the lease's secret.
     pub fn seal(&self, secret: &MacKey) -> Vec<u8> {
-        let body = codec::encode(self);
-        let padding = INTEREST_BYTES - HEADER_BYTES - Tag::BYTES - body.len();
-        let mut bytes = vec![MAGIC[0], MAGIC[1], VERSION, Kind::Interest as u8];
-        bytes.extend_from_slice(&body);
-        bytes.resize(bytes.len() + padding, 0);
-        let tag = secret.tag(Kind::Interest.context(), &[&bytes]);
-        bytes.extend_from_slice(&tag.0);
-        bytes
+        seal_padded::<_, INTEREST_BYTES>(Kind::Interest, self, secret)
     }
 
     /// The interest that `sealed` claims to be, *unverified*: verify with the secret of its lease.

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DatagramError, HEADER_BYTES, Kind, MAGIC, MAX_DATAGRAM_BYTES, Sealed, VERSION};
-use crate::authority::{Lease, MacKey, Tag};
-use crate::codec::{self, CodecError};
+use super::padded::seal_padded;
+use super::{DatagramError, Kind, Sealed};
+use crate::authority::{Lease, MacKey};
 use crate::time::ClusterTime;
 
 /// Length of every live datagram: longer than any answer to it, so that nothing is amplified but what a lease allows.
@@ -129,45 +129,33 @@ pub enum LiveVerdict {
 impl LiveRequest {
     /// Its datagram, of [`LIVE_BYTES`], tagged with the lease's secret.
     pub fn seal(&self, secret: &MacKey) -> Vec<u8> {
-        let mut bytes = vec![MAGIC[0], MAGIC[1], VERSION, Kind::Live as u8];
-        bytes.extend_from_slice(&codec::encode(self));
-        bytes.resize(LIVE_BYTES - Tag::BYTES, 0);
-        let tag = secret.tag(Kind::Live.context(), &[&bytes]);
-        bytes.extend_from_slice(&tag.0);
-        bytes
+        seal_padded::<_, LIVE_BYTES>(Kind::Live, self, secret)
     }
 
-    /// The lease that `sealed` shows, *unverified*: to find the secret to open the request with.
+    /// The lease that `sealed` shows, *unverified*: to find the secret to verify the request with.
     pub fn peek_lease(sealed: &Sealed<'_>) -> Result<Lease, DatagramError> {
-        if sealed.signed.len() + Tag::BYTES != LIVE_BYTES {
-            return Err(malformed());
-        }
-        sealed.peek_front()
+        sealed.peek_padded_front::<_, LIVE_BYTES>()
+    }
+
+    /// The request that `sealed` claims to be, *unverified*.
+    pub fn peek(sealed: &Sealed<'_>) -> Result<Self, DatagramError> {
+        sealed.peek_padded::<_, LIVE_BYTES>()
     }
 
     /// The request, once its tag is shown to be `secret`'s.
     pub fn open(sealed: &Sealed<'_>, secret: &MacKey) -> Result<Self, DatagramError> {
         sealed.verify(secret)?;
-        let padded = &sealed.signed[HEADER_BYTES..];
-        let request = codec::decode_front::<Self, MAX_DATAGRAM_BYTES>(padded)?;
-        let padding = padded.get(codec::encode(&request).len()..).unwrap_or_default();
-        if sealed.signed.len() + Tag::BYTES != LIVE_BYTES || padding.iter().any(|byte| *byte != 0) {
-            return Err(malformed());
-        }
-        Ok(request)
+        Self::peek(sealed)
     }
-}
-
-fn malformed() -> DatagramError {
-    CodecError::Malformed("no live request".to_owned()).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authority::ClusterKey;
+    use crate::authority::{ClusterKey, Tag};
+    use crate::codec;
     use crate::ids::ChannelId;
-    use crate::p4_control::seal;
+    use crate::p4_control::{VERSION, seal};
 
     fn request(client: &str, destination: &str, order: LiveOrder) -> LiveRequest {
         let lease = Lease {

@@ -30,6 +30,7 @@ mod command;
 mod configure;
 mod interest;
 mod live;
+mod padded;
 mod play;
 mod play_repair;
 mod repair;
@@ -215,9 +216,13 @@ impl<'a> Sealed<'a> {
     }
 }
 
+fn header(kind: Kind) -> Vec<u8> {
+    vec![MAGIC[0], MAGIC[1], VERSION, kind as u8]
+}
+
 /// The datagram of `body`.
 pub fn seal<T: Serialize>(kind: Kind, body: &T, key: &MacKey) -> Vec<u8> {
-    let mut bytes = vec![MAGIC[0], MAGIC[1], VERSION, kind as u8];
+    let mut bytes = header(kind);
     bytes.extend_from_slice(&codec::encode(body));
     let tag = key.tag(kind.context(), &[&bytes]);
     bytes.extend_from_slice(&tag.0);
