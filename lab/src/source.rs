@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::Lab;
 use crate::command::Command;
 use crate::host::Host;
 use crate::packets::PACKET_BYTES;
@@ -44,6 +45,23 @@ impl Clip {
             timeline::report(&format!("made {}", path.display()), start.elapsed());
         }
         Self { path, rate_bps }
+    }
+
+    /// At least `seconds` of the same: a clip of `each` seconds again and again, with times that go on, in the folder of `lab`.
+    pub fn five_megabits_for(lab: &Lab, seconds: u64, each: u32) -> Self {
+        let short = Self::five_megabits(each);
+        let again = seconds / u64::from(each);
+        if again == 0 {
+            return short;
+        }
+        let path = lab.path("clip.ts");
+        let rate = short.rate_bps.to_string();
+        Command::line(&format!("ffmpeg -nostdin -v error -stream_loop {again} -i"))
+            .arg(&short.path)
+            .args(["-c", "copy", "-muxrate", &rate, "-pcr_period", "20", "-f", "mpegts"])
+            .arg(&path)
+            .succeed();
+        Self { path, ..short }
     }
 
     /// Its bytes.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use lab::command::ours;
 use lab::site::{DATABASE, Daemon, Plan, READY_LIMIT, SOURCE_GROUP, Site};
 use lab::source::{Clip, Sender};
-use lab::{Command, Host, Lab, Process, judge, packets, timeline};
+use lab::{Command, Host, Lab, Loss, Process, judge, packets, timeline};
 use serde::Deserialize;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +27,8 @@ const MARGIN: Duration = Duration::from_secs(3);
 /// A clip that is made at all times; a longer one is this one again and again, with times that go on.
 const CLIP_SECONDS: u32 = 40;
 const BITS_PER_S: f64 = 5e6;
+/// Of all datagrams, to a viewer behind a bad link and from it.
+const LOSS_PERCENT: f64 = 5.0;
 /// Between two random access points of the clip at most.
 const GROUP_MAX: f64 = 2.1;
 
@@ -38,28 +40,12 @@ struct Summary {
     stops: u64,
     failovers: u64,
     least_buffer_s: Option<f64>,
+    repairs_asked: u64,
     pictures: u64,
     torn_pictures: u64,
     continuity_errors: u64,
     output_overflows: u64,
     time_to_first_packet_s: Option<f64>,
-}
-
-/// `seconds` of 5 Mb/s.
-fn clip(lab: &Lab, seconds: u64) -> Clip {
-    let short = Clip::five_megabits(CLIP_SECONDS);
-    let again = seconds / u64::from(CLIP_SECONDS);
-    if again == 0 {
-        return short;
-    }
-    let path = lab.path("clip.ts");
-    let rate = short.rate_bps.to_string();
-    Command::line(&format!("ffmpeg -nostdin -v error -stream_loop {again} -i"))
-        .arg(&short.path)
-        .args(["-c", "copy", "-muxrate", &rate, "-pcr_period", "20", "-f", "mpegts"])
-        .arg(&path)
-        .succeed();
-    Clip { path, ..short }
 }
 
 /// A site of which channel 1 was recorded for a while by both push servers; the source has ended.
@@ -76,7 +62,7 @@ struct Recorded {
 
 impl Recorded {
     fn of(lab: &Lab, duration: Duration) -> Self {
-        let clip = clip(lab, duration.as_secs() + 10);
+        let clip = Clip::five_megabits_for(lab, duration.as_secs() + 10, CLIP_SECONDS);
         let plan = Plan::stream();
         let site = Site::build(lab, &plan);
         let text =
@@ -154,7 +140,8 @@ fn deaths() -> u32 {
 }
 
 /// Goal: what is played is byte for byte what the source sent, also while push servers die; a beginning is the random access point at or
-/// before the time asked for; a fast forward shows whole pictures; what cannot be played is refused.
+/// before the time asked for; a link that loses 5 % both ways costs no packet; a fast forward shows whole pictures; what cannot be
+/// played is refused.
 /// Method: a stretch of known bytes is recorded by both push servers. One viewer plays it in time; whichever push server serves is
 /// killed, and started again when the other has taken over. Meanwhile another viewer tries the rest.
 #[test]
@@ -163,9 +150,11 @@ fn a_recording_is_played_as_it_was_sent_whichever_push_server_dies() {
     let Some(lab) = Lab::open(NAME, &["ffmpeg", "ffprobe"]) else { return };
     let played = CALM + PER_DEATH * deaths();
     let mut recorded = Recorded::of(&lab, played + MARGIN * 2);
-    let [anna, bert] = ["anna", "bert"].map(|name| recorded.site.viewer(name, &recorded.site.room));
+    let [anna, bert, carl] =
+        ["anna", "bert", "carl"].map(|name| recorded.site.viewer(name, &recorded.site.room));
 
     plays_at_full_speed(&lab, &recorded, &bert);
+    mends_what_a_link_loses(&lab, &recorded, &carl);
     begins_at_random_access_points(&lab, &recorded, &bert);
     shows_whole_pictures(&lab, &recorded, &bert);
     refuses_what_cannot_be_played(&recorded, &bert);
@@ -186,6 +175,26 @@ fn plays_at_full_speed(lab: &Lab, recorded: &Recorded, viewer: &Host) {
     assert!(comparison.is_exact(), "{comparison:?}");
     assert_eq!((summary.lost, summary.continuity_errors, summary.output_overflows), (0, 0, 0));
     assert_eq!(judge::decode(&file), Vec::<String>::new());
+}
+
+fn mends_what_a_link_loses(lab: &Lab, recorded: &Recorded, viewer: &Host) {
+    let _loss = recorded.site.room.lossy_both_ways(viewer, "meta l4proto udp", Loss::Percent(LOSS_PERCENT));
+    let streamed = recorded.site.room.sent_by(
+        recorded.site.host_of(Daemon::Hall),
+        &format!("udp sport 7405 ip daddr {}", viewer.address()),
+    );
+    for (speed, seconds) in [("normal", 6), ("max", 8)] {
+        let (from, to) = (recorded.ago(3.0), format!("+{seconds}s"));
+        let play = ["One", "--from", &from, "--to", &to, "--speed", speed];
+        let play = Play::start(&recorded.site, viewer, &format!("lossy-{speed}.ts"), &play);
+        let (summary, file) = play.finish(PATIENCE);
+        let comparison = packets::compare(&recorded.sent, &fs::read(&file).unwrap());
+        lab.note(format_args!("{LOSS_PERCENT} % lost, {speed} speed: {comparison:?}, {summary:?}"));
+        assert!(comparison.is_exact(), "{speed}: {comparison:?}");
+        assert_eq!((summary.lost, summary.stops, summary.continuity_errors), (0, 0, 0), "{summary:?}");
+        assert!(summary.repairs_asked > 0, "{summary:?}");
+    }
+    lab.note(format_args!("one push server sent {} packets of both", streamed.packets()));
 }
 
 fn begins_at_random_access_points(lab: &Lab, recorded: &Recorded, viewer: &Host) {

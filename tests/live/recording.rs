@@ -116,23 +116,6 @@ fn ssrcs(folder: &Path) -> BTreeSet<String> {
     segments(folder).iter().map(|ts| ssrc(ts)).collect()
 }
 
-/// `seconds` of 5 Mb/s.
-fn clip(lab: &Lab, seconds: u64) -> Clip {
-    let short = Clip::five_megabits(CLIP_SECONDS);
-    let again = seconds / u64::from(CLIP_SECONDS);
-    if again == 0 {
-        return short;
-    }
-    let path = lab.path("clip.ts");
-    let rate = short.rate_bps.to_string();
-    Command::line(&format!("ffmpeg -nostdin -v error -stream_loop {again} -i"))
-        .arg(&short.path)
-        .args(["-c", "copy", "-muxrate", &rate, "-pcr_period", "20", "-f", "mpegts"])
-        .arg(&path)
-        .succeed();
-    Clip { path, ..short }
-}
-
 fn recorded() -> Duration {
     let minutes = std::env::var(MINUTES).ok();
     minutes
@@ -148,7 +131,7 @@ fn two_push_servers_record_the_same_files_and_they_are_what_the_source_sent() {
     const NAME: &str = "two_push_servers_record_the_same_files_and_they_are_what_the_source_sent";
     let Some(lab) = Lab::open(NAME, &["ffmpeg", "ffprobe"]) else { return };
     let duration = recorded();
-    let clip = clip(&lab, duration.as_secs() + 20);
+    let clip = Clip::five_megabits_for(&lab, duration.as_secs() + 20, CLIP_SECONDS);
     let plan = Plan::stream();
     let site = Site::build(&lab, &plan);
     let text = plan.text().replace("\nchannels = [1]\n", "\nchannels = [1]\nrecord = { keep = \"1d\" }\n");
