@@ -17,7 +17,7 @@ use protocols::backoff::Backoff;
 use protocols::p4_control::{
     BURST_PERCENT, LIVE_KEEP, LiveAnswer, LiveId, LiveOrder, LiveVerdict, MOST_BURST_PERCENT,
 };
-use protocols::time::{Time, earliest};
+use protocols::time::Time;
 
 /// A begin that is not answered is repeated after this, while the picture waits for it …
 pub const BEGIN_RETRY: Duration = Duration::from_millis(50);
@@ -330,8 +330,7 @@ impl Live {
             Group::Waiting { look_at, .. } => Some(look_at),
             Group::Outside | Group::Arriving => self.join_at(),
         };
-        let times = [session, group, self.silent_at()].map(|at| at.map(|at| (at, ())));
-        times.into_iter().reduce(earliest).flatten().map(|(at, ())| at)
+        [session, group, self.silent_at()].into_iter().flatten().min()
     }
 
     /// Whether packets of this stream are those of the session.

@@ -16,10 +16,10 @@ use protocols::p4_control::{
 };
 use protocols::time::{ClusterTime, Time};
 
-use crate::budget::{Budget, Share};
 use crate::claim::{self, Flaw};
 use crate::counters::Counters;
 use crate::repair::{Request, Requester};
+use protocols::budget::{Budget, Share};
 
 /// NACKs that a host looks at each second, whoever sends them; anybody can.
 pub const NACKS_PER_SECOND: u32 = 1_000;
@@ -218,7 +218,7 @@ pub struct PlayMissed {
 }
 
 /// [`NACKS_PER_SECOND`], a tenth of them at once.
-fn allowance() -> crate::budget::Allowance {
+fn allowance() -> protocols::budget::Allowance {
     let all = Share { percent: 100, burst_packets: NACKS_PER_SECOND / 10, burst: Duration::ZERO };
     all.of(Duration::from_secs(1) / NACKS_PER_SECOND)
 }

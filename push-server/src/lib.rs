@@ -24,7 +24,7 @@
 //! | [`configuration`] | what the database server ordered, put together from its parts |
 //! | [`interest`], [`announcement`] | who is watched, until when, and when that is announced |
 //! | [`admission`], `claim` | who may ask for packets again, or order a session about |
-//! | [`repair`], [`budget`] | which of them are sent again, and how many |
+//! | [`repair`], [`protocols::budget`] | which of them are sent again, and how many |
 //! | [`holding`] | which feeds are held, since nobody watches |
 //! | [`live`] | who is sent a channel by P5, from its newest random access point on |
 //! | [`archive`] | what of each channel is recorded here, as it is reported |
@@ -41,7 +41,6 @@
 pub mod admission;
 pub mod announcement;
 pub mod archive;
-pub mod budget;
 mod claim;
 pub mod configuration;
 pub mod counters;

@@ -19,8 +19,8 @@ use protocols::p4_control::{
 };
 use protocols::time::Time;
 
-use crate::budget::{Budget, Share};
 use crate::pacer::MOST_SPACING;
+use protocols::budget::{Budget, Share};
 
 /// What one viewer gets, or the strangers of one destination.
 pub const ASKER_SHARE: Share =

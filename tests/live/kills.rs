@@ -4,15 +4,15 @@
     reason = "the test dates its kills by the wall clock, as marks are dated"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lab::site::{Daemon, READY_LIMIT, Site};
-use lab::{Command, Host, Lab, Process, timeline};
+use lab::{Command, Host, Lab, Process, packets, timeline};
 
-use crate::replication::{Range, folder, listed, segments, site, start};
+use crate::replication::{Range, folder, indexes, listed, segments, site, start};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Kills instead of [`KILLS`]: `MASTHEAD_KILLS=200`.
@@ -22,6 +22,10 @@ const KILLS: u32 = 3;
 const SEED_VARIABLE: &str = "MASTHEAD_KILLS_SEED";
 /// A kill comes so long after the last, at random.
 const CALM_MS: std::ops::Range<u64> = 300..4_000;
+/// What is played while they are killed was on the air so long ago.
+const BEHIND: Duration = Duration::from_secs(8);
+/// Played after the last kill.
+const CALM_AT_END: Duration = Duration::from_secs(4);
 /// The stated loss bound at the live edge, and what a noisy machine may add until a packet is dated, copied, flushed.
 const LOSS_BOUND: Duration = Duration::from_millis(2_300);
 const NOISE: Duration = Duration::from_secs(5);
@@ -85,14 +89,12 @@ fn now_ms() -> u64 {
 
 /// Where the newest complete segment ends, ms since 1970, of those that ended by `by_ms`.
 fn newest_end_ms(folder: &Path, by_ms: u64) -> Option<u64> {
-    let indexes = segments(folder)
-        .into_iter()
-        .filter(|(path, _)| path.extension().is_some_and(|suffix| suffix == "index"));
-    let ends = indexes.map(|(_, bytes)| {
-        let end = &bytes[bytes.len() - 72..];
-        u64::from_le_bytes(*end[16..].first_chunk().unwrap())
+    let complete = indexes(folder).into_iter().filter_map(|index| {
+        let bytes = fs::read(index).ok()?;
+        let end = bytes.get(bytes.len().checked_sub(72)?..)?;
+        end.starts_with(b"MHEN").then(|| u64::from_le_bytes(*end[16..].first_chunk().unwrap()))
     });
-    ends.filter(|end_ms| *end_ms <= by_ms).max()
+    complete.filter(|end_ms| *end_ms <= by_ms).max()
 }
 
 /// One that is killed, and comes back.
@@ -116,10 +118,11 @@ impl Victim {
 }
 
 /// Goal: of what the catalogue has listed nothing is missing or differs, after SIGKILLs of push servers and the database server at
-/// random moments while they record; at the live edge no more is gone than is stated.
-/// Method: one victim after another, chosen and timed by a seed; what is listed is remembered before each kill. At the end all of it
-/// must be listed still; both push servers must hold the same packets, byte for byte, and each segment must be sound. (Not the same
-/// files: what one cut at its death may lie whole in a segment of the other.)
+/// random moments while they record and somebody plays; at the live edge no more is gone than is stated; what is played lacks nothing.
+/// Method: one victim after another, chosen and timed by a seed; what is listed is remembered before each kill. Meanwhile a viewer
+/// plays what was on the air a little before. At the end all that was listed must be listed still; both push servers must hold the same
+/// packets, byte for byte, and each segment must be sound; what was played must be those packets. (Not the same files: what one cut
+/// at its death may lie whole in a segment of the other.)
 #[test]
 fn nothing_that_was_listed_is_lost_by_kills_at_random_moments() {
     const NAME: &str = "nothing_that_was_listed_is_lost_by_kills_at_random_moments";
@@ -140,6 +143,15 @@ fn nothing_that_was_listed_is_lost_by_kills_at_random_moments() {
         listed(&site, &viewer).is_some_and(|listed| !listed.ranges.is_empty())
     });
 
+    timeline::lasts(BEHIND + Duration::from_secs(2));
+    let played = site.lab.path("played.ts");
+    let mut player = viewer.spawn(
+        site.client(&viewer)
+            .args(["play", "1", "--speed", "normal", "--to", "+3h", "--from"])
+            .arg(format!("-{}s", BEHIND.as_secs()))
+            .arg("--output")
+            .arg(&played),
+    );
     let (mut dice, mut remembered, mut losses_ms) = (Dice(seed), Remembered::default(), Vec::new());
     for kill in 0..kills {
         timeline::lasts(Duration::from_millis(CALM_MS.start + dice.below(CALM_MS.end - CALM_MS.start)));
@@ -151,26 +163,32 @@ fn nothing_that_was_listed_is_lost_by_kills_at_random_moments() {
         losses_ms.extend(lost_ms);
     }
     remember(&site, &viewer, &mut remembered);
+    timeline::lasts(CALM_AT_END);
+    assert!(player.is_running(), "{}", player.last_words());
+    player.interrupt(PATIENCE);
 
     // What grows is completed by another life of the acquisition server; then all is to become equal.
     for victim in &mut victims {
         timeline::until("it runs", PATIENCE, || victim.process.is_running());
     }
+    let folders: Vec<&PathBuf> = victims.iter().filter_map(|victim| victim.folder.as_ref()).collect();
+    let sources: BTreeSet<u32> =
+        folders.iter().flat_map(|folder| indexes(folder)).map(|index| source_of(&index)).collect();
     acquisition.kill9();
     acquisition.restart();
-    let folders: Vec<&PathBuf> = victims.iter().filter_map(|victim| victim.folder.as_ref()).collect();
     let mut last = [Packets::new(), Packets::new()];
     timeline::until("both hold the same packets", PATIENCE, || {
         timeline::lasts(Duration::from_secs(1));
-        last = [packets(folders[0]), packets(folders[1])];
-        let newest = last.iter().flat_map(|all| all.keys()).map(|(ssrc, _)| *ssrc).collect::<Vec<_>>();
-        // The newest source is still being recorded.
-        let newest = newest.iter().max_by_key(|ssrc| began(folders[0], **ssrc)).copied();
-        last.iter_mut().for_each(|all| all.retain(|(ssrc, _), _| Some(*ssrc) != newest));
+        last = [packets_in(folders[0]), packets_in(folders[1])];
+        // The source that came last is still being recorded.
+        last.iter_mut().for_each(|all| all.retain(|(ssrc, _), _| sources.contains(ssrc)));
         last[0].keys().eq(last[1].keys())
+            && last[0].keys().map(|(ssrc, _)| *ssrc).collect::<BTreeSet<u32>>() == sources
+            && !folders.iter().any(|folder| sources.iter().any(|ssrc| grows(folder, *ssrc)))
     });
-    let differing = last[0].iter().filter(|(packet, hash)| last[1].get(packet) != Some(hash)).count();
+    let differing = last[0].iter().filter(|(number, packet)| last[1].get(number) != Some(packet)).count();
     assert_eq!(differing, 0, "packets of one number differ");
+    assert_played(&lab, &last[0], &played);
     let mut missing = Vec::new();
     timeline::until("all that was listed is listed", PATIENCE, || {
         missing = listed(&site, &viewer).map_or_else(Vec::new, |listed| remembered.lost(&listed.ranges));
@@ -198,11 +216,26 @@ fn nothing_that_was_listed_is_lost_by_kills_at_random_moments() {
     }
 }
 
-/// A hash of each packet, by source and number.
-type Packets = BTreeMap<(u32, u64), blake3::Hash>;
+/// What was played is what was recorded, of one source, without a gap.
+fn assert_played(lab: &Lab, recorded: &Packets, played: &Path) {
+    let played = fs::read(played).unwrap();
+    let source = recorded
+        .keys()
+        .map(|(ssrc, _)| *ssrc)
+        .max_by_key(|ssrc| recorded.range((*ssrc, 0)..=(*ssrc, u64::MAX)).count());
+    let source = source.expect("something was recorded");
+    let stream: Vec<u8> =
+        recorded.range((source, 0)..=(source, u64::MAX)).flat_map(|(_, packet)| packet).copied().collect();
+    let comparison = packets::compare(&stream, &played);
+    lab.note(format_args!("played meanwhile: {comparison:?}"));
+    assert!(comparison.is_exact(), "{comparison:?}");
+}
+
+/// Each packet, by source and number.
+type Packets = BTreeMap<(u32, u64), Vec<u8>>;
 
 /// Every packet of complete segments under `folder`; of one number there may be several segments, which must agree.
-fn packets(folder: &Path) -> Packets {
+fn packets_in(folder: &Path) -> Packets {
     let files = segments(folder);
     let mut found = Packets::new();
     for (path, index) in
@@ -215,19 +248,28 @@ fn packets(folder: &Path) -> Packets {
         for entry in index[48..index.len() - 72].as_chunks::<12>().0 {
             let number = first + u64::from(u32::from_le_bytes(*entry[4..].first_chunk().unwrap()));
             let end = at + usize::from(entry[10]) * 188;
-            let hash = blake3::hash(&transport[at..end]);
-            let other = found.insert((ssrc, number), hash);
-            assert!(other.is_none_or(|other| other == hash), "{}: packet {number} differs", path.display());
+            let packet = transport[at..end].to_vec();
+            if let Some(other) = found.get(&(ssrc, number)) {
+                assert!(*other == packet, "{}: packet {number} differs", path.display());
+            }
+            found.insert((ssrc, number), packet);
             at = end;
         }
     }
     found
 }
 
-/// When the first segment of a source began, as its name says.
-fn began(folder: &Path, ssrc: u32) -> Option<PathBuf> {
-    let of_source = format!("-{ssrc:08x}-");
-    segments(folder).into_keys().find(|path| path.to_string_lossy().contains(&of_source))
+/// Synchronisation source of a segment, as its name says: time, source, first number.
+fn source_of(index: &Path) -> u32 {
+    let name = index.file_stem().unwrap().to_str().unwrap();
+    u32::from_str_radix(name.split('-').nth(1).unwrap(), 16).unwrap()
+}
+
+/// Whether a segment of the source is not complete.
+fn grows(folder: &Path, ssrc: u32) -> bool {
+    let complete = segments(folder);
+    let of_source = indexes(folder).into_iter().filter(|index| source_of(index) == ssrc);
+    of_source.into_iter().any(|index| !complete.contains_key(index.strip_prefix(folder).unwrap()))
 }
 
 fn start_all(site: &Site) -> Vec<Victim> {

@@ -79,14 +79,17 @@ pub(crate) fn listed(site: &Site, viewer: &Host) -> Option<Listed> {
     told.channels.pop()
 }
 
-/// The files of complete segments under `folder`, by name.
-pub(crate) fn segments(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+/// Index files under `folder`, of segments that are complete and of those that grow.
+pub(crate) fn indexes(folder: &Path) -> Vec<PathBuf> {
     let days = fs::read_dir(folder.join("recordings/1")).into_iter().flatten().flatten();
     let files = days.flat_map(|day| fs::read_dir(day.path()).into_iter().flatten().flatten());
+    files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "index")).collect()
+}
+
+/// The files of complete segments under `folder`, by name.
+pub(crate) fn segments(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
-    for index in
-        files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|suffix| suffix == "index"))
-    {
+    for index in indexes(folder) {
         let (Ok(bytes), Ok(packets)) = (fs::read(&index), fs::read(index.with_extension("ts"))) else {
             continue;
         };

@@ -9,7 +9,7 @@ use lab::{Command, Process, timeline};
 use crate::cpu::CpuClocks;
 use crate::figure::Figure;
 use crate::house::{FIRST_PORT, GROUP, House, Plan, RECEIVER, SERVERS, Wire};
-use crate::measures::Measure;
+use crate::measures::{Measure, WHOLE_SITE};
 use crate::source::{self, Carriage, Source};
 use crate::{Bench, Ground, Row, film};
 
@@ -17,12 +17,7 @@ use crate::{Bench, Ground, Row, film};
 pub const MEASURE: Measure = Measure {
     name: "client",
     about: "CPU of `masthead-client watch` at 5 and 40 Mb/s beside socat, multicat and ffmpeg receiving the same",
-    binaries: &[
-        "masthead-acquisition",
-        "masthead-client",
-        "masthead-database-server",
-        "masthead-push-server",
-    ],
+    binaries: WHOLE_SITE,
     run,
 };
 

@@ -31,6 +31,10 @@ pub struct Measure {
     pub run: fn(&mut Bench),
 }
 
+/// The programs of a site and of its viewers.
+const WHOLE_SITE: &[&str] =
+    &["masthead-acquisition", "masthead-client", "masthead-database-server", "masthead-push-server"];
+
 /// All measures, in the order in which they run.
 pub const ALL: &[Measure] = &[
     fan_out::MEASURE,

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::figure::Figure;
 use crate::house::{FIRST_PORT, House, SERVERS, Wire};
-use crate::measures::Measure;
+use crate::measures::{Measure, WHOLE_SITE};
 use crate::source::{self, Carriage, Source};
 use crate::{Bench, Ground, Row};
 
@@ -23,12 +23,7 @@ use crate::{Bench, Ground, Row};
 pub const MEASURE: Measure = Measure {
     name: "repair",
     about: "what repair leaves of the losses of links of 1, 20 and 40 ms, and what is sent again for it",
-    binaries: &[
-        "masthead-acquisition",
-        "masthead-client",
-        "masthead-database-server",
-        "masthead-push-server",
-    ],
+    binaries: WHOLE_SITE,
     run,
 };
 

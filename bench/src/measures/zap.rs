@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::figure::{Figure, quantile};
 use crate::house::{GROUP, House, Plan, SERVERS, Wire};
-use crate::measures::Measure;
+use crate::measures::{Measure, WHOLE_SITE};
 use crate::source::{self, Carriage, Source};
 use crate::{Bench, Row};
 
@@ -17,12 +17,7 @@ use crate::{Bench, Row};
 pub const MEASURE: Measure = Measure {
     name: "zap",
     about: "key press to first decodable picture, for random access points each 0.5, 1, 2 and 5 s, beside a multicast join",
-    binaries: &[
-        "masthead-acquisition",
-        "masthead-client",
-        "masthead-database-server",
-        "masthead-push-server",
-    ],
+    binaries: WHOLE_SITE,
     run,
 };
 

@@ -19,6 +19,7 @@ mod status;
 mod watch;
 mod zaps;
 
+use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -101,6 +102,18 @@ pub enum Destination {
     Target(Target),
     /// A player; `None`: the first one found.
     Player(Option<Player>),
+}
+
+impl Destination {
+    /// Says `summary` at the end, by standard output unless the stream itself goes there.
+    fn sum_up(&self, summary: &str) {
+        // A reader that is gone is how many viewings end.
+        let _ = if *self == Self::Target(Target::Stdout) {
+            stderr().write_all(summary.as_bytes())
+        } else {
+            stdout().write_all(summary.as_bytes())
+        };
+    }
 }
 
 /// How results are printed.

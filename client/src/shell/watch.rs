@@ -1,7 +1,7 @@
 //! `watch`: one channel, to one output, until its time is up, its reader is gone or somebody ends it.
 
 use std::future::pending;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
@@ -17,9 +17,7 @@ use super::sink::{self, Writing};
 use super::status::StatusLine;
 use super::{Destination, Error, Format, Options};
 use crate::listing::printable;
-use crate::meter::Summary;
 use crate::selection::{SelectionError, select};
-use crate::target::Target;
 use crate::viewer::{CACHE_AFTER, Input, Notice};
 
 /// A `--duration` whose first packet never comes ends this much later than it would have.
@@ -49,7 +47,10 @@ pub(super) async fn run(options: &Options, watch: Watch, shutdown: &Shutdown) ->
         Some(writing) => writing.finish().await,
         None => Ok(()),
     };
-    print(options.format, &summary, watch.output == Destination::Target(Target::Stdout));
+    watch.output.sum_up(&match options.format {
+        Format::Text => summary.text(),
+        Format::Json => summary.json(),
+    });
     ended.and(finished)
 }
 
@@ -280,17 +281,4 @@ impl Watching {
         }
         Ok(())
     }
-}
-
-fn print(format: Format, summary: &Summary, stdout_is_taken: bool) {
-    let text = match format {
-        Format::Text => summary.text(),
-        Format::Json => summary.json(),
-    };
-    // A reader that is gone is how many viewings end.
-    let _ = if stdout_is_taken {
-        stderr().write_all(text.as_bytes())
-    } else {
-        stdout().write_all(text.as_bytes())
-    };
 }

@@ -18,8 +18,8 @@ use protocols::time::{ClusterTime, Time};
 
 use super::{Beginning, End, Event, Key, Order, Seam};
 use crate::admission::LiveAsked;
-use crate::budget::{Allowance, Budget, Share};
 use crate::counters::Counters;
+use protocols::budget::{Allowance, Budget, Share};
 
 /// Sessions that are bursting, or have just caught up, and sessions that wait to begin; one more is answered *full*.
 pub const MAX_BURSTS: usize = 256;

@@ -6,7 +6,6 @@ mod keys;
 mod show;
 mod wire;
 
-use std::io::{Write, stderr, stdout};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use super::watch::OpenOutput;
 use super::{Destination, Error, Format, Options};
 use crate::playback::Wish;
 use crate::programme::Wanted;
-use crate::progress::{State, Summary};
+use crate::progress::State;
 use crate::remote_control::HELP;
 use crate::target::Target;
 pub(super) use deck::{Deck, Event};
@@ -109,7 +108,10 @@ pub(super) async fn run(options: &Options, play: Play, shutdown: &Shutdown) -> R
     show.set_sink(None);
     drop(show);
     let finished = tokio::time::timeout(PLAYER_TIMEOUT, output.finished()).await.unwrap_or(Ok(()));
-    print(options.format, &summary, play.output == Destination::Target(Target::Stdout));
+    play.output.sum_up(&match options.format {
+        Format::Text => summary.text(),
+        Format::Json => summary.json(),
+    });
     ended.and(finished)
 }
 
@@ -166,17 +168,4 @@ async fn until_end(
     };
     status.clear();
     ended
-}
-
-fn print(format: Format, summary: &Summary, stdout_is_taken: bool) {
-    let text = match format {
-        Format::Text => summary.text(),
-        Format::Json => summary.json(),
-    };
-    // A reader that is gone is how many viewings end.
-    let _ = if stdout_is_taken {
-        stderr().write_all(text.as_bytes())
-    } else {
-        stdout().write_all(text.as_bytes())
-    };
 }
