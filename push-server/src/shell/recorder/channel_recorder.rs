@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use media::random_access::{Place, RandomAccessFinder};
 use media::rtp;
@@ -29,6 +30,8 @@ pub(super) struct ChannelRecorder {
     packets: Vec<Pending>,
     entries: Vec<(Entry, u64)>,
     writer: Option<SegmentWriter>,
+    /// When packets last came.
+    heard: Instant,
 }
 
 /// A packet that no segment has yet.
@@ -52,11 +55,13 @@ impl ChannelRecorder {
             packets: Vec::new(),
             entries: Vec::new(),
             writer: None,
+            heard: Instant::now(),
         }
     }
 
     /// Records a chunk but for its last packets, of which it is not yet sure that they belong to this segment.
-    pub(super) fn record(&mut self, chunk: &Chunk) -> io::Result<()> {
+    pub(super) fn record(&mut self, now: Instant, chunk: &Chunk) -> io::Result<()> {
+        self.heard = now;
         let mut held = self.packets.len();
         for (packet, note) in chunk.packets() {
             let plain = Plain::of(packet, note.number).filter(|_| note.date_ms < MAX_DATE_MS);
@@ -101,6 +106,11 @@ impl ChannelRecorder {
             self.packets[at].access = true;
         }
         decision
+    }
+
+    /// When packets last came.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
     }
 
     fn place(&self, number: u64) -> Option<usize> {

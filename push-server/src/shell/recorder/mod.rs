@@ -58,6 +58,9 @@ use status::Counts;
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 /// After a fault it is tried again each such time.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// A segment of a channel that brings nothing for this long is completed, and so told to the catalogue. Longer than a slot: the
+/// next packet would begin another segment anyway.
+pub const SILENCE: Duration = Duration::from_secs(75);
 /// How often the disk, and what is kept, are looked after.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// In this time each segment is verified once.
@@ -78,6 +81,8 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// [`FLUSH_INTERVAL`], unless a test is in a hurry.
     pub flush_interval: Duration,
+    /// [`SILENCE`], likewise.
+    pub silence: Duration,
     /// [`RETRY_INTERVAL`], likewise.
     pub retry_interval: Duration,
     /// [`SWEEP_INTERVAL`], likewise.
@@ -97,6 +102,7 @@ impl Options {
             limit_bytes: None,
             reserve_bytes: RESERVE_BYTES,
             flush_interval: FLUSH_INTERVAL,
+            silence: SILENCE,
             retry_interval: RETRY_INTERVAL,
             sweep_interval: SWEEP_INTERVAL,
             verify_within: VERIFY_WITHIN,
@@ -127,7 +133,7 @@ impl Recorder {
         let (mut to, mut threads) = (Vec::new(), Vec::new());
         for number in 0..THREADS {
             let (sender, deliveries) = channel();
-            let worker = Worker::new(options.flush_interval, archive.clone(), status.clone());
+            let worker = Worker::new(options, archive.clone(), status.clone());
             threads.push(
                 Builder::new().name(format!("record-{number}")).spawn(move || worker.run(&deliveries))?,
             );
@@ -175,6 +181,7 @@ impl Drop for Recorder {
 /// One recorder thread.
 struct Worker {
     flush_interval: Duration,
+    silence: Duration,
     archive: Arc<Archive>,
     status: Arc<Status>,
     channels: BTreeMap<ChannelId, ChannelRecorder>,
@@ -182,9 +189,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(flush_interval: Duration, archive: Arc<Archive>, status: Arc<Status>) -> Self {
+    fn new(options: &Options, archive: Arc<Archive>, status: Arc<Status>) -> Self {
+        let Options { flush_interval, silence, .. } = *options;
         let flush_at = Instant::now() + flush_interval;
-        Self { flush_interval, archive, status, channels: BTreeMap::new(), flush_at }
+        Self { flush_interval, silence, archive, status, channels: BTreeMap::new(), flush_at }
     }
 
     fn run(mut self, deliveries: &Receiver<Delivery>) {
@@ -219,7 +227,7 @@ impl Worker {
         let recorder = channels
             .entry(channel)
             .or_insert_with(|| ChannelRecorder::new(channel, archive.clone(), status.clone()));
-        if let Err(error) = recorder.record(chunk).and_then(|()| recorder.write()) {
+        if let Err(error) = recorder.record(Instant::now(), chunk).and_then(|()| recorder.write()) {
             recorder.forget();
             self.status.raise(&format!("writing a segment of channel {channel}"), &error);
         }
@@ -237,8 +245,10 @@ impl Worker {
             self.halt();
             return;
         }
+        let silent_since = Instant::now().checked_sub(self.silence);
         for (channel, recorder) in &mut self.channels {
-            if let Err(error) = recorder.flush() {
+            let silent = silent_since.is_some_and(|since| recorder.heard() <= since);
+            if let Err(error) = if silent { recorder.end() } else { recorder.flush() } {
                 recorder.forget();
                 self.status.raise(&format!("making a segment of channel {channel} last"), &error);
             }

@@ -102,6 +102,22 @@ fn files(data: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
+fn a_segment_of_a_channel_that_falls_silent_is_completed_and_what_comes_later_begins_another() {
+    let data = TempDir::new().unwrap();
+    let hasty = Options { silence: Duration::from_millis(50), ..options(data.path()) };
+    let recorder = Recorder::start(&hasty).unwrap();
+    let mut intake = recorder.intake(CHANNEL);
+    feed(&mut intake, sent(0..300));
+    until("it is completed", || recorder.archive().complete() == 1);
+    feed(&mut intake, sent(300..2 * SLOT));
+    drop(intake);
+    until("so is what came later", || recorder.archive().complete() >= 2);
+    let all = played(recorder.archive());
+    assert_sent(&all);
+    assert_eq!(numbers(&all), (0..2 * SLOT).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_was_recorded_is_played_as_it_was_sent_from_segments_that_begin_at_random_access_points() {
     let data = TempDir::new().unwrap();
     record(&options(data.path()), sent(5..3 * SLOT + 50));
