@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use media::rtp;
 
-/// Blocks that wait to be used again at most; of more, the memory is given back. 125 kB each, for 200 ms at 5 Mb/s.
+/// Blocks that may wait to be used again however few are in use; 125 kB each, for 200 ms at 5 Mb/s. Sessions that read at
+/// the same moments need as many at once as have gone home since: as many as are in use may wait, and the memory of more
+/// is given back.
 const SPARE_BLOCKS: usize = 64;
 
 /// An RTP packet of a recording. Cloning it copies no payload.
@@ -35,9 +37,9 @@ pub(super) struct Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let mut spare = self.home.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE_BLOCKS {
-            spare.push(std::mem::take(&mut self.bytes));
-        }
+        spare.push(std::mem::take(&mut self.bytes));
+        // Each block that is in use holds its home.
+        spare.truncate(SPARE_BLOCKS.max(Arc::strong_count(&self.home)));
     }
 }
 
@@ -63,5 +65,32 @@ impl Blocks {
         let mut block = Block { bytes, home: self.clone() };
         fill(&mut block.bytes[..len])?;
         Ok(block)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_blocks_wait_as_are_in_use_and_a_few_when_none_is() {
+        let blocks = Arc::new(Blocks::default());
+        let take = |count: usize| -> Vec<Block> {
+            let block = |_| {
+                blocks.filled(10, |bytes| {
+                    bytes.fill(7);
+                    Ok::<(), ()>(())
+                })
+            };
+            (0..count).map(|at| block(at).unwrap()).collect()
+        };
+        let spare = || blocks.spare.lock().unwrap().len();
+        let (mut first, second) = (take(300), take(300));
+        first.truncate(0);
+        assert_eq!(spare(), 300);
+        let again = take(300);
+        assert_eq!(spare(), 0, "all of them are used again");
+        drop((again, second));
+        assert_eq!(spare(), SPARE_BLOCKS);
     }
 }
