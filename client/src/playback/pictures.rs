@@ -64,6 +64,24 @@ impl PictureShow {
         self.packetize(source, timestamp_90k, &stream)
     }
 
+    /// Tells a decoder that counters and times leap between the pictures and what follows, `packets`: for each PID that has been
+    /// counted here a packet without payload that says so (§2.4.3.5, `discontinuity_indicator`), its counter one short of the next.
+    pub fn leap(&mut self, packets: &[Vec<u8>]) -> Vec<RtpPacket> {
+        let views: Vec<RtpView<'_>> =
+            packets.iter().filter_map(|packet| RtpView::parse(packet).ok()).collect();
+        let timestamp_90k = views.first().map_or(0, |view| view.header.timestamp_90k);
+        let mut leaps = BTreeMap::new();
+        for bytes in views.iter().flat_map(|view| view.payload.as_chunks::<PACKET_BYTES>().0) {
+            let Ok(packet) = Packet::parse(bytes) else { continue };
+            if packet.has_payload() && self.counters.contains_key(&packet.pid()) {
+                let counter = packet.continuity_counter().wrapping_sub(1) & 0x0f;
+                leaps.entry(packet.pid()).or_insert_with(|| leap_of(packet.pid(), counter));
+            }
+        }
+        let leaps: Vec<PacketBytes> = leaps.into_values().collect();
+        self.packetize(0, timestamp_90k, &leaps)
+    }
+
     /// Pictures shown so far.
     pub fn shown(&self) -> u64 {
         self.shown
@@ -134,6 +152,15 @@ fn one_picture<'a>(all: &'a [&'a PacketBytes], video: u16) -> impl Iterator<Item
         pictures += u32::from(begins(bytes));
         pictures == 1
     })
+}
+
+/// A packet that is all adaptation field, with nothing in it but that what follows does not follow.
+fn leap_of(pid: u16, counter: u8) -> PacketBytes {
+    const DISCONTINUITY: u8 = 0x80;
+    let [high, low] = pid.to_be_bytes();
+    let mut bytes = [0xff; PACKET_BYTES];
+    bytes[..6].copy_from_slice(&[0x47, high, low, 0x20 | counter, 183, DISCONTINUITY]);
+    bytes
 }
 
 /// With its times moved forward by so much.
@@ -219,6 +246,29 @@ mod tests {
         let second = show.picture(Time::from_ms(5_500), &picture(100));
         assert_eq!(shown(&second), [(3, 2, Some(945_000)), (5, 3, None)]);
         assert_eq!((second[0].sequence(), show.shown()), (Sequence(1), 2));
+    }
+
+    #[test]
+    fn what_follows_the_pictures_is_said_to_leap_where_they_were_of_the_same_pid() {
+        let mut show = PictureShow::new();
+        let _ = show.picture(Time::ZERO, &picture(900_000));
+        let counted = |pid, counter| {
+            let mut bytes = transport(pid, None, 8);
+            packet::set_continuity_counter(&mut bytes, counter);
+            bytes
+        };
+        let next = [counted(SOUND, 3), counted(VIDEO, 0), counted(VIDEO, 1)];
+        let leaps = show.leap(&[rtp(&next)]);
+        let told: Vec<(u16, u8, bool, bool)> = leaps
+            .iter()
+            .flat_map(RtpPacket::packets)
+            .map(|bytes| Packet::parse(bytes).unwrap())
+            .map(|packet| {
+                (packet.pid(), packet.continuity_counter(), packet.has_payload(), packet.discontinuity())
+            })
+            .collect();
+        assert_eq!(told, [(VIDEO, 15, false, true)]);
+        assert_eq!(PictureShow::new().leap(&[rtp(&next)]), []);
     }
 
     #[test]

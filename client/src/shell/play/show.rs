@@ -408,7 +408,9 @@ impl Show {
             }
             Output::Missing { to, request } => self.wire.send(to, &request.seal(&self.secrets[0])),
             Output::Deliver(packets) => {
-                self.pictures = None;
+                if let Some(mut pictures) = self.pictures.take() {
+                    pictures.leap(&packets).iter().for_each(|packet| self.put(packet));
+                }
                 for packet in &packets {
                     if let Ok(packet) = RtpPacket::from_datagram(packet) {
                         self.tally.packet(now, &packet);
