@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use media::rtcp::Compound;
 use protocols::authority::{ClusterKey, Lease, LeaseKey, MacKey, RecordingLease};
+use protocols::budget::{Allowance, Budget, Share};
 use protocols::ids::ChannelId;
 use protocols::p4_control::{
     LiveRequest, LiveVerdict, MAX_DATAGRAM_BYTES, MAX_MISSING_PER_PLAY_REPAIR, MAX_MISSING_PER_REPAIR,
@@ -19,7 +20,6 @@ use protocols::time::{ClusterTime, Time};
 use crate::claim::{self, Flaw};
 use crate::counters::Counters;
 use crate::repair::{Request, Requester};
-use protocols::budget::{Budget, Share};
 
 /// NACKs that a host looks at each second, whoever sends them; anybody can.
 pub const NACKS_PER_SECOND: u32 = 1_000;
@@ -218,7 +218,7 @@ pub struct PlayMissed {
 }
 
 /// [`NACKS_PER_SECOND`], a tenth of them at once.
-fn allowance() -> protocols::budget::Allowance {
+fn allowance() -> Allowance {
     let all = Share { percent: 100, burst_packets: NACKS_PER_SECOND / 10, burst: Duration::ZERO };
     all.of(Duration::from_secs(1) / NACKS_PER_SECOND)
 }

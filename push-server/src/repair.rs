@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use protocols::budget::{Budget, Share};
 use protocols::p4_control::{
     AGGREGATION_WINDOW, LEAST_REPEAT, Missing, REPAIR_BUDGET_PERCENT, REPAIR_BURST_PACKETS,
     REPAIR_BURST_TIME, REPEAT_AFTER_PERCENT,
@@ -20,7 +21,6 @@ use protocols::p4_control::{
 use protocols::time::Time;
 
 use crate::pacer::MOST_SPACING;
-use protocols::budget::{Budget, Share};
 
 /// What one viewer gets, or the strangers of one destination.
 pub const ASKER_SHARE: Share =

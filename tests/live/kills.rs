@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lab::site::{Daemon, READY_LIMIT, Site};
 use lab::{Command, Host, Lab, Process, packets, timeline};
 
-use crate::replication::{Range, folder, indexes, listed, segments, site, start};
+use crate::replication::{Range, end_of, folder, indexes, listed, segments, site, start};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Kills instead of [`KILLS`]: `MASTHEAD_KILLS=200`.
@@ -91,8 +91,7 @@ fn now_ms() -> u64 {
 fn newest_end_ms(folder: &Path, by_ms: u64) -> Option<u64> {
     let complete = indexes(folder).into_iter().filter_map(|index| {
         let bytes = fs::read(index).ok()?;
-        let end = bytes.get(bytes.len().checked_sub(72)?..)?;
-        end.starts_with(b"MHEN").then(|| u64::from_le_bytes(*end[16..].first_chunk().unwrap()))
+        end_of(&bytes).map(|end| u64::from_le_bytes(*end[16..].first_chunk().unwrap()))
     });
     complete.filter(|end_ms| *end_ms <= by_ms).max()
 }
@@ -268,9 +267,8 @@ fn source_of(index: &Path) -> u32 {
 
 /// Whether a segment of the source is not complete.
 fn grows(folder: &Path, ssrc: u32) -> bool {
-    let complete = segments(folder);
     let of_source = indexes(folder).into_iter().filter(|index| source_of(index) == ssrc);
-    of_source.into_iter().any(|index| !complete.contains_key(index.strip_prefix(folder).unwrap()))
+    of_source.into_iter().any(|index| fs::read(index).map_or(true, |index| end_of(&index).is_none()))
 }
 
 fn start_all(site: &Site) -> Vec<Victim> {

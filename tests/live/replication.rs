@@ -86,6 +86,12 @@ pub(crate) fn indexes(folder: &Path) -> Vec<PathBuf> {
     files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "index")).collect()
 }
 
+/// The end of an index, which a segment has once it is complete.
+pub(crate) fn end_of(index: &[u8]) -> Option<&[u8]> {
+    let (_, end) = index.split_at_checked(index.len().checked_sub(72)?)?;
+    (index.len() > 120 && end.starts_with(b"MHEN")).then_some(end)
+}
+
 /// The files of complete segments under `folder`, by name.
 pub(crate) fn segments(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
@@ -93,7 +99,7 @@ pub(crate) fn segments(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         let (Ok(bytes), Ok(packets)) = (fs::read(&index), fs::read(index.with_extension("ts"))) else {
             continue;
         };
-        if bytes.len() > 120 && bytes[bytes.len() - 72..].starts_with(b"MHEN") {
+        if end_of(&bytes).is_some() {
             found.insert(index.with_extension("ts").strip_prefix(folder).unwrap().to_owned(), packets);
             found.insert(index.strip_prefix(folder).unwrap().to_owned(), bytes);
         }

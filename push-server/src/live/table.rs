@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use protocols::authority::MacKey;
+use protocols::budget::{Allowance, Budget, Share};
 use protocols::ids::ChannelId;
 use protocols::p4_control::{Kind, LIVE_TIMEOUT, LiveAnswer, LiveId, LiveOrder, LiveVerdict, seal};
 use protocols::time::{ClusterTime, Time};
@@ -19,7 +20,6 @@ use protocols::time::{ClusterTime, Time};
 use super::{Beginning, End, Event, Key, Order, Seam};
 use crate::admission::LiveAsked;
 use crate::counters::Counters;
-use protocols::budget::{Allowance, Budget, Share};
 
 /// Sessions that are bursting, or have just caught up, and sessions that wait to begin; one more is answered *full*.
 pub const MAX_BURSTS: usize = 256;

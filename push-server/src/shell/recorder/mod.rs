@@ -245,10 +245,13 @@ impl Worker {
             self.halt();
             return;
         }
-        let silent_since = Instant::now().checked_sub(self.silence);
+        let now = Instant::now();
+        let is_silent = |recorder: &ChannelRecorder| now.duration_since(recorder.heard()) >= self.silence;
+        let silent = self.channels.iter().filter(|(_, recorder)| is_silent(recorder));
+        let silent: Vec<ChannelId> = silent.map(|(channel, _)| *channel).collect();
+        silent.into_iter().for_each(|channel| self.end(channel));
         for (channel, recorder) in &mut self.channels {
-            let silent = silent_since.is_some_and(|since| recorder.heard() <= since);
-            if let Err(error) = if silent { recorder.end() } else { recorder.flush() } {
+            if let Err(error) = recorder.flush() {
                 recorder.forget();
                 self.status.raise(&format!("making a segment of channel {channel} last"), &error);
             }
