@@ -10,6 +10,7 @@
 pub mod clock;
 pub mod frames;
 pub mod intake;
+pub mod http;
 pub mod interface;
 pub mod key_file;
 pub mod logging;
