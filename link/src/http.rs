@@ -97,7 +97,8 @@ async fn connection(
     if first == [TLS_HANDSHAKE] {
         let Some(tls) = tls else { return Err("TLS, but the port has no certificate".to_owned()) };
         let opened = timeout(OPENING_LIMIT, tls.accept(stream)).await;
-        let stream = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|e| e.to_string())?;
+        let stream =
+            opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|e| e.to_string())?;
         speak(stream, Caller { address, secure: true }, app).await
     } else {
         speak(stream, Caller { address, secure: false }, app).await
@@ -160,7 +161,8 @@ mod tests {
         let address = port().await;
         assert_eq!(ask(address, &[22, 3, 1, 0, 1, 0]).await, "");
         assert!(ask(address, b"\x00\x01rubbish\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
-        let long = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; 2 * MAX_HEAD_BYTES], b"\r\n\r\n".to_vec()].concat();
+        let long = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; 2 * MAX_HEAD_BYTES], b"\r\n\r\n".to_vec()]
+            .concat();
         assert!(ask(address, &long).await.starts_with("HTTP/1.1 431 "));
     }
 }

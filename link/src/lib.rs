@@ -9,8 +9,8 @@
 
 pub mod clock;
 pub mod frames;
-pub mod intake;
 pub mod http;
+pub mod intake;
 pub mod interface;
 pub mod key_file;
 pub mod logging;

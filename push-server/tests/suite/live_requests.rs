@@ -1,8 +1,7 @@
 //! Orders to live sessions at the control machine: what a lease lets through, what is answered, and that a held feed flows.
 #![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 
-#[expect(dead_code, reason = "what other tests of control need")]
-mod site;
+use crate::site;
 
 use std::net::SocketAddr;
 

@@ -2,8 +2,7 @@
 //! what it shows.
 #![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 
-#[expect(dead_code, reason = "what the tests of control alone need")]
-mod site;
+use crate::site;
 
 use std::time::Duration;
 

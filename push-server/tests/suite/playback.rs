@@ -4,10 +4,9 @@
 #![expect(clippy::disallowed_methods, reason = "this test runs the real host on real sockets")]
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking")]
 
-#[expect(dead_code, reason = "what other tests of the host need")]
-mod host;
+use crate::host;
 #[expect(dead_code, reason = "what tests of the recorder need")]
-#[path = "../src/recording/trial.rs"]
+#[path = "../../src/recording/trial.rs"]
 mod trial;
 
 use std::collections::BTreeMap;

@@ -1,8 +1,7 @@
 //! Orders to record and what is told of recordings, with literal times: the recorder is played.
 #![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 
-#[expect(dead_code, reason = "what the tests of control alone need")]
-mod site;
+use crate::site;
 
 use protocols::p3_feed::FeedOrder;
 use protocols::p4_control::{Configure, ITEMS_PER_REPORT, RecordPart, Report, ReportItem};

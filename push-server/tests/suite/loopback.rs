@@ -3,8 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this test runs the real host on real sockets")]
 #![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 
-#[expect(dead_code, reason = "what the tests of costs alone need")]
-mod host;
+use crate::host;
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};

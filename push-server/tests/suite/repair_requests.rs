@@ -1,8 +1,7 @@
 //! Requests for repair at the control machine: what a lease or a NACK lets through, and that nothing else does anything.
 #![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 
-#[expect(dead_code, reason = "what other tests of control need")]
-mod site;
+use crate::site;
 
 use std::time::Duration;
 

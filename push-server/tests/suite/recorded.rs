@@ -3,8 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this test runs the real host on real sockets")]
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking")]
 
-#[expect(dead_code, reason = "what other tests of the host need")]
-mod host;
+use crate::host;
 
 use std::net::Ipv4Addr;
 

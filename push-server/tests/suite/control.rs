@@ -1,7 +1,7 @@
 //! The control machine of a push server host, with literal times: commands, interest, feeds, reports.
 #![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 
-mod site;
+use crate::site;
 
 use protocols::authority::{CLOCK_TOLERANCE, LEASE_LIFETIME};
 use protocols::ids::{ChannelId, Revision};
