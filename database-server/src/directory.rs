@@ -178,6 +178,22 @@ impl Directory {
         unlink(&mut self.listeners, client.network, connection);
     }
 
+    /// How many clients watch `place`.
+    pub(crate) fn watching(&self, place: &Place) -> u64 {
+        self.watchers.get(place).map_or(0, |watchers| watchers.len() as u64)
+    }
+
+    /// How many clients of each network watch something.
+    pub(crate) fn viewers(&self) -> BTreeMap<NetworkId, u64> {
+        let mut viewers = BTreeMap::new();
+        for client in self.clients.values().filter(|client| !client.watches.is_empty()) {
+            if let Some(network) = &client.network {
+                *viewers.entry(network.clone()).or_default() += 1;
+            }
+        }
+        viewers
+    }
+
     /// How many clients there are.
     pub fn len(&self) -> usize {
         self.clients.len()

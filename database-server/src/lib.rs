@@ -28,6 +28,7 @@
 //! | [`configuration`] | what each push server must know, until it has acknowledged it |
 //! | [`catalogue`] | which host holds what of which channel, and what people asked to keep |
 //! | [`directory`] | clients: lists, watches, tunings |
+//! | [`site_view`], [`recordings_view`] | what people are shown |
 //! | [`zaps`] | how long clients have waited for a picture |
 //! | [`store`], [`shell`] | the effects: SQLite; sockets, signals, time |
 
@@ -43,10 +44,13 @@ mod input;
 pub mod mode;
 mod output;
 pub mod presence;
+mod rate_meter;
 mod reception;
 mod record;
+pub mod recordings_view;
 pub mod registration;
 pub mod shell;
+pub mod site_view;
 pub mod status;
 pub mod store;
 pub mod zaps;

@@ -28,6 +28,7 @@ use protocols::topology::Topology;
 use crate::command::Wire;
 use crate::counters::Counters;
 use crate::output::Output;
+use crate::rate_meter::RateMeter;
 use protocols::timers::Timers;
 
 /// Queries that must have gone unanswered before a host is dead: when the database server itself was held up, answers
@@ -76,7 +77,7 @@ pub struct Host {
     /// Something was said of what it holds, and more is to follow.
     held_untold: bool,
     servers: BTreeMap<ChannelId, ServerReport>,
-    destinations: BTreeMap<(ChannelId, IpAddr), DestinationReport>,
+    destinations: BTreeMap<(ChannelId, IpAddr), (DestinationReport, RateMeter)>,
 }
 
 /// What a host said of one push server.
@@ -237,7 +238,7 @@ impl Presence {
         let stale = response.body.up_to < host.since;
         if !stale {
             let before = changes.len();
-            host.merge(&id, &response.body.items, wire.counters, &mut changes);
+            host.merge(wire.now, &id, &response.body.items, wire.counters, &mut changes);
             let held = changes[before..].iter().any(|change| matches!(change, Change::Held(..)));
             host.held_untold |= held;
             if host.held_untold && !response.body.more {
@@ -305,7 +306,12 @@ impl Host {
 
     /// What it last said of the destination `address` of `channel`.
     pub fn destination(&self, channel: ChannelId, address: IpAddr) -> Option<&DestinationReport> {
-        self.destinations.get(&(channel, address))
+        self.destinations.get(&(channel, address)).map(|(report, _)| report)
+    }
+
+    /// Packets that it sends there per second, times `factor`; `None` before that is known.
+    pub(crate) fn rate(&self, channel: ChannelId, address: IpAddr, factor: u64) -> Option<u64> {
+        self.destinations.get(&(channel, address))?.1.per_second(factor)
     }
 
     /// Channels of which it said that it carries them.
@@ -359,6 +365,7 @@ impl Host {
 
     fn merge(
         &mut self,
+        now: Time,
         id: &HostId,
         items: &[ReportItem],
         counters: &mut Counters,
@@ -384,8 +391,14 @@ impl Host {
                         counters.report_items_over_limit += 1;
                         continue;
                     }
-                    let old = self.destinations.insert(key, DestinationReport { sending, packets, fault });
-                    if old.unwrap_or_default().fault != fault {
+                    let (report, meter) = self.destinations.entry(key).or_default();
+                    if report.sending != sending {
+                        // What it sent before says nothing of what it sends now.
+                        *meter = RateMeter::default();
+                    }
+                    meter.report(now, packets);
+                    let old = std::mem::replace(report, DestinationReport { sending, packets, fault });
+                    if old.fault != fault {
                         changes.push(Change::Server(id.clone(), channel));
                     }
                 }

@@ -44,6 +44,8 @@ pub struct Connection {
     pub boot: BootId,
     /// Whether it has said `Register`.
     pub registered: bool,
+    /// What it said of its program.
+    software: String,
     last_heard: Time,
 }
 
@@ -65,7 +67,13 @@ impl Registrations {
         server: &AcquisitionId,
         boot: BootId,
     ) -> Option<ConnectionId> {
-        let state = Connection { server: server.clone(), boot, registered: false, last_heard: now };
+        let state = Connection {
+            server: server.clone(),
+            boot,
+            registered: false,
+            software: String::new(),
+            last_heard: now,
+        };
         self.connections.insert(connection, state);
         self.silence.set(connection, now + SILENCE_TIMEOUT);
         self.by_server.insert(server.clone(), connection)
@@ -109,11 +117,18 @@ impl Registrations {
         }
     }
 
-    /// `connection` has registered. `false`: it had before.
-    pub fn register(&mut self, connection: ConnectionId) -> bool {
+    /// Version of the program of `server`, once it has registered.
+    pub fn software(&self, server: &AcquisitionId) -> Option<&str> {
+        let (_, connection) = self.of(server)?;
+        connection.registered.then_some(&connection.software)
+    }
+
+    /// `connection` has registered with a program of version `software`. `false`: it had before.
+    pub fn register(&mut self, connection: ConnectionId, software: &str) -> bool {
         match self.connections.get_mut(&connection) {
             Some(state) if !state.registered => {
                 state.registered = true;
+                software.clone_into(&mut state.software);
                 self.registered += 1;
                 true
             }

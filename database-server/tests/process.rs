@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -62,8 +63,11 @@ fn free_port() -> u16 {
 }
 
 fn write_topology(folder: &Path, p1: u16, p2: u16, name: &str) {
+    // The same in each file of a run: another port is another topology.
+    static HTTP: OnceLock<u16> = OnceLock::new();
+    let http = HTTP.get_or_init(free_port);
     let text = format!(
-        "[database_server]\naddress = \"127.0.0.1\"\nregistration_port = {p1}\ndirectory_port = {p2}\n\
+        "[database_server]\naddress = \"127.0.0.1\"\nregistration_port = {p1}\ndirectory_port = {p2}\nhttp_port = {http}\n\
          [[acquisition_server]]\nid = \"roof\"\n[[acquisition_server.input]]\nid = \"card\"\nurl = \"testcard:\"\n\
          [[channel]]\nid = 1\nname = {name}\nacquisition_server = \"roof\"\ninput = \"card\"\n\
          [[push_server]]\nid = \"hall\"\naddress = \"127.0.0.1\"\nchannels = [1]\n[[push_server.destination]]\n\

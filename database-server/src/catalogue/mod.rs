@@ -233,6 +233,11 @@ impl Catalogue {
         self.programmes.remove(id).ok_or(unknown)
     }
 
+    /// Why `host` does not record, though it should.
+    pub(crate) fn recorder_fault(&self, host: &HostId) -> Option<RecordingFault> {
+        self.faults.get(host).copied()
+    }
+
     /// A channel at which to look again.
     pub(crate) fn due(&mut self, now: Time) -> Option<ChannelId> {
         self.looks.pop(now)

@@ -11,6 +11,7 @@
 //! question its answer. Only a new topology, the end of the grace after the start and the loss of a whole server touch more.
 
 mod control;
+mod picture;
 mod playing;
 mod recordings;
 mod reload;
@@ -322,7 +323,7 @@ impl DatabaseServer {
         match message {
             p1::ToDatabase::Register { mut software } => {
                 software.truncate(software.floor_char_boundary(MAX_SOFTWARE_BYTES));
-                if !self.registrations.register(connection) {
+                if !self.registrations.register(connection, &software) {
                     self.counters.acquisition_faults += 1;
                     return;
                 }

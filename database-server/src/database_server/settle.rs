@@ -276,7 +276,8 @@ fn fault(
     presence.get(&carrier.0)?.destination(channel, address)?.fault
 }
 
-fn fault_text(fault: DestinationFault) -> &'static str {
+/// For people.
+pub(super) fn fault_text(fault: DestinationFault) -> &'static str {
     match fault {
         DestinationFault::NoInterface => "it has no such interface as the topology names",
         DestinationFault::NotPermitted => "its operating system forbids it",

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info};
 
 use super::clients::ClientQueue;
+use super::console::Ask;
 use super::listener::reachable;
 use super::tally::Tally;
 use crate::store::Writer;
@@ -87,6 +88,17 @@ pub(super) struct Tools {
     pub(super) unsent: Arc<AtomicUsize>,
 }
 
+/// Where events come from.
+#[derive(Debug)]
+pub(super) struct Inboxes {
+    /// What keeps servers alive.
+    pub(super) control: mpsc::Receiver<Event>,
+    /// Clients.
+    pub(super) clients: mpsc::Receiver<Event>,
+    /// Who looks at the site.
+    pub(super) asks: mpsc::Receiver<Ask>,
+}
+
 /// Owns the machine and everything that its outputs reach.
 #[derive(Debug)]
 pub(super) struct Driver {
@@ -109,13 +121,8 @@ impl Driver {
     }
 
     /// Drives the machine, from its first topology until `shutdown`.
-    pub(super) async fn run(
-        &mut self,
-        topology: Arc<Topology>,
-        mut control: mpsc::Receiver<Event>,
-        mut clients: mpsc::Receiver<Event>,
-        shutdown: &Shutdown,
-    ) {
+    pub(super) async fn run(&mut self, topology: Arc<Topology>, inboxes: Inboxes, shutdown: &Shutdown) {
+        let Inboxes { mut control, mut clients, mut asks } = inboxes;
         self.give(Input::Topology(topology));
         loop {
             let deadline = self.tools.machine.deadline().map(|(time, _)| time);
@@ -127,7 +134,12 @@ impl Driver {
                 Some(event) = clients.recv() => {
                     self.take(event);
                     self.take_more(&mut control, &mut clients);
+                    // So that a storm of viewers can be looked at.
+                    if let Ok(ask) = asks.try_recv() {
+                        self.answer(ask);
+                    }
                 }
+                Some(ask) = asks.recv() => self.answer(ask),
             }
             self.log_statistics();
         }
@@ -140,6 +152,16 @@ impl Driver {
                 Ok(event) => self.take(event),
                 Err(_) => break,
             }
+        }
+    }
+
+    /// Answers who looks; whoever does not wait any more misses it.
+    fn answer(&mut self, ask: Ask) {
+        let (now, machine) = (self.tools.clock.now(), &mut self.tools.machine);
+        match ask {
+            Ask::Site(answer) => drop(answer.send(Arc::new(machine.site_view(now)))),
+            Ask::Recordings(answer) => drop(answer.send(machine.recordings_view(now))),
+            Ask::Ready(answer) => drop(answer.send(machine.readiness(now))),
         }
     }
 

@@ -4,14 +4,16 @@
 //! P1 listener ─ connection tasks ─┐                     ┌─► queues of connections (bounded; a full one closes its connection)
 //! P4 socket ──────────────────────┼─► driver ─► machine ┼─► P4 socket
 //! SIGHUP ─────────────────────────┤    ▲                └─► store
-//! P2 listener ─ connection tasks ─┘    └ deadline, shutdown
+//! P2 listener ─ connection tasks ─┤    └ deadline, shutdown
+//! console ─ HTTP ─────────────────┘
 //! ```
 //!
 //! One driver task owns the machine. It takes first what keeps servers alive (deadlines, P4, P1), then clients, so that a storm
-//! of viewers makes no server look dead.
+//! of viewers makes no server look dead, and then who only looks.
 
 mod acquisitions;
 mod clients;
+mod console;
 mod driver;
 mod listener;
 mod reload;
@@ -36,7 +38,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::info;
 
-use self::driver::{Driver, Event, Tools};
+use self::console::{App, Desk, QUEUED_ASKS};
+use self::driver::{Driver, Event, Inboxes, Tools};
 use self::tally::Tally;
 use crate::directory::MAX_CLIENTS;
 use crate::store::{self, StoreError};
@@ -92,6 +95,8 @@ pub struct Bound {
     pub directory: SocketAddr,
     /// The source of P4.
     pub control: SocketAddr,
+    /// The console.
+    pub console: SocketAddr,
 }
 
 /// Why a database server does not start.
@@ -142,12 +147,13 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     raise_descriptor_limit();
     let hangups = if let Source::File(_) = options.topology { reload::hangups() } else { None };
     let declared = topology.database_server.clone();
-    let (p1, p2) = match options.ports {
-        Ports::Declared => (declared.registration_port, declared.directory_port),
-        Ports::Any => (0, 0),
+    let (p1, p2, http) = match options.ports {
+        Ports::Declared => (declared.registration_port, declared.directory_port, declared.http_port),
+        Ports::Any => (0, 0, 0),
     };
     let registration = listener::bind("P1 registration", options.listen, p1)?;
     let directory = listener::bind("P2 directory", options.listen, p2)?;
+    let console = listener::bind("console", options.listen, http)?;
     let control = listener::bind_control()?;
     let key = match &options.cluster_key {
         Some(path) => key_file::load(path)?,
@@ -168,14 +174,16 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     let tally = Arc::new(Tally::default());
     let (control_events, control_inbox) = mpsc::channel(QUEUED_CONTROL_EVENTS);
     let (client_events, client_inbox) = mpsc::channel(QUEUED_CLIENT_EVENTS);
+    let (asks, asked) = mpsc::channel(QUEUED_ASKS);
     let (topology_sender, topology_receiver) = watch::channel(Arc::clone(&topology));
     let bound = Bound {
         registration: listener::local(&registration),
         directory: listener::local(&directory),
         control: control.local_addr().unwrap_or(listener::UNKNOWN),
+        console: listener::local(&console),
     };
     info!(
-        registration = %bound.registration, directory = %bound.directory, key = %key.fingerprint(),
+        registration = %bound.registration, directory = %bound.directory, console = %bound.console, key = %key.fingerprint(),
         start = store.start, boot = %boot_id, "ready"
     );
 
@@ -193,6 +201,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     let unsent = clients.unsent_total();
     tasks.spawn(listener::serve(directory, Protocol::Directory, clients));
     tasks.spawn(listener::receive(Arc::clone(&control), control_events.clone(), Arc::clone(&tally)));
+    tasks.spawn(link::http::serve(console, console::app(App::new(Desk::new(asks))), None));
     if let (Source::File(path), Some(hangups)) = (options.topology, hangups) {
         tasks.spawn(reload::on_hangup(hangups, path, declared, control_events));
     }
@@ -203,7 +212,8 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     let tools =
         Tools { machine, clock, control, store: store.writer, topology: topology_sender, tally, unsent };
     let mut driver = Driver::new(tools);
-    driver.run(topology, control_inbox, client_inbox, &shutdown).await;
+    let inboxes = Inboxes { control: control_inbox, clients: client_inbox, asks: asked };
+    driver.run(topology, inboxes, &shutdown).await;
     tasks.shutdown().await;
     driver.close().await;
     info!("ended");

@@ -1,0 +1,80 @@
+//! The console: HTTP for people, their browsers and their programs.
+//!
+//! ```text
+//! connection ─► headers ─► route ─► Visitor (who asks, and what they may) ─► Desk ─► driver ─► machine's views
+//!                                                                       └─► Journal ─► store thread
+//! ```
+//!
+//! `docs/api.md` is the reference. Each file here owns one subject: its handlers, its views' route documentation, and
+//! `routes()` which [`app`] merges. A handler names who may call it by [`Visitor::require`] first of all.
+
+mod answer;
+mod desk;
+mod gallery;
+mod headers;
+mod health;
+mod openapi;
+mod page;
+mod site;
+#[cfg(test)]
+mod tests;
+mod visitor;
+
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+
+use self::answer::ApiError;
+pub(super) use self::desk::{Ask, Desk, QUEUED_ASKS};
+use self::gallery::Gallery;
+
+/// What all handlers share.
+#[derive(Debug, Clone)]
+pub(super) struct App(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    desk: Desk,
+    gallery: Gallery,
+}
+
+impl App {
+    /// A console that asks the driver by `desk`.
+    pub(super) fn new(desk: Desk) -> Self {
+        Self(Arc::new(Shared { gallery: Gallery::new(desk.clone()), desk }))
+    }
+
+    /// The way to the driver.
+    fn desk(&self) -> &Desk {
+        &self.0.desk
+    }
+
+    /// The newest picture of the site.
+    fn gallery(&self) -> &Gallery {
+        &self.0.gallery
+    }
+}
+
+/// All that the port serves.
+pub(super) fn app(state: App) -> Router {
+    let api = Router::new()
+        .merge(health::routes())
+        .merge(site::routes())
+        .merge(openapi::routes())
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::map_response(headers::not_kept));
+    Router::new()
+        .nest("/api/v1", api)
+        .merge(page::routes())
+        .layer(middleware::map_response(headers::strict))
+        .with_state(state)
+}
+
+async fn no_such_path() -> ApiError {
+    ApiError::not_found("there is nothing at this path: /api/v1/openapi.json describes what there is")
+}
+
+async fn no_such_method() -> ApiError {
+    ApiError::wrong_method()
+}
