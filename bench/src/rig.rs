@@ -289,6 +289,7 @@ impl Database {
                     port: PORT,
                     destinations,
                     record: None,
+                    session: None,
                 };
                 let _: Response<Configured> = self.ask(Kind::Configure, &body);
             }
@@ -353,6 +354,8 @@ fn order(load: &Load, channel: u32, index: u32) -> DestinationOrder {
         window_ms: load.window_ms,
         broadcast: false,
         assigned: true,
+        membership: false,
+        announce: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The last known channel list, as it is kept on disk for the time when the directory is away.
 //!
 //! ```text
-//! file   "MASTHEAD CHANNELS 1\n" | bincode of Kept: wall clock when it was kept (ms since 1970), ChannelList
+//! file   "MASTHEAD CHANNELS 2\n" | bincode of Kept: wall clock when it was kept (ms since 1970), ChannelList
 //! ```
 //!
 //! It holds the secrets of leases, so only its owner may read it; where it lies and that nobody else reads it is the
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_FILE_BYTES: usize = HEADER.len() + MAX_BODY_BYTES;
 
 const MAX_BODY_BYTES: usize = MAX_P2_ANSWER_BYTES + 64;
-const HEADER: &[u8] = b"MASTHEAD CHANNELS 1\n";
+const HEADER: &[u8] = b"MASTHEAD CHANNELS 2\n";
 
 /// A list and when it was kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

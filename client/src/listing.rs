@@ -110,6 +110,8 @@ mod tests {
             name: name.to_owned(),
             status,
             tuning: None,
+            group: None,
+            logo: None,
         };
         ChannelList {
             network: Some("10.0.1.0/24".to_owned()),

@@ -394,6 +394,8 @@ mod tests {
                 _ => ChannelStatus::Active,
             },
             tuning: None,
+            group: None,
+            logo: None,
         };
         ChannelList {
             network: Some("10.0.1.0/24".to_owned()),

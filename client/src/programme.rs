@@ -138,6 +138,8 @@ mod tests {
             name: "One".to_owned(),
             status: ChannelStatus::Active,
             tuning: None,
+            group: None,
+            logo: None,
         };
         let time = ClusterTime(1_800_000_000_000);
         let programme = |(place, title): (usize, &&str)| ProgrammeEntry {

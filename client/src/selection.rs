@@ -92,6 +92,8 @@ mod tests {
             name: (*name).to_owned(),
             status: ChannelStatus::Active,
             tuning: None,
+            group: None,
+            logo: None,
         };
         ChannelList { channels: names.iter().map(entry).collect(), ..ChannelList::default() }
     }

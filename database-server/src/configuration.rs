@@ -18,7 +18,7 @@ use protocols::authority::MacKey;
 use protocols::ids::{BootId, ChannelId, HostId, Revision};
 use protocols::p4_control::{
     CONFIGURE_RETRY, CommandOrder, Configure, Configured, DESTINATIONS_PER_PART, DestinationOrder, Kind,
-    PEERS_PER_PART, RecordPart, SPANS_PER_PART,
+    PEERS_PER_PART, RecordPart, SPANS_PER_PART, SessionOrder,
 };
 use protocols::recording::RecordOrder;
 use protocols::time::Time;
@@ -76,6 +76,8 @@ pub enum Desired {
         destinations: Vec<DestinationOrder>,
         /// What to record; `None`: nothing.
         record: Option<Box<RecordOrder>>,
+        /// What is said of it where it is announced.
+        session: Option<SessionOrder>,
     },
     /// Carry it no more.
     Release,
@@ -399,9 +401,9 @@ impl Server {
 
     fn part(&self, channel: ChannelId, part: u8) -> Configure {
         let (revision, parts) = (self.revision, self.parts());
-        let Desired::Carry { port, destinations, record } = &self.desired else {
-            let (port, destinations, record) = (0, Vec::new(), None);
-            return Configure { channel, revision, part, parts, port, destinations, record };
+        let Desired::Carry { port, destinations, record, session } = &self.desired else {
+            let (port, destinations, record, session) = (0, Vec::new(), None, None);
+            return Configure { channel, revision, part, parts, port, destinations, record, session };
         };
         let record = record.as_ref().map(|order| {
             let index = usize::from(part).checked_sub(destination_parts(destinations));
@@ -413,7 +415,8 @@ impl Server {
             }
         });
         let destinations = nth(destinations, DESTINATIONS_PER_PART, Some(part.into()));
-        Configure { channel, revision, part, parts, port: *port, destinations, record }
+        let session = session.clone();
+        Configure { channel, revision, part, parts, port: *port, destinations, record, session }
     }
 }
 
@@ -520,8 +523,15 @@ mod tests {
             window_ms: 10,
             broadcast: false,
             assigned: true,
+            membership: false,
+            announce: false,
         };
-        Desired::Carry { port: 7601, destinations: vec![destination; destinations], record: None }
+        Desired::Carry {
+            port: 7601,
+            destinations: vec![destination; destinations],
+            record: None,
+            session: None,
+        }
     }
 
     #[test]
@@ -570,7 +580,10 @@ mod tests {
         };
         let Desired::Carry { port, destinations, .. } = carry(11) else { panic!() };
         let mut bench = Bench::new(0, 0);
-        bench.want(1, Desired::Carry { port, destinations, record: Some(Box::new(order.clone())) });
+        bench.want(
+            1,
+            Desired::Carry { port, destinations, record: Some(Box::new(order.clone())), session: None },
+        );
         let sent = bench.pump(0);
         let lists = |command: &Command<Configure>| {
             let record = command.body.record.as_ref().unwrap();

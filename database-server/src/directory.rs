@@ -84,6 +84,8 @@ struct Row {
     name: String,
     status: ChannelStatus,
     target: Option<Target>,
+    group: Option<String>,
+    logo: Option<String>,
 }
 
 /// What the directory speaks from.
@@ -458,6 +460,8 @@ impl Directory {
                     name: row.name.clone(),
                     status: row.status.clone(),
                     tuning: target.map(|to| Box::new(self.tuning(client, row.id, to, view.time, counters))),
+                    group: row.group.clone(),
+                    logo: row.logo.clone(),
                 }
             };
             rows.iter().map(entry).collect()
@@ -509,11 +513,14 @@ impl Directory {
 fn prepare(network: &NetworkId, view: View<'_>) -> Vec<Row> {
     let row = |channel: &ChannelId| {
         let reception = view.receptions.get(&(*channel, network.clone()))?;
+        let declared = view.topology.channels.get(channel)?;
         Some(Row {
             id: *channel,
-            name: view.topology.channels.get(channel)?.name.clone(),
+            name: declared.name.clone(),
             status: reception.status.clone(),
             target: reception.offer.target().cloned(),
+            group: declared.group.clone(),
+            logo: declared.logo.clone(),
         })
     };
     view.topology.channels_of(network).iter().filter_map(row).collect()

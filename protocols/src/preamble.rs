@@ -48,7 +48,11 @@ impl Protocol {
 
     /// The version that this program speaks.
     pub const fn version(self) -> u8 {
-        1
+        match self {
+            // 2: the channel list has groups and logos.
+            Self::Directory => 2,
+            Self::Registration | Self::Feed => 1,
+        }
     }
 
     /// The eight bytes with which each side opens.
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn preambles_on_the_wire() {
-        assert_eq!(Protocol::Directory.preamble(), *b"MAST\x02\x01\0\0");
+        assert_eq!(Protocol::Directory.preamble(), *b"MAST\x02\x02\0\0");
         assert_eq!(Protocol::Feed.check(*b"MAST\x03\x01\0\0"), Ok(()));
     }
 

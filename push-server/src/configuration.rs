@@ -11,9 +11,10 @@ use std::net::IpAddr;
 use protocols::ids::{ChannelId, Revision};
 use protocols::p4_control::{
     Configure, DESTINATIONS_PER_PART, DestinationOrder, MAX_WINDOW_MS, PEERS_PER_PART, RecordPart,
-    SPANS_PER_PART,
+    SPANS_PER_PART, SessionOrder,
 };
 use protocols::recording::{MAX_PEERS, MAX_PROGRAMMES_PER_CHANNEL, RecordOrder, RecordPeer, Span};
+use protocols::topology::MAX_NAME_BYTES;
 
 /// Channels that one host carries at most; a configuration of one more is not put in force, which its
 /// acknowledgement shows (`in_force` stays 0).
@@ -41,6 +42,8 @@ pub struct Configuration {
     pub destinations: BTreeMap<IpAddr, DestinationOrder>,
     /// What to record; `None`: nothing.
     pub record: Option<Box<RecordOrder>>,
+    /// What is said of the channel where it is announced.
+    pub session: Option<SessionOrder>,
 }
 
 impl Configuration {
@@ -85,6 +88,7 @@ struct Assembly {
 struct Part {
     destinations: Vec<DestinationOrder>,
     record: Option<RecordPart>,
+    session: Option<SessionOrder>,
 }
 
 impl Configurations {
@@ -107,8 +111,9 @@ impl Configurations {
         }
         let (revision, port) = (configure.revision, configure.port);
         match self.assemble(configure) {
-            Some((destinations, record)) => {
-                self.in_force.insert(channel, Configuration { revision, port, destinations, record });
+            Some((destinations, record, session)) => {
+                let configuration = Configuration { revision, port, destinations, record, session };
+                self.in_force.insert(channel, configuration);
                 Effect::Applied
             }
             None => Effect::Unchanged,
@@ -125,8 +130,8 @@ impl Configurations {
         if assembly.revision < part.revision || assembly.parts != part.parts {
             *assembly = fresh();
         }
-        let Configure { destinations, record, .. } = part;
-        assembly.received.insert(part.part, Part { destinations, record });
+        let Configure { destinations, record, session, .. } = part;
+        assembly.received.insert(part.part, Part { destinations, record, session });
         if assembly.received.len() < usize::from(assembly.parts) {
             self.bound_pending();
             return None;
@@ -160,15 +165,16 @@ impl Configurations {
     }
 }
 
-type Whole = (BTreeMap<IpAddr, DestinationOrder>, Option<Box<RecordOrder>>);
+type Whole = (BTreeMap<IpAddr, DestinationOrder>, Option<Box<RecordOrder>>, Option<SessionOrder>);
 
 impl Assembly {
     /// What all parts say together. Parts that do not agree whether to record: then it is recorded.
     fn whole(self) -> Whole {
-        let (mut destinations, mut keep_s) = (BTreeMap::new(), None);
+        let (mut destinations, mut keep_s, mut session) = (BTreeMap::new(), None, None);
         let (mut spans, mut peers): (Vec<Span>, BTreeMap<_, RecordPeer>) = (Vec::new(), BTreeMap::new());
         for part in self.received.into_values() {
             destinations.extend(part.destinations.into_iter().map(|order| (order.address, order)));
+            session = part.session.or(session);
             if let Some(record) = part.record {
                 keep_s = Some(record.keep_s);
                 spans.extend(record.protected);
@@ -179,7 +185,7 @@ impl Assembly {
             let (protected, peers) = (Span::merged(spans), peers.into_values().collect());
             Box::new(RecordOrder { keep_s, protected, peers })
         };
-        (destinations, keep_s.map(order))
+        (destinations, keep_s.map(order), session)
     }
 }
 
@@ -188,7 +194,9 @@ fn valid(configure: &Configure) -> bool {
         return false;
     }
     if configure.parts == 0 {
-        return configure.destinations.is_empty() && configure.record.is_none();
+        return configure.destinations.is_empty()
+            && configure.record.is_none()
+            && configure.session.is_none();
     }
     usize::from(configure.parts) <= MAX_PARTS
         && configure.part < configure.parts
@@ -196,6 +204,13 @@ fn valid(configure: &Configure) -> bool {
         && configure.destinations.len() <= DESTINATIONS_PER_PART
         && configure.destinations.iter().all(valid_order)
         && configure.record.as_ref().is_none_or(valid_record)
+        && configure.session.as_ref().is_none_or(valid_session)
+}
+
+fn valid_session(session: &SessionOrder) -> bool {
+    !session.name.is_empty()
+        && session.name.len() <= MAX_NAME_BYTES
+        && !session.name.chars().any(char::is_control)
 }
 
 fn valid_record(record: &RecordPart) -> bool {
@@ -211,6 +226,7 @@ fn valid_order(order: &DestinationOrder) -> bool {
         && order.window_ms <= MAX_WINDOW_MS
         && order.interface.as_ref().is_none_or(|name| !name.is_empty() && name.len() <= MAX_INTERFACE_BYTES)
         && (order.address.is_ipv4() || !order.broadcast)
+        && (order.address.is_multicast() || !order.membership && !order.announce)
 }
 
 #[cfg(test)]
@@ -228,6 +244,8 @@ mod tests {
             window_ms: 10,
             broadcast: false,
             assigned: true,
+            membership: false,
+            announce: false,
         }
     }
 
@@ -240,6 +258,7 @@ mod tests {
             port: 7601,
             destinations: vec![order(part)],
             record: None,
+            session: None,
         }
     }
 

@@ -90,6 +90,8 @@ impl Commands {
             window_ms: 10,
             broadcast: false,
             assigned: number != 2,
+            membership: false,
+            announce: false,
         };
         let destinations = (0..if parts == 0 { 0 } else { 4 }).map(order).collect();
         let body = Configure {
@@ -100,6 +102,7 @@ impl Commands {
             port: 7601,
             destinations,
             record: (parts > 0).then(record),
+            session: None,
         };
         self.command(Kind::Configure, BOOT, body)
     }

@@ -78,6 +78,8 @@ impl Lan {
             window_ms: 10,
             broadcast: false,
             assigned: true,
+            membership: false,
+            announce: false,
         };
         let configure = Configure {
             channel: CHANNEL,
@@ -86,6 +88,7 @@ impl Lan {
             parts: 1,
             port: 7601,
             record: None,
+            session: None,
             destinations: vec![destination],
         };
         let query = Query { time: CLUSTER, since: 0, padding: [0; 16] };

@@ -306,6 +306,8 @@ impl Scene {
             name: String::new(),
             status: ChannelStatus::Active,
             tuning: Some(Box::new(tuning(number))),
+            group: None,
+            logo: None,
         };
         let list = ChannelList {
             generation: Generation(1),

@@ -66,6 +66,8 @@ fn list(tunings: &[Tuning]) -> ChannelList {
         name: tuning.name.clone(),
         status: ChannelStatus::Active,
         tuning: Some(Box::new(tuning.clone())),
+        group: None,
+        logo: None,
     };
     ChannelList {
         generation: Generation(1),

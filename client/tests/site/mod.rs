@@ -227,12 +227,16 @@ impl Shared {
             name: "News".to_owned(),
             status: ChannelStatus::Active,
             tuning: Some(Box::new(self.tuning(client))),
+            group: None,
+            logo: None,
         };
         let reel = ChannelEntry {
             id: ChannelId(2),
             name: "Newsreel".to_owned(),
             status: ChannelStatus::Inactive { cause: "roof is away".to_owned() },
             tuning: None,
+            group: None,
+            logo: None,
         };
         ChannelList {
             generation: Generation(3),

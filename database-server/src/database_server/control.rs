@@ -157,8 +157,8 @@ impl DatabaseServer {
     fn touch_server(&mut self, host: &HostId, channel: ChannelId, topology: &Topology) {
         let Some(declared) = topology.hosts.get(host) else { return };
         if declared.channels.contains(&channel) {
-            let places =
-                declared.destinations.iter().map(|destination| (channel, destination.network.clone()));
+            let sent = declared.destinations.iter().filter(|destination| destination.carries(channel));
+            let places = sent.map(|destination| (channel, destination.network.clone()));
             self.touched_places.extend(places);
         }
     }

@@ -2,7 +2,7 @@
 
 use protocols::ids::{ChannelId, HostId, PushServerId};
 use protocols::p2_directory::ChannelStatus;
-use protocols::p4_control::{DestinationFault, DestinationOrder};
+use protocols::p4_control::{DestinationFault, DestinationOrder, SessionOrder};
 use protocols::time::Time;
 use protocols::topology::{Carrier, DestinationKind, NetworkId, Topology};
 use tracing::{debug, info};
@@ -206,13 +206,12 @@ impl DatabaseServer {
     /// What the push server of `channel` at `host` shall do.
     fn desired(&self, host: &HostId, channel: ChannelId, topology: &Topology) -> Desired {
         let declared = topology.hosts.get(host).filter(|declared| declared.channels.contains(&channel));
-        let (Some(declared), Some(port)) =
-            (declared, topology.channels.get(&channel).map(|known| known.port))
-        else {
+        let (Some(declared), Some(declared_channel)) = (declared, topology.channels.get(&channel)) else {
             return Desired::Release;
         };
-        let destinations =
-            declared.destinations.iter().enumerate().map(|(index, destination)| DestinationOrder {
+        let sent = declared.destinations.iter().enumerate().filter(|(_, to)| to.carries(channel));
+        let destinations: Vec<_> = sent
+            .map(|(index, destination)| DestinationOrder {
                 address: destination.address,
                 interface: destination.interface.as_ref().map(ToString::to_string),
                 ttl: destination.ttl,
@@ -220,12 +219,20 @@ impl DatabaseServer {
                 window_ms: destination.window_ms,
                 broadcast: destination.kind == DestinationKind::Broadcast,
                 assigned: self.is_assigned(channel, &destination.network, &(host.clone(), index), topology),
-            });
+                membership: destination.membership,
+                announce: destination.announce,
+            })
+            .collect();
+        let announced = destinations.iter().any(|order| order.announce);
+        let session = announced.then(|| SessionOrder {
+            origin: topology.database_server.address,
+            name: declared_channel.name.clone(),
+        });
         let record = declared
             .record
             .as_ref()
             .map(|record| Box::new(self.record_order(host, channel, record, topology)));
-        Desired::Carry { port, destinations: destinations.collect(), record }
+        Desired::Carry { port: declared_channel.port, destinations, record, session }
     }
 
     fn is_assigned(

@@ -170,6 +170,10 @@ pub struct ChannelEntry {
     pub status: ChannelStatus,
     /// Where to tune; present when asked for and an operating push server is assigned.
     pub tuning: Option<Box<Tuning>>,
+    /// Under which heading people look for it, at most [`crate::topology::MAX_NAME_BYTES`] bytes.
+    pub group: Option<String>,
+    /// Web address of its picture, at most [`crate::topology::MAX_LOGO_BYTES`] bytes.
+    pub logo: Option<String>,
 }
 
 /// Status of a channel relative to one network. A channel with no destination there is not listed at all.
@@ -225,6 +229,21 @@ mod tests {
         assert_eq!(encode(&zapped), [8, 0, 0, 0, 7, 0, 0, 0, 2, 1, 0, 0]);
         let read: ToDatabase = decode_message::<_, 16>(&[2, 0, 0, 0, 7, 0, 0, 0]).unwrap();
         assert_eq!(read, ToDatabase::Unwatch { channel: ChannelId(7) });
+    }
+
+    #[test]
+    fn a_line_of_the_channel_list_on_the_wire() {
+        let entry = ChannelEntry {
+            id: ChannelId(7),
+            name: "A".to_owned(),
+            status: ChannelStatus::Active,
+            tuning: None,
+            group: Some("G".to_owned()),
+            logo: None,
+        };
+        let mut expected = vec![7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'A', 0, 0, 0, 0, 0];
+        expected.extend([1, 1, 0, 0, 0, 0, 0, 0, 0, b'G', 0]);
+        assert_eq!(encode(&entry), expected);
     }
 
     #[test]

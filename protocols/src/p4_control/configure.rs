@@ -38,6 +38,18 @@ pub struct Configure {
     pub destinations: Vec<DestinationOrder>,
     /// What to record, the same in each part but for its lists; `None`: nothing.
     pub record: Option<RecordPart>,
+    /// What is said of the channel where it is announced, the same in each part; `None`: it is announced nowhere.
+    pub session: Option<SessionOrder>,
+}
+
+/// What a channel's session announcements (RFC 2974) say beside where it is sent. All push servers of a channel are told
+/// the same, so that one that takes over goes on with the session of the one before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionOrder {
+    /// Who made the session: the database server's address.
+    pub origin: IpAddr,
+    /// The channel's name, at most [`crate::topology::MAX_NAME_BYTES`] bytes.
+    pub name: String,
 }
 
 /// One part of a [`crate::recording::RecordOrder`].
@@ -68,6 +80,10 @@ pub struct DestinationOrder {
     pub broadcast: bool,
     /// Whether this push server is the one of its rivals that serves the network (one of them is).
     pub assigned: bool,
+    /// Whether hosts that join the group count as viewers.
+    pub membership: bool,
+    /// Whether the channel is announced there, as [`Configure::session`] says.
+    pub announce: bool,
 }
 
 /// Acknowledges a [`Configure`].
@@ -109,6 +125,8 @@ mod tests {
             window_ms: DEFAULT_WINDOW_MS,
             broadcast: false,
             assigned: true,
+            membership: true,
+            announce: true,
         };
         let span = Span { from: ClusterTime(1), to: ClusterTime(2) };
         let peer = RecordPeer { host: host.clone(), feed: "[ff15::1]:1".parse().unwrap() };
@@ -120,7 +138,12 @@ mod tests {
         ];
         for (destinations, record) in parts {
             let (channel, revision, record) = (ChannelId(1), Revision(1), Some(record));
-            let body = Configure { channel, revision, part: 0, parts: 1, port: 1, destinations, record };
+            let session = Some(SessionOrder {
+                origin: "ff15::1".parse().unwrap(),
+                name: "n".repeat(crate::topology::MAX_NAME_BYTES),
+            });
+            let body =
+                Configure { channel, revision, part: 0, parts: 1, port: 1, destinations, record, session };
             let command = Command { host: host.clone(), host_boot: BootId(1), order, body };
             assert!(seal(Kind::Configure, &command, &key).len() <= MAX_DATAGRAM_BYTES);
         }
@@ -132,13 +155,45 @@ mod tests {
         let peer = RecordPeer { host: "h".parse().unwrap(), feed: "10.0.0.1:7403".parse().unwrap() };
         let record = Some(RecordPart { keep_s: 60, protected: vec![span], peers: vec![peer] });
         let (channel, revision) = (ChannelId(7), Revision(8));
-        let body = Configure { channel, revision, part: 0, parts: 1, port: 9, destinations: vec![], record };
+        let body = Configure {
+            channel,
+            revision,
+            part: 0,
+            parts: 1,
+            port: 9,
+            destinations: vec![],
+            record,
+            session: None,
+        };
         let mut expected = vec![7, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
         expected.extend([60, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
         expected.extend([1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
         expected.extend([
-            1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'h', 0, 0, 0, 0, 10, 0, 0, 1, 0xeb, 0x1c,
+            1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'h', 0, 0, 0, 0, 10, 0, 0, 1, 0xeb, 0x1c, 0,
         ]);
+        assert_eq!(encode(&body), expected);
+    }
+
+    #[test]
+    fn an_order_to_hear_members_and_to_announce_on_the_wire() {
+        let destination = DestinationOrder {
+            address: "239.192.1.7".parse().unwrap(),
+            interface: None,
+            ttl: 1,
+            dscp: 0,
+            window_ms: 10,
+            broadcast: false,
+            assigned: true,
+            membership: true,
+            announce: false,
+        };
+        let session = Some(SessionOrder { origin: "10.0.0.2".parse().unwrap(), name: "A".to_owned() });
+        let (channel, revision, destinations) = (ChannelId(7), Revision(8), vec![destination]);
+        let body =
+            Configure { channel, revision, part: 0, parts: 1, port: 9, destinations, record: None, session };
+        let mut expected = vec![7, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1, 9, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+        expected.extend([0, 0, 0, 0, 239, 192, 1, 7, 0, 1, 0, 10, 0, 1, 1, 0]);
+        expected.extend([0, 1, 0, 0, 0, 0, 10, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, b'A']);
         assert_eq!(encode(&body), expected);
     }
 }

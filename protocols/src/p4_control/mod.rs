@@ -46,7 +46,7 @@ use crate::codec::{self, CodecError};
 pub use command::{Command, CommandOrder, Response};
 pub use configure::{
     CONFIGURE_RETRY, Configure, Configured, DEFAULT_WINDOW_MS, DESTINATIONS_PER_PART, DestinationOrder,
-    MAX_WINDOW_MS, PEERS_PER_PART, RecordPart, SPANS_PER_PART,
+    MAX_WINDOW_MS, PEERS_PER_PART, RecordPart, SPANS_PER_PART, SessionOrder,
 };
 pub use interest::{
     INTEREST_BYTES, INTEREST_INTERVAL, INTEREST_TIMEOUT, Interest, InterestAnswer, InterestVerdict,

@@ -11,7 +11,10 @@ use super::findings::Findings;
 use super::nearest::nearest;
 use super::reach::{self, Reach};
 use super::warning::WarningKind;
-use super::{AcquisitionServer, Channel, DatabaseServer, Index, Input, Network, PushHost, Topology, clash};
+use super::{
+    AcquisitionServer, Channel, DEFAULT_GATEWAY, DEFAULT_SITE_NAME, DatabaseServer, Index, Input, Network,
+    PushHost, Topology, clash,
+};
 use crate::ids::{AcquisitionId, ChannelId, HostId, InputId};
 
 /// The topology, or nothing when there were faults, which are then in `findings`.
@@ -24,6 +27,7 @@ pub(super) fn topology(draft: &Draft, findings: &mut Findings<'_>) -> Option<Top
     let reach = reach::resolve(draft, findings);
     clash::listeners(draft, findings);
     clash::channel_ports(draft, &channels, &reach, findings);
+    clash::memberships(draft, &reach, findings);
     if findings.has_faults() { None } else { assemble(draft, reach) }
 }
 
@@ -133,9 +137,26 @@ fn check_hosts(draft: &Draft, channels: &Channels<'_>, findings: &mut Findings<'
                 findings.fault(channel.span(), kind);
             }
         }
+        check_destinations(host, &listed, findings);
         carried.append(&mut listed);
     }
     carried
+}
+
+/// Checks the channels that destinations name against those of their push host.
+fn check_destinations(host: &HostDraft, of_host: &BTreeSet<ChannelId>, findings: &mut Findings<'_>) {
+    for destination in &host.destinations {
+        let mut listed = BTreeSet::new();
+        for channel in destination.channels.iter().flatten() {
+            let id = *channel.get_ref();
+            if !of_host.contains(&id) {
+                findings.fault(channel.span(), FaultKind::ChannelNotOfHost(id));
+            }
+            if !listed.insert(id) {
+                findings.fault(channel.span(), FaultKind::ChannelTwice(id));
+            }
+        }
+    }
 }
 
 fn warn_of_idle_host(host: &HostDraft, id: &Spanned<HostId>, findings: &mut Findings<'_>) {
@@ -202,6 +223,9 @@ fn assemble(draft: &Draft, reach: Reach) -> Option<Topology> {
         registration_port: *database.registration.as_ref()?.get_ref(),
         directory_port: *database.directory.as_ref()?.get_ref(),
         http_port: *database.http.as_ref()?.get_ref(),
+        name: database.name.clone().unwrap_or_else(|| DEFAULT_SITE_NAME.to_owned()),
+        console: database.console,
+        gateway: database.gateway.unwrap_or(DEFAULT_GATEWAY),
     };
     let mut acquisition_servers = BTreeMap::new();
     for server in &draft.acquisition_servers {
@@ -215,7 +239,8 @@ fn assemble(draft: &Draft, reach: Reach) -> Option<Topology> {
     }
     let channels = draft.channels.iter().map(channel).collect::<Option<BTreeMap<_, _>>>()?;
     let mut hosts = BTreeMap::new();
-    for (host, mut destinations) in draft.hosts.iter().zip(reach.destinations) {
+    for (host, placed) in draft.hosts.iter().zip(reach.destinations) {
+        let mut destinations: Vec<_> = placed.into_iter().map(|placed| placed.destination).collect();
         let id = host.id.as_ref()?.get_ref().clone();
         destinations.sort_unstable();
         let host = PushHost {
@@ -226,6 +251,7 @@ fn assemble(draft: &Draft, reach: Reach) -> Option<Topology> {
             channels: host.channels.iter().map(|channel| *channel.get_ref()).collect(),
             destinations,
             record: host.record,
+            drain: host.drain,
         };
         hosts.insert(id, host);
     }
@@ -244,6 +270,8 @@ fn channel(draft: &ChannelDraft) -> Option<(ChannelId, Channel)> {
         input: draft.input.as_ref()?.get_ref().clone(),
         service: draft.service,
         port: draft.port?,
+        logo: draft.logo.clone(),
+        group: draft.group.clone(),
     };
     Some((id, channel))
 }

@@ -1,6 +1,6 @@
 //! The resolved topology for people and programs: what `masthead check FILE` shows.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -76,6 +76,8 @@ pub struct HostView {
     pub destinations: Vec<Destination>,
     /// Whether it records.
     pub record: Option<Record>,
+    /// Whether its viewers are to be moved to others.
+    pub drain: bool,
 }
 
 /// A network as its viewers see it.
@@ -98,6 +100,10 @@ pub struct ChannelView {
     pub name: String,
     /// UDP port at every destination.
     pub port: u16,
+    /// Web address of its picture.
+    pub logo: Option<String>,
+    /// Under which heading people look for it.
+    pub group: Option<String>,
     /// Who can send it here; more than one are rivals, of whom one is assigned.
     pub carriers: Vec<CarrierView>,
 }
@@ -163,14 +169,23 @@ impl Topology {
                 Some(CarrierView { push_server, address: destination.address, kind: destination.kind })
             });
             let carriers = carriers.collect();
-            ChannelView { id: channel.id, name: channel.name.clone(), port: channel.port, carriers }
+            let (logo, group) = (channel.logo.clone(), channel.group.clone());
+            ChannelView {
+                id: channel.id,
+                name: channel.name.clone(),
+                port: channel.port,
+                logo,
+                group,
+                carriers,
+            }
         });
         let prefixes = self.networks[id].prefixes.iter().copied().collect();
         NetworkView { id: id.clone(), prefixes, channels: channels.collect() }
     }
 
     fn write_description(&self, out: &mut fmt::Formatter<'_>, paint: Paint) -> fmt::Result {
-        let DatabaseServer { address, registration_port, directory_port, http_port } = &self.database_server;
+        let DatabaseServer { address, registration_port, directory_port, http_port, name, console, gateway } =
+            &self.database_server;
         let of = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
         writeln!(
             out,
@@ -185,6 +200,7 @@ impl Topology {
         let ports =
             format!("registration {registration_port}, directory {directory_port}, console {http_port}");
         writeln!(out, "  {address}, {ports}")?;
+        writeln!(out, "  site {name}, console {console}, its player at {gateway}")?;
         for id in self.acquisition_servers.keys() {
             self.write_acquisition(out, &self.acquisition_view(id), paint)?;
         }
@@ -210,7 +226,8 @@ impl Topology {
             for channel in input.channels.iter().map(|id| &self.channels[id]) {
                 let service =
                     channel.service.map_or_else(String::new, |service| format!("service {service}"));
-                table.row([format!("  channel {}", channel.id), channel.name.clone(), service]);
+                let group = channel.group.as_ref().map_or_else(String::new, |group| format!("in {group}"));
+                table.row([format!("  channel {}", channel.id), channel.name.clone(), service, group]);
             }
         }
         let feeds: Vec<&str> = server.feeds.iter().map(HostId::as_str).collect();
@@ -222,14 +239,26 @@ impl Topology {
     fn write_host(out: &mut fmt::Formatter<'_>, host: &PushHost, paint: Paint) -> fmt::Result {
         writeln!(out, "\n{}", paint.heading(&format!("push server {}", host.id)))?;
         let record = host.record.map_or_else(String::new, |record| format!(", records, kept {record}"));
-        writeln!(out, "  {}, feed {}, control {}{record}", host.address, host.feed_port, host.control_port)?;
+        let drain = if host.drain { ", drained" } else { "" };
+        writeln!(
+            out,
+            "  {}, feed {}, control {}{record}{drain}",
+            host.address, host.feed_port, host.control_port
+        )?;
         writeln!(out, "  carries {}", ChannelList(&host.channels.iter().copied().collect::<Vec<_>>()))?;
         let mut table = Table::default();
-        for Destination { address, kind, interface, ttl, dscp, window_ms, network } in &host.destinations {
+        for destination in &host.destinations {
+            let Destination { address, kind, interface, ttl, dscp, window_ms, network, .. } = destination;
             let through =
                 interface.as_ref().map_or_else(String::new, |interface| format!("through {interface}"));
             let marks = format!("ttl {ttl} dscp {dscp} window {window_ms} ms");
-            table.row([kind.to_string(), address.to_string(), through, marks, format!("to {network}")]);
+            let mut to = format!("to {network}");
+            if let Some(channels) = &destination.channels {
+                write!(to, ", {}", ChannelList(&channels.iter().copied().collect::<Vec<_>>()))?;
+            }
+            to += if destination.membership { ", members are viewers" } else { "" };
+            to += if destination.announce { ", announced by SAP" } else { "" };
+            table.row([kind.to_string(), address.to_string(), through, marks, to]);
         }
         table.write(out)
     }
@@ -256,6 +285,7 @@ fn host_view(host: &PushHost) -> HostView {
         channels: host.channels.iter().copied().collect(),
         destinations: host.destinations.clone(),
         record: host.record,
+        drain: host.drain,
     }
 }
 

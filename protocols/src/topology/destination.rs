@@ -1,5 +1,6 @@
 //! A destination: the address on one network to which a push host sends its channels.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::network::NetworkId;
+use crate::ids::ChannelId;
 
 /// Where one push host sends its channels on one network; the port is each channel's own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,6 +29,19 @@ pub struct Destination {
     pub window_ms: u8,
     /// Whose channel lists this destination is on.
     pub network: NetworkId,
+    /// Which of its push host's channels are sent there; `None`: all of them.
+    pub channels: Option<BTreeSet<ChannelId>>,
+    /// Whether hosts that join the group count as viewers (IGMP, MLD): such a group carries one channel only.
+    pub membership: bool,
+    /// Whether its channels are announced there by SAP (RFC 2974).
+    pub announce: bool,
+}
+
+impl Destination {
+    /// Whether `channel`, one of its push host's, is sent there.
+    pub fn carries(&self, channel: ChannelId) -> bool {
+        self.channels.as_ref().is_none_or(|channels| channels.contains(&channel))
+    }
 }
 
 /// How a destination's packets reach viewers.

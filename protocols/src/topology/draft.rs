@@ -2,7 +2,7 @@
 //!
 //! What is faulty by itself is told here and left out (`None`); [`super::check`] compares what is left.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use ipnet::IpNet;
@@ -18,9 +18,9 @@ use super::prefix::prefix;
 use super::record::{Record, parse_keep};
 use super::section::{MAX_SHOWN_CHARS, Section, Shape, number_of, text_of};
 use super::{
-    DEFAULT_CONTROL_PORT, DEFAULT_DIRECTORY_PORT, DEFAULT_FEED_PORT, DEFAULT_HTTP_PORT,
+    Console, DEFAULT_CONTROL_PORT, DEFAULT_DIRECTORY_PORT, DEFAULT_FEED_PORT, DEFAULT_HTTP_PORT,
     DEFAULT_REGISTRATION_PORT, FIRST_CHANNEL_PORT, MAX_ACQUISITION_SERVERS, MAX_CHANNELS,
-    MAX_DESTINATIONS_PER_HOST, MAX_HOSTS, MAX_INPUTS_PER_SERVER, MAX_NAME_BYTES,
+    MAX_DESTINATIONS_PER_HOST, MAX_HOSTS, MAX_INPUTS_PER_SERVER, MAX_LOGO_BYTES, MAX_NAME_BYTES,
 };
 use crate::ids::{AcquisitionId, ChannelId, HostId, IdError, InputId};
 use crate::p4_control::MAX_WINDOW_MS;
@@ -39,6 +39,9 @@ pub(super) struct DatabaseDraft {
     pub(super) registration: Option<ListenPort>,
     pub(super) directory: Option<ListenPort>,
     pub(super) http: Option<ListenPort>,
+    pub(super) name: Option<String>,
+    pub(super) console: Console,
+    pub(super) gateway: Option<SocketAddr>,
 }
 
 /// A port at which a server listens, and where the file says so: the key, or the table when it is the default.
@@ -64,6 +67,8 @@ pub(super) struct ChannelDraft {
     pub(super) input: Option<Spanned<InputId>>,
     pub(super) service: Option<u16>,
     pub(super) port: Option<u16>,
+    pub(super) logo: Option<String>,
+    pub(super) group: Option<String>,
 }
 
 /// `[[push_server]]`
@@ -75,21 +80,37 @@ pub(super) struct HostDraft {
     pub(super) channels: Vec<Spanned<ChannelId>>,
     pub(super) destinations: Vec<DestinationDraft>,
     pub(super) record: Option<Record>,
+    pub(super) drain: bool,
 }
 
 /// `[[push_server.destination]]`
 pub(super) struct DestinationDraft {
     pub(super) span: Range<usize>,
-    pub(super) address: Option<Spanned<IpAddr>>,
+    pub(super) address: Option<Spanned<DestinationAddress>>,
     pub(super) interface: Option<Spanned<Interface>>,
     /// Whether the file has the key at all, so that a bad interface is not told as a missing one too.
     pub(super) names_interface: bool,
     pub(super) ttl: Option<u8>,
     pub(super) dscp: Option<u8>,
     pub(super) window_ms: Option<u8>,
+    /// The channels that are sent there; `None`: all of the push server's.
+    pub(super) channels: Option<Vec<Spanned<ChannelId>>>,
+    /// Where `membership` is true.
+    pub(super) membership: Option<Range<usize>>,
+    /// Where `announce` is true.
+    pub(super) announce: Option<Range<usize>>,
     pub(super) serves: Vec<Spanned<IpNet>>,
     /// Whether every element of `serves` was read.
     pub(super) serves_is_whole: bool,
+}
+
+/// Where a destination sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum DestinationAddress {
+    /// All channels go there.
+    One(IpAddr),
+    /// Channel N goes to the N-th address behind the first.
+    GroupPerChannel(IpNet),
 }
 
 impl Draft {
@@ -137,6 +158,9 @@ impl DatabaseDraft {
             registration: listen_port(section, "registration_port", DEFAULT_REGISTRATION_PORT, findings),
             directory: listen_port(section, "directory_port", DEFAULT_DIRECTORY_PORT, findings),
             http: listen_port(section, "http_port", DEFAULT_HTTP_PORT, findings),
+            name: people_text(section, "name", MAX_NAME_BYTES, findings),
+            console: console(section, findings),
+            gateway: gateway(section, findings),
         }
     }
 }
@@ -181,9 +205,71 @@ impl ChannelDraft {
             input: one_source(section, "input", Noun::Input, findings),
             service: port_like(section, "service", findings).map(Spanned::into_inner),
             port: channel_port(section, id.as_ref(), findings),
+            logo: logo(section, findings),
+            group: people_text(section, "group", MAX_NAME_BYTES, findings),
             id,
         }
     }
+}
+
+/// A text that people read.
+fn people_text(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    max: usize,
+    findings: &mut Findings<'_>,
+) -> Option<String> {
+    let text = section.text(key, findings)?;
+    let written = *text.get_ref();
+    if written.trim().is_empty() || written.len() > max || written.chars().any(char::is_control) {
+        findings.fault(text.span(), FaultKind::BadText { key, max });
+        return None;
+    }
+    Some(written.to_owned())
+}
+
+/// Who may look at the console; everybody, unless the file says something else.
+fn console(section: &Section<'_, '_>, findings: &mut Findings<'_>) -> Console {
+    let Some(text) = section.text("console", findings) else { return Console::default() };
+    match *text.get_ref() {
+        "open" => Console::Open,
+        "accounts" => Console::Accounts,
+        other => {
+            let written = other.chars().take(MAX_SHOWN_CHARS).collect();
+            findings.fault(text.span(), FaultKind::BadConsole(written));
+            Console::default()
+        }
+    }
+}
+
+/// The gateway's address and port, if the file has it.
+fn gateway(section: &Section<'_, '_>, findings: &mut Findings<'_>) -> Option<SocketAddr> {
+    let text = section.text("gateway", findings)?;
+    let parsed = text.get_ref().parse().ok().filter(|at: &SocketAddr| {
+        at.port() != 0 && !at.ip().is_unspecified() && !at.ip().to_canonical().is_multicast()
+    });
+    if parsed.is_none() {
+        let written = text.get_ref().chars().take(MAX_SHOWN_CHARS).collect();
+        findings.fault(text.span(), FaultKind::BadGateway(written));
+    }
+    parsed
+}
+
+/// A web address of a picture. It goes into playlists and pages, so it may hold nothing that ends a line or a quotation.
+fn logo(section: &Section<'_, '_>, findings: &mut Findings<'_>) -> Option<String> {
+    let text = section.text("logo", findings)?;
+    let written = *text.get_ref();
+    let rest = written.strip_prefix("https://").or_else(|| written.strip_prefix("http://"));
+    let plain =
+        |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}');
+    let sound = rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['))
+        && written.len() <= MAX_LOGO_BYTES
+        && written.chars().all(plain);
+    if !sound {
+        findings.fault(text.span(), FaultKind::BadLogo);
+        return None;
+    }
+    Some(written.to_owned())
 }
 
 fn channel_name(section: &Section<'_, '_>, findings: &mut Findings<'_>) -> Option<Spanned<String>> {
@@ -245,18 +331,34 @@ impl HostDraft {
             address: host_address(section, findings).map(Spanned::into_inner),
             feed: listen_port(section, "feed_port", DEFAULT_FEED_PORT, findings),
             control: listen_port(section, "control_port", DEFAULT_CONTROL_PORT, findings),
-            channels: channels
-                .iter()
-                .filter_map(|value| number_of("channels", value, 1..=u32::MAX, findings))
-                .map(|id| Spanned::new(id.span(), ChannelId(*id.get_ref())))
-                .collect(),
+            channels: channel_ids(channels, findings),
             destinations: destinations
                 .iter()
                 .map(|section| DestinationDraft::read(section, findings))
                 .collect(),
             record: record(section, findings),
+            drain: section.flag("drain", findings).is_some(),
         }
     }
+}
+
+/// The elements of a list of channels that are ids.
+fn channel_ids(values: &[Spanned<DeValue<'_>>], findings: &mut Findings<'_>) -> Vec<Spanned<ChannelId>> {
+    values
+        .iter()
+        .filter_map(|value| number_of("channels", value, 1..=u32::MAX, findings))
+        .map(|id| Spanned::new(id.span(), ChannelId(*id.get_ref())))
+        .collect()
+}
+
+/// The channels of one destination, where it names them.
+fn some_channels(section: &Section<'_, '_>, findings: &mut Findings<'_>) -> Option<Vec<Spanned<ChannelId>>> {
+    let value = section.value("channels")?;
+    let values = section.list("channels", "a list of channel ids", findings);
+    if matches!(value.get_ref(), DeValue::Array(array) if array.is_empty()) {
+        findings.fault(value.span(), FaultKind::EmptyChannels);
+    }
+    Some(channel_ids(values, findings))
 }
 
 fn record(section: &Section<'_, '_>, findings: &mut Findings<'_>) -> Option<Record> {
@@ -297,6 +399,9 @@ impl DestinationDraft {
             ttl: byte(section, "ttl", 1, 255, findings),
             dscp: byte(section, "dscp", 0, 63, findings),
             window_ms: byte(section, "window_ms", 0, MAX_WINDOW_MS, findings),
+            channels: some_channels(section, findings),
+            membership: section.flag("membership", findings),
+            announce: section.flag("announce", findings),
             serves_is_whole: serves.len() == written.len() && !serves.is_empty(),
             serves,
         }
@@ -361,7 +466,26 @@ fn host_address(section: &Section<'_, '_>, findings: &mut Findings<'_>) -> Optio
     None
 }
 
-fn destination_address(section: &Section<'_, '_>, findings: &mut Findings<'_>) -> Option<Spanned<IpAddr>> {
+/// One address, or a prefix of groups.
+fn destination_address(
+    section: &Section<'_, '_>,
+    findings: &mut Findings<'_>,
+) -> Option<Spanned<DestinationAddress>> {
+    if let Some(text) = section.value("address").and_then(|value| value.get_ref().as_str())
+        && text.contains('/')
+    {
+        let text = section.text("address", findings)?;
+        let groups = prefix(&text, findings)?;
+        if !groups.get_ref().network().is_multicast() || !groups.get_ref().broadcast().is_multicast() {
+            let why = "is no prefix of multicast groups; a group for each channel is written such as \
+                       239.192.1.0/24, any other destination as one address"
+                .to_owned();
+            let written = groups.get_ref().to_string();
+            findings.fault(groups.span(), FaultKind::BadAddress { written, why });
+            return None;
+        }
+        return Some(Spanned::new(groups.span(), DestinationAddress::GroupPerChannel(*groups.get_ref())));
+    }
     let address = address(section, findings)?;
     if address.get_ref().is_unspecified() {
         let written = address.get_ref().to_string();
@@ -369,7 +493,7 @@ fn destination_address(section: &Section<'_, '_>, findings: &mut Findings<'_>) -
         findings.fault(address.span(), FaultKind::BadAddress { written, why });
         return None;
     }
-    Some(address)
+    Some(Spanned::new(address.span(), DestinationAddress::One(*address.get_ref())))
 }
 
 fn bad_id(noun: Noun) -> impl Fn(&str, IdError) -> FaultKind {
@@ -411,20 +535,30 @@ static TOP: Shape = Shape {
 };
 static DATABASE_SERVER: Shape = Shape {
     phrase: "in [database_server]",
-    keys: &["address", "registration_port", "directory_port", "http_port"],
+    keys: &["address", "registration_port", "directory_port", "http_port", "name", "console", "gateway"],
 };
 static ACQUISITION_SERVER: Shape = Shape { phrase: "in [[acquisition_server]]", keys: &["id", "input"] };
 static INPUT: Shape = Shape { phrase: "in [[acquisition_server.input]]", keys: &["id", "url"] };
 static CHANNEL: Shape = Shape {
     phrase: "in [[channel]]",
-    keys: &["id", "name", "acquisition_server", "input", "service", "port"],
+    keys: &["id", "name", "acquisition_server", "input", "service", "port", "logo", "group"],
 };
 static PUSH_SERVER: Shape = Shape {
     phrase: "in [[push_server]]",
-    keys: &["id", "address", "feed_port", "control_port", "channels", "record", "destination"],
+    keys: &["id", "address", "feed_port", "control_port", "channels", "record", "destination", "drain"],
 };
 static DESTINATION: Shape = Shape {
     phrase: "in [[push_server.destination]]",
-    keys: &["address", "interface", "ttl", "dscp", "window_ms", "serves"],
+    keys: &[
+        "address",
+        "interface",
+        "ttl",
+        "dscp",
+        "window_ms",
+        "serves",
+        "channels",
+        "membership",
+        "announce",
+    ],
 };
 static RECORD: Shape = Shape { phrase: "in `record`", keys: &["keep"] };

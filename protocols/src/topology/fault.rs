@@ -96,6 +96,28 @@ pub enum FaultKind {
     /// A channel name that is empty, too long or has control characters.
     #[error("a channel name has 1 to {max} bytes and no control characters, this one {0}", max = super::MAX_NAME_BYTES)]
     BadName(String),
+    /// A text for people that is empty, too long or has control characters.
+    #[error("`{key}` has 1 to {max} bytes and no control characters")]
+    BadText {
+        /// The key.
+        key: &'static str,
+        /// Most bytes.
+        max: usize,
+    },
+    /// Not a way to look at the console.
+    #[error("`console` is \"open\" (everybody may look) or \"accounts\" (who has one), not `{0}`")]
+    BadConsole(String),
+    /// Not the address and port of a gateway.
+    #[error(
+        "`{0}` is no address and port; write what viewers' browsers can reach, such as \"127.0.0.1:7490\""
+    )]
+    BadGateway(String),
+    /// Not the web address of a picture.
+    #[error(
+        "`logo` is an http:// or https:// address of at most {max} bytes, with blanks and letters beyond ASCII \
+         written as %20 and the like", max = super::MAX_LOGO_BYTES
+    )]
+    BadLogo,
     /// Two things of one kind with one id.
     #[error(
         "{noun} `{id}` is declared twice (first at line {first_line}); an id is given once and never again"
@@ -150,6 +172,49 @@ pub enum FaultKind {
         host: HostId,
         /// The channel.
         channel: ChannelId,
+    },
+    /// A destination's list of channels with nothing in it.
+    #[error("`channels` is empty; leave it out to send all channels of the push server there")]
+    EmptyChannels,
+    /// A destination lists a channel that its push server does not.
+    #[error("the push server does not carry channel {0}; add it to the push server's own `channels`")]
+    ChannelNotOfHost(ChannelId),
+    /// A destination lists a channel twice.
+    #[error("channel {0} is listed twice; once is enough")]
+    ChannelTwice(ChannelId),
+    /// A prefix of groups that is too small for the number of a channel.
+    #[error(
+        "channel {channel} has no group in {groups}, which has one for each channel from 1 to {last}; write a larger \
+         prefix, or `channels` with those that fit"
+    )]
+    NoGroup {
+        /// The channel.
+        channel: ChannelId,
+        /// The prefix.
+        groups: IpNet,
+        /// The highest id that fits.
+        last: u32,
+    },
+    /// `membership` or `announce` where nobody can join.
+    #[error("`{key}` needs a multicast group, and {address} is none")]
+    NotAGroup {
+        /// The key.
+        key: &'static str,
+        /// The destination.
+        address: IpAddr,
+    },
+    /// A group of more than one channel whose members count as viewers.
+    #[error(
+        "who joins {address} counts as a viewer (`membership`), so it can carry one channel only, not {first} and \
+         {second}; write a prefix such as \"239.192.1.0/24\" for a group of each channel, or `channels = [{first}]`"
+    )]
+    SharedMembership {
+        /// The group.
+        address: IpAddr,
+        /// A channel.
+        first: ChannelId,
+        /// Another.
+        second: ChannelId,
     },
     /// Two channels that a viewer could not tell apart.
     #[error(

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{AcquisitionServer, Channel, DatabaseServer, Input, PushHost, Topology};
+use super::{
+    AcquisitionServer, Channel, Console, DEFAULT_GATEWAY, DEFAULT_SITE_NAME, DatabaseServer, Input, PushHost,
+    Topology,
+};
 
 impl Topology {
     /// A hash of the content: equal for equal topologies, on every machine and in every version of this format.
@@ -13,17 +16,24 @@ impl Topology {
         // cannot be forgotten here.
         let Self { database_server, acquisition_servers, channels, hosts, networks: _, index: _ } = self;
         let mut digest = Digest::default();
-        let DatabaseServer { address, registration_port, directory_port, http_port } = database_server;
+        let DatabaseServer { address, registration_port, directory_port, http_port, name, console, gateway } =
+            database_server;
         digest.fields("database_server", &[address, registration_port, directory_port, http_port]);
+        // Keys that came after the first version count where they say something, so that older files keep their number.
+        digest.unless(name == DEFAULT_SITE_NAME, "name", name);
+        digest.unless(*console == Console::default(), "console", console);
+        digest.unless(*gateway == DEFAULT_GATEWAY, "gateway", gateway);
         for AcquisitionServer { id, inputs } in acquisition_servers.values() {
             digest.fields("acquisition_server", &[id]);
             for Input { id, url } in inputs.values() {
                 digest.fields("input", &[id, url]);
             }
         }
-        for Channel { id, name, acquisition_server, input, service, port } in channels.values() {
+        for Channel { id, name, acquisition_server, input, service, port, logo, group } in channels.values() {
             let service = service.map_or_else(String::new, |service| service.to_string());
             digest.fields("channel", &[id, name, acquisition_server, input, &service, port]);
+            digest.unless(logo.is_none(), "logo", logo.as_deref().unwrap_or_default());
+            digest.unless(group.is_none(), "group", group.as_deref().unwrap_or_default());
         }
         for host in hosts.values() {
             digest.host(host);
@@ -41,16 +51,35 @@ struct Digest {
 
 impl Digest {
     fn host(&mut self, host: &PushHost) {
-        let PushHost { id, address, feed_port, control_port, channels, destinations, record } = host;
+        let PushHost { id, address, feed_port, control_port, channels, destinations, record, drain } = host;
         let record = record.map_or_else(String::new, |record| record.keep.as_secs().to_string());
         self.fields("push_server", &[id, address, feed_port, control_port, &record]);
         self.field(&channels.len());
         for channel in channels {
             self.hasher.update(&channel.0.to_le_bytes());
         }
-        for super::Destination { address, kind, interface, ttl, dscp, window_ms, network } in destinations {
+        self.unless(!drain, "drain", drain);
+        for destination in destinations {
+            let super::Destination { address, kind, interface, ttl, dscp, window_ms, network, .. } =
+                destination;
+            let super::Destination { channels, membership, announce, .. } = destination;
             let interface = interface.as_ref().map_or_else(String::new, ToString::to_string);
             self.fields("destination", &[address, kind, &interface, ttl, dscp, window_ms, network]);
+            if let Some(channels) = channels {
+                self.fields("channels", &[&channels.len()]);
+                for channel in channels {
+                    self.hasher.update(&channel.0.to_le_bytes());
+                }
+            }
+            self.unless(!membership, "membership", membership);
+            self.unless(!announce, "announce", announce);
+        }
+    }
+
+    /// A field that is left out at its default.
+    fn unless(&mut self, default: bool, key: &str, value: impl fmt::Display) {
+        if !default {
+            self.fields(key, &[&value]);
         }
     }
 

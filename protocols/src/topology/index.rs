@@ -85,8 +85,10 @@ impl Index {
 impl View {
     fn new(senders: &[Carrier], hosts: &BTreeMap<HostId, PushHost>) -> Self {
         let mut pairs: Vec<(ChannelId, usize)> = Vec::new();
-        for (position, (host, _)) in senders.iter().enumerate() {
-            pairs.extend(hosts[host].channels.iter().map(|channel| (*channel, position)));
+        for (position, (host, destination)) in senders.iter().enumerate() {
+            let host = &hosts[host];
+            let sent = host.channels_at(&host.destinations[*destination]);
+            pairs.extend(sent.map(|channel| (channel, position)));
         }
         pairs.sort_unstable();
         let mut known: HashMap<Vec<usize>, usize> = HashMap::new();

@@ -37,7 +37,8 @@ mod tests;
 mod warning;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::Serialize;
 use toml::de::DeTable;
@@ -88,6 +89,32 @@ pub struct DatabaseServer {
     pub directory_port: u16,
     /// TCP port of the console and the statistics; [`DEFAULT_HTTP_PORT`] unless given.
     pub http_port: u16,
+    /// What people call the site: 1 to [`MAX_NAME_BYTES`] bytes, no control characters; [`DEFAULT_SITE_NAME`] unless given.
+    pub name: String,
+    /// Who may look at the console.
+    pub console: Console,
+    /// From where the console's player takes its pictures; [`DEFAULT_GATEWAY`] unless given.
+    pub gateway: SocketAddr,
+}
+
+/// Who may look at the console and read the statistics. Changing anything always takes an account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Console {
+    /// Everybody who reaches it.
+    #[default]
+    Open,
+    /// Who has an account.
+    Accounts,
+}
+
+impl fmt::Display for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Open => "open",
+            Self::Accounts => "accounts",
+        })
+    }
 }
 
 /// `[[acquisition_server]]`; it has no address, since it calls the others.
@@ -124,6 +151,11 @@ pub struct Channel {
     pub service: Option<u16>,
     /// UDP port of P6 at every destination, 1 to 65535; [`FIRST_CHANNEL_PORT`] + id unless given.
     pub port: u16,
+    /// Web address of its picture: `http:` or `https:`, at most [`MAX_LOGO_BYTES`] bytes of printable ASCII without
+    /// quotation marks and angle brackets.
+    pub logo: Option<String>,
+    /// Under which heading people look for it: 1 to [`MAX_NAME_BYTES`] bytes, no control characters.
+    pub group: Option<String>,
 }
 
 /// `[[push_server]]`: one process, with one push server for each channel.
@@ -137,12 +169,14 @@ pub struct PushHost {
     pub feed_port: u16,
     /// UDP port of P4; [`DEFAULT_CONTROL_PORT`] unless given.
     pub control_port: u16,
-    /// What it carries, to every one of its destinations.
+    /// What it carries, to every one of its destinations that does not name channels of its own.
     pub channels: BTreeSet<ChannelId>,
     /// Where it sends, sorted, so that a position does not depend on the order of the file.
     pub destinations: Vec<Destination>,
     /// Whether it records its channels.
     pub record: Option<Record>,
+    /// Whether its viewers are to be moved to others, and no new ones sent to it.
+    pub drain: bool,
 }
 
 /// Who can send a channel to a network: a host, and the position of the destination among the host's `destinations`.
@@ -220,6 +254,11 @@ impl PushHost {
     pub fn control(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.control_port)
     }
+
+    /// The channels that it may send to `destination`, one of its own, in order of their ids.
+    pub fn channels_at<'h>(&'h self, destination: &'h Destination) -> impl Iterator<Item = ChannelId> + 'h {
+        self.channels.iter().copied().filter(|channel| destination.carries(*channel))
+    }
 }
 
 /// Text to topology; `None` goes with at least one fault.
@@ -255,8 +294,10 @@ pub const MAX_HOSTS: usize = 1_000;
 pub const MAX_DESTINATIONS_PER_HOST: usize = 1_024;
 /// Most networks.
 pub const MAX_NETWORKS: usize = 1_000;
-/// Longest channel name in bytes.
+/// Longest name of a channel, of a group of channels and of the site in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
+/// Longest web address of a channel's picture in bytes: 10,000 channels with theirs fit a P2 answer.
+pub const MAX_LOGO_BYTES: usize = 256;
 
 /// TCP port of P1.
 pub const DEFAULT_REGISTRATION_PORT: u16 = 7401;
@@ -268,5 +309,9 @@ pub const DEFAULT_FEED_PORT: u16 = 7403;
 pub const DEFAULT_CONTROL_PORT: u16 = 7404;
 /// TCP port of the database server's console.
 pub const DEFAULT_HTTP_PORT: u16 = 7480;
+/// What a site is called unless the file says it.
+pub const DEFAULT_SITE_NAME: &str = "Masthead";
+/// Where a viewer's own client serves players, unless the file says another place.
+pub const DEFAULT_GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7490);
 /// A channel without `port` has this plus its id.
 pub const FIRST_CHANNEL_PORT: u32 = 7600;

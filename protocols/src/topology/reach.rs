@@ -1,26 +1,33 @@
 //! Whom the destinations reach: each one's kind and network, and the networks that all of them make.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use ipnet::IpNet;
 use toml::Spanned;
 
-use super::MAX_NETWORKS;
 use super::destination::{Destination, DestinationKind};
-use super::draft::{DestinationDraft, Draft, HostDraft};
+use super::draft::{DestinationAddress, DestinationDraft, Draft, HostDraft};
 use super::fault::FaultKind;
 use super::findings::Findings;
 use super::network::NetworkId;
 use super::warning::WarningKind;
+use super::{MAX_DESTINATIONS_PER_HOST, MAX_NETWORKS};
+use crate::ids::ChannelId;
 use crate::p4_control::DEFAULT_WINDOW_MS;
 
 /// What the destinations come to.
 pub(super) struct Reach {
     /// One list for each push host of the draft, in its order; destinations with faults are left out.
-    pub(super) destinations: Vec<Vec<Destination>>,
+    pub(super) destinations: Vec<Vec<Placed>>,
     pub(super) networks: BTreeMap<NetworkId, BTreeSet<IpNet>>,
+}
+
+/// A destination, and where the file says its address.
+pub(super) struct Placed {
+    pub(super) destination: Destination,
+    pub(super) span: Range<usize>,
 }
 
 /// Resolves every destination of every host.
@@ -30,12 +37,15 @@ pub(super) fn resolve(draft: &Draft, findings: &mut Findings<'_>) -> Reach {
         .hosts
         .iter()
         .map(|host| {
-            tell_repeated_destinations(host, findings);
-            let resolved = host.destinations.iter().filter_map(|one| {
-                let network = networks.network_of(one, findings);
-                resolve_one(host, one, network?, findings)
-            });
-            resolved.collect()
+            let groups = Groups::of(host, findings);
+            groups.tell_repeated(host, findings);
+            let mut resolved = Vec::new();
+            for (draft, sites) in host.destinations.iter().zip(groups.0) {
+                if let Some(network) = networks.network_of(draft, findings) {
+                    resolve_one(host, draft, &sites, &network, findings, &mut resolved);
+                }
+            }
+            resolved
         })
         .collect();
     Reach { destinations, networks: networks.known }
@@ -91,34 +101,133 @@ impl Networks {
     }
 }
 
+/// One address of a destination, and the channels that are sent there; `None`: all of the push host's.
+struct Site {
+    address: IpAddr,
+    channels: Option<BTreeSet<ChannelId>>,
+}
+
+/// The addresses of each destination of one push host, in the order of the draft: one, or a group for each channel.
+struct Groups(Vec<Vec<Site>>);
+
+impl Groups {
+    fn of(host: &HostDraft, findings: &mut Findings<'_>) -> Self {
+        let all: BTreeSet<ChannelId> = host.channels.iter().map(|channel| *channel.get_ref()).collect();
+        let mut room = MAX_DESTINATIONS_PER_HOST;
+        let sites = host.destinations.iter().map(|draft| {
+            let named: Option<BTreeSet<ChannelId>> =
+                draft.channels.as_ref().map(|list| list.iter().map(|channel| *channel.get_ref()).collect());
+            let Some(address) = &draft.address else { return Vec::new() };
+            let sites = match *address.get_ref() {
+                DestinationAddress::One(address) => {
+                    vec![Site { address, channels: named.filter(|named| *named != all) }]
+                }
+                DestinationAddress::GroupPerChannel(groups) => {
+                    group_per_channel(groups, &address.span(), named.as_ref().unwrap_or(&all), findings)
+                }
+            };
+            if sites.len() > room {
+                let what = "destinations of one push server, with one for each channel of a prefix";
+                let found = MAX_DESTINATIONS_PER_HOST - room + sites.len();
+                let kind = FaultKind::TooMany { what, found, limit: MAX_DESTINATIONS_PER_HOST };
+                findings.fault(address.span(), kind);
+                return Vec::new();
+            }
+            room -= sites.len();
+            sites
+        });
+        Self(sites.collect())
+    }
+
+    /// Destinations of one host are told apart by their address, in leases and in reports.
+    fn tell_repeated(&self, host: &HostDraft, findings: &mut Findings<'_>) {
+        let Some(id) = &host.id else { return };
+        let mut seen: BTreeMap<IpAddr, Range<usize>> = BTreeMap::new();
+        for (draft, sites) in host.destinations.iter().zip(&self.0) {
+            let Some(span) = draft.address.as_ref().map(Spanned::span) else { continue };
+            let repeated =
+                sites.iter().find_map(|site| Some((site.address, seen.get(&site.address)?.clone())));
+            if let Some((address, first)) = repeated {
+                let first_line = findings.source.line(first.start);
+                let kind =
+                    FaultKind::DuplicateDestination { host: id.get_ref().clone(), address, first_line };
+                findings.fault(span.clone(), kind);
+            }
+            for site in sites {
+                seen.entry(site.address).or_insert_with(|| span.clone());
+            }
+        }
+    }
+}
+
+/// The groups behind the first address of `groups`: that of channel N is the N-th.
+fn group_per_channel(
+    groups: IpNet,
+    span: &Range<usize>,
+    channels: &BTreeSet<ChannelId>,
+    findings: &mut Findings<'_>,
+) -> Vec<Site> {
+    let free_bits = u32::from(groups.max_prefix_len() - groups.prefix_len());
+    let last = u32::try_from((1_u64 << free_bits.min(32)) - 1).unwrap_or(u32::MAX);
+    if let Some(channel) = channels.iter().find(|channel| channel.0 > last).copied() {
+        findings.fault(span.clone(), FaultKind::NoGroup { channel, groups, last });
+    }
+    let site = |channel: &ChannelId| Site {
+        address: match groups.network() {
+            IpAddr::V4(first) => Ipv4Addr::from_bits(first.to_bits() + channel.0).into(),
+            IpAddr::V6(first) => Ipv6Addr::from_bits(first.to_bits() + u128::from(channel.0)).into(),
+        },
+        channels: Some(BTreeSet::from([*channel])),
+    };
+    channels.iter().filter(|channel| channel.0 <= last).map(site).collect()
+}
+
+/// Checks what the draft says of all its sites by the first of them, which is told in its place.
 fn resolve_one(
     host: &HostDraft,
     draft: &DestinationDraft,
-    network: NetworkId,
+    sites: &[Site],
+    network: &NetworkId,
     findings: &mut Findings<'_>,
-) -> Option<Destination> {
-    let address = draft.address.as_ref()?;
+    out: &mut Vec<Placed>,
+) {
+    let (Some(written), Some(first)) = (&draft.address, sites.first()) else { return };
+    let span = written.span();
+    let address = Spanned::new(span.clone(), first.address);
     let serves: Vec<IpNet> = draft.serves.iter().map(|prefix| *prefix.get_ref()).collect();
-    let kind = DestinationKind::of(*address.get_ref(), &serves);
-    tell_wrong_address(address, &serves, findings);
-    tell_wrong_family(address, draft, &serves, findings);
-    warn_of_doubtful_address(address, kind, &serves, findings);
+    let kind = DestinationKind::of(first.address, &serves);
+    tell_wrong_address(&address, &serves, findings);
+    tell_wrong_family(&address, draft, &serves, findings);
+    warn_of_doubtful_address(&address, kind, &serves, findings);
     if kind == DestinationKind::Multicast && !draft.names_interface {
         let on_network = |own: &IpAddr| serves.iter().any(|prefix| prefix.contains(own));
         let example =
             host.address.filter(on_network).map_or_else(|| "eth0".to_owned(), |own| own.to_string());
-        let fault = FaultKind::MulticastWithoutInterface { address: *address.get_ref(), example };
-        findings.fault(address.span(), fault);
+        let fault = FaultKind::MulticastWithoutInterface { address: first.address, example };
+        findings.fault(span.clone(), fault);
     }
-    Some(Destination {
-        address: *address.get_ref(),
-        kind,
-        interface: draft.interface.as_ref().map(|interface| interface.get_ref().clone()),
-        ttl: draft.ttl.unwrap_or_else(|| kind.default_ttl()),
-        dscp: draft.dscp.unwrap_or(0),
-        window_ms: draft.window_ms.unwrap_or(DEFAULT_WINDOW_MS),
-        network,
-    })
+    for (key, at) in [("membership", &draft.membership), ("announce", &draft.announce)] {
+        if let Some(at) = at
+            && kind != DestinationKind::Multicast
+        {
+            findings.fault(at.clone(), FaultKind::NotAGroup { key, address: first.address });
+        }
+    }
+    out.extend(sites.iter().map(|site| {
+        let destination = Destination {
+            address: site.address,
+            kind,
+            interface: draft.interface.as_ref().map(|interface| interface.get_ref().clone()),
+            ttl: draft.ttl.unwrap_or_else(|| kind.default_ttl()),
+            dscp: draft.dscp.unwrap_or(0),
+            window_ms: draft.window_ms.unwrap_or(DEFAULT_WINDOW_MS),
+            network: network.clone(),
+            channels: site.channels.clone(),
+            membership: draft.membership.is_some(),
+            announce: draft.announce.is_some(),
+        };
+        Placed { destination, span: span.clone() }
+    }));
 }
 
 /// The first and the last address of a prefix are no hosts.
@@ -176,23 +285,5 @@ fn warn_of_doubtful_address(
     }
     if matches!(ip, IpAddr::V4(v4) if v4.octets().starts_with(&[224, 0, 0])) {
         findings.warn(address.span(), WarningKind::FloodedGroup(ip));
-    }
-}
-
-/// Destinations of one host are told apart by their address, in leases and in reports.
-fn tell_repeated_destinations(host: &HostDraft, findings: &mut Findings<'_>) {
-    let mut seen: BTreeMap<IpAddr, Range<usize>> = BTreeMap::new();
-    for draft in &host.destinations {
-        let (Some(address), Some(id)) = (&draft.address, &host.id) else { continue };
-        if let Some(first) = seen.get(address.get_ref()) {
-            let kind = FaultKind::DuplicateDestination {
-                host: id.get_ref().clone(),
-                address: *address.get_ref(),
-                first_line: findings.source.line(first.start),
-            };
-            findings.fault(address.span(), kind);
-        } else {
-            seen.insert(*address.get_ref(), address.span());
-        }
     }
 }

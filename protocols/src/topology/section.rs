@@ -83,6 +83,16 @@ impl<'t, 'i> Section<'t, 'i> {
         parse_text(&text, findings, fault)
     }
 
+    /// Where a key says `true`; nothing where it says `false`, or is missing.
+    pub(super) fn flag(&self, key: &'static str, findings: &mut Findings<'_>) -> Option<Range<usize>> {
+        let value = self.value(key)?;
+        let DeValue::Boolean(set) = value.get_ref() else {
+            findings.fault(value.span(), wrong_type(key, "true or false", value.get_ref()));
+            return None;
+        };
+        set.then(|| value.span())
+    }
+
     /// An integer within `range`.
     pub(super) fn number(
         &self,

@@ -85,6 +85,50 @@ refused! {
         ["8:1: missing key `name` in [[channel]]; add `name = \"One\"`"];
     a_missing_database_server_is_told: [1 "", 2 ""]
         ["1:1: missing key `database_server` at the top of the file; add `[database_server]`"];
+    a_site_without_a_name_is_refused: [2 "address = \"10.0.0.2\"\nname = \" \""]
+        ["3:8: `name` has 1 to 64 bytes and no control characters"];
+    a_console_for_nobody_is_refused: [2 "address = \"10.0.0.2\"\nconsole = \"closed\""]
+        ["3:11: `console` is \"open\" (everybody may look) or \"accounts\" (who has one), not `closed`"];
+    a_gateway_without_port_is_refused: [2 "address = \"10.0.0.2\"\ngateway = \"10.0.0.2\""]
+        ["3:11: `10.0.0.2` is no address and port; write what viewers' browsers can reach, such as \
+          \"127.0.0.1:7490\""];
+    a_gateway_at_every_address_is_refused: [2 "address = \"10.0.0.2\"\ngateway = \"0.0.0.0:7490\""]
+        ["3:11: `0.0.0.0:7490` is no address and port; write what viewers' browsers can reach, such as \
+          \"127.0.0.1:7490\""];
+    a_logo_that_is_no_web_address_is_refused: [10 "name = \"One\"\nlogo = \"javascript:alert(1)\""]
+        ["11:8: `logo` is an http:// or https:// address of at most 256 bytes, with blanks and letters beyond ASCII \
+          written as %20 and the like"];
+    a_logo_that_ends_a_quotation_is_refused: [10 "name = \"One\"\nlogo = 'https://a/\"b'"]
+        ["11:8: `logo` is an http:// or https:// address of at most 256 bytes, with blanks and letters beyond ASCII \
+          written as %20 and the like"];
+    a_group_of_two_lines_is_refused: [10 "name = \"One\"\ngroup = \"a\\nb\""]
+        ["11:9: `group` has 1 to 64 bytes and no control characters"];
+    a_word_for_drain_is_refused: [16 "channels = [1]\ndrain = \"yes\""]
+        ["17:9: `drain` is true or false, not a string"];
+    a_destination_for_no_channel_is_refused: [20 "serves = [\"10.0.1.0/24\"]\nchannels = []"]
+        ["21:12: `channels` is empty; leave it out to send all channels of the push server there"];
+    a_destination_for_a_channel_that_is_not_carried_is_refused: [20 "serves = [\"10.0.1.0/24\"]\nchannels = [1, 2, 1]"]
+        ["21:16: the push server does not carry channel 2; add it to the push server's own `channels`",
+         "21:19: channel 1 is listed twice; once is enough"];
+    a_prefix_without_a_group_for_a_channel_is_refused: [9 "id = 300", 16 "channels = [300]", 18 "address = \"239.192.1.0/24\""]
+        ["18:11: channel 300 has no group in 239.192.1.0/24, which has one for each channel from 1 to 255; write a \
+          larger prefix, or `channels` with those that fit"];
+    a_prefix_of_hosts_is_refused: [18 "address = \"10.0.1.0/24\""]
+        ["18:11: `10.0.1.0/24` is no prefix of multicast groups; a group for each channel is written such as \
+          239.192.1.0/24, any other destination as one address"];
+    members_of_a_broadcast_address_are_refused: [18 "address = \"10.0.1.255\"\nmembership = true\nannounce = true"]
+        ["19:14: `membership` needs a multicast group, and 10.0.1.255 is none",
+         "20:12: `announce` needs a multicast group, and 10.0.1.255 is none"];
+    members_of_a_group_of_two_channels_are_refused:
+        [16 "channels = [1, 2]", 18 "address = \"239.192.1.1\"\nmembership = true",
+         21 "[[channel]]\nid = 2\nname = \"Two\"\nacquisition_server = \"roof\"\ninput = \"mux-5\""]
+        ["18:11: who joins 239.192.1.1 counts as a viewer (`membership`), so it can carry one channel only, not 1 and \
+          2; write a prefix such as \"239.192.1.0/24\" for a group of each channel, or `channels = [1]`"];
+    a_group_that_a_prefix_has_too_is_refused:
+        [18 "address = \"239.192.1.0/24\"", 21 "[[push_server.destination]]\naddress = \"239.192.1.1\"\n\
+          interface = \"eth0\"\nserves = [\"10.0.2.0/24\"]"]
+        ["22:11: push server `hall` has destination 239.192.1.1 twice (first at line 18); write it once with all \
+          prefixes in `serves`, or take another group for the other interface"];
     a_number_for_a_string_is_refused: [10 "name = 5"] ["10:8: `name` is a string, not a whole number"];
     a_string_for_a_number_is_refused: [9 "id = \"1\""]
         ["9:6: `id` is a whole number, not a string", "16:13: there is no channel `1`; declare it with [[channel]]"];
@@ -422,6 +466,11 @@ fn the_fingerprint_is_of_the_content_alone() {
     assert_eq!(fingerprint(&turned), good);
     assert_eq!(fingerprint(&changed(&[(9, "id = 0x1 # first"), (10, "port = 7601\nname = 'One'")])), good);
     assert_eq!(fingerprint(&changed(&[(2, "http_port = 7480\naddress = \"::ffff:10.0.0.2\"")])), good);
+    let written_out = "serves = [\"10.0.1.0/24\"]\nchannels = [1]\nmembership = false\nannounce = false";
+    assert_eq!(fingerprint(&changed(&[(20, written_out)])), good);
+    let written_out =
+        "address = \"10.0.0.2\"\nname = \"Masthead\"\nconsole = \"open\"\ngateway = \"127.0.0.1:7490\"";
+    assert_eq!(fingerprint(&changed(&[(2, written_out)])), good);
     for (line, other) in [
         (2, "address = \"10.0.0.3\""),
         (7, "url = \"file:/a.ts\""),
@@ -432,9 +481,99 @@ fn the_fingerprint_is_of_the_content_alone() {
         (19, "interface = \"eth0\""),
         (20, "serves = [\"10.0.1.0/24\"]\nttl = 2"),
         (20, "serves = [\"10.0.0.0/16\"]"),
+        (2, "address = \"10.0.0.2\"\nname = \"Hotel\""),
+        (2, "address = \"10.0.0.2\"\nconsole = \"accounts\""),
+        (2, "address = \"10.0.0.2\"\ngateway = \"10.0.0.9:80\""),
+        (10, "name = \"One\"\nlogo = \"https://tv.example/1.png\""),
+        (10, "name = \"One\"\ngroup = \"News\""),
+        (16, "channels = [1]\ndrain = true"),
+        (20, "serves = [\"10.0.1.0/24\"]\nmembership = true"),
+        (20, "serves = [\"10.0.1.0/24\"]\nannounce = true"),
     ] {
         assert_ne!(fingerprint(&changed(&[(line, other)])), good, "{other}");
     }
+}
+
+/// Ten channels on one port, each with a group of its own.
+fn ten() -> String {
+    let channels: Vec<String> = (1..=10)
+        .map(|id| {
+            let source = "acquisition_server = \"roof\"\ninput = \"mux-5\"\nport = 5004";
+            format!("[[channel]]\nid = {id}\nname = \"Channel {id}\"\n{source}\n")
+        })
+        .collect();
+    let (head, tail) = (GOOD[..7].join("\n"), GOOD[12..].join("\n"));
+    let tail = tail.replace("[1]", "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]").replace(
+        "239.192.1.1",
+        "239.192.1.0/24\"\nmembership = true\nannounce = true\nchannels = [1, 2, 3, 7]#",
+    );
+    format!("{head}\n{}{tail}", channels.concat())
+}
+
+#[test]
+fn a_prefix_gives_each_channel_a_group_of_its_own_and_channels_say_which() {
+    let (topology, _) = parse(&ten()).unwrap_or_else(|faults| panic!("{faults}"));
+    let host = &topology.hosts[&"hall".parse().unwrap()];
+    let sent: Vec<(String, Vec<u32>)> = host
+        .destinations
+        .iter()
+        .map(|to| (to.address.to_string(), host.channels_at(to).map(|channel| channel.0).collect()))
+        .collect();
+    let expected = [1, 2, 3, 7].map(|id| (format!("239.192.1.{id}"), vec![id]));
+    assert_eq!(sent, expected);
+    assert!(host.destinations.iter().all(|to| to.membership && to.announce));
+    let network = &host.destinations[0].network;
+    assert_eq!(topology.channels_of(network).iter().map(|id| id.0).collect::<Vec<_>>(), [1, 2, 3, 7]);
+    let carriers = topology.carriers(ChannelId(7), network);
+    assert_eq!(topology.destination(&carriers[0]).unwrap().address.to_string(), "239.192.1.7");
+    assert_eq!(carriers.len(), 1);
+    let text = topology.describe(Paint::Plain);
+    let line = "to 10.0.1.0/24, channel 7, members are viewers, announced by SAP\n";
+    assert!(text.contains(line), "{text}");
+    assert!(text.contains("  7  Channel 7  multicast 239.192.1.7:5004 from hall\n"), "{text}");
+}
+
+#[test]
+fn a_prefix_of_ipv6_groups_has_one_for_every_channel() {
+    let text = ten()
+        .replace("239.192.1.0/24", "ff15::1:0:0/96")
+        .replace("serves = [\"10.0.1.0/24\"]", "serves = [\"fd00:1::/64\"]")
+        .replace("\"10.0.1.1\"\nserves", "\"eth0\"\nserves");
+    let (topology, _) = parse(&text).unwrap_or_else(|faults| panic!("{faults}"));
+    let host = &topology.hosts[&"hall".parse().unwrap()];
+    assert_eq!(host.destinations[3].address.to_string(), "ff15::1:0:7");
+}
+
+#[test]
+fn more_groups_than_a_push_server_may_have_destinations_are_refused() {
+    let ids: Vec<String> = (1..=600).map(|id| id.to_string()).collect();
+    let second = "[[push_server.destination]]\naddress = \"239.193.0.0/16\"\ninterface = \"eth0\"\n\
+                  serves = [\"10.0.2.0/24\"]";
+    let prefix = (18, "address = \"239.192.0.0/16\"");
+    let found = limits(&changed(&[(16, &format!("channels = [{}]", ids.join(","))), prefix, (21, second)]));
+    let what = "destinations of one push server, with one for each channel of a prefix";
+    assert_eq!(found, [FaultKind::TooMany { what, found: 1_200, limit: MAX_DESTINATIONS_PER_HOST }]);
+}
+
+#[test]
+fn what_people_read_is_kept_as_it_was_written() {
+    let keys = "address = \"10.0.0.2\"\nname = \"Hôtel\"\nconsole = \"accounts\"\ngateway = \"[fd00::2]:80\"";
+    let shown = "name = \"One\"\ngroup = \"News & Talk\"\nlogo = \"https://tv.example/1.png?s=2\"";
+    let (topology, _) =
+        parse(&changed(&[(2, keys), (10, shown), (16, "channels = [1]\ndrain = true")])).unwrap();
+    let database = &topology.database_server;
+    assert_eq!((database.name.as_str(), database.console), ("Hôtel", Console::Accounts));
+    assert_eq!(database.gateway.to_string(), "[fd00::2]:80");
+    let channel = &topology.channels[&ChannelId(1)];
+    assert_eq!(channel.group.as_deref(), Some("News & Talk"));
+    assert_eq!(channel.logo.as_deref(), Some("https://tv.example/1.png?s=2"));
+    assert!(topology.hosts[&"hall".parse().unwrap()].drain);
+    let text = topology.describe(Paint::Plain);
+    assert!(text.contains("\n  site Hôtel, console accounts, its player at [fd00::2]:80\n"), "{text}");
+    assert!(text.contains("control 7404, drained\n") && text.contains("in News & Talk\n"), "{text}");
+    let (plain, _) = parse(&changed(&[])).unwrap();
+    let database = plain.database_server;
+    assert_eq!((database.name.as_str(), database.gateway), ("Masthead", DEFAULT_GATEWAY));
 }
 
 #[test]

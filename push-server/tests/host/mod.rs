@@ -132,8 +132,16 @@ impl Running {
         port: u16,
         destinations: Vec<DestinationOrder>,
     ) -> Configured {
-        let body =
-            Configure { channel, revision: Revision(1), part: 0, parts: 1, port, destinations, record: None };
+        let body = Configure {
+            channel,
+            revision: Revision(1),
+            part: 0,
+            parts: 1,
+            port,
+            destinations,
+            record: None,
+            session: None,
+        };
         self.ask(Kind::Configure, body).body
     }
 
@@ -251,6 +259,8 @@ pub(crate) fn order(address: &str, interface: &str) -> DestinationOrder {
         window_ms: 10,
         broadcast: address.ends_with(".255"),
         assigned: true,
+        membership: false,
+        announce: false,
     }
 }
 

@@ -286,6 +286,7 @@ async fn time_from_first_interest_to_first_packet() {
             port,
             destinations,
             record: None,
+            session: None,
         };
         let _: Response<Configured> = running.ask(Kind::Configure, body);
     }

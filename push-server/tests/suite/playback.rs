@@ -62,7 +62,8 @@ impl Site {
         let record = Some(RecordPart { keep_s: u32::MAX, protected: Vec::new(), peers: Vec::new() });
         let destinations = vec![order("127.0.0.1", "127.0.0.1")];
         let (channel, revision) = (CHANNEL, Revision(1));
-        let body = Configure { channel, revision, part: 0, parts: 1, port: 9, destinations, record };
+        let body =
+            Configure { channel, revision, part: 0, parts: 1, port: 9, destinations, record, session: None };
         assert_eq!(running.ask::<_, Configured>(Kind::Configure, body).body.in_force, revision);
         let (feed, _, _) = running.feed(cluster(), CHANNEL).await.unwrap();
         Self { running, feed, _data: data }

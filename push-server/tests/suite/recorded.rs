@@ -59,6 +59,7 @@ async fn what_is_ordered_is_recorded_as_it_was_fed_and_told() {
         port: 9,
         destinations,
         record,
+        session: None,
     };
     let configured = running.ask::<_, Configured>(Kind::Configure, body).body;
     assert_eq!(configured.in_force, Revision(1));

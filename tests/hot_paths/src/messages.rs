@@ -39,6 +39,8 @@ fn entry() -> ChannelEntry {
         name: "Channel 7".to_owned(),
         status: ChannelStatus::Active,
         tuning: Some(Box::new(tuning)),
+        group: None,
+        logo: None,
     }
 }
 

@@ -201,6 +201,8 @@ pub(crate) fn configure(channel: ChannelId, revision: u64, destinations: &[(u8, 
         window_ms: 10,
         broadcast: false,
         assigned: *assigned,
+        membership: false,
+        announce: false,
     };
     let destinations = destinations.iter().map(order).collect();
     Configure {
@@ -211,5 +213,6 @@ pub(crate) fn configure(channel: ChannelId, revision: u64, destinations: &[(u8, 
         port: 7601,
         destinations,
         record: None,
+        session: None,
     }
 }
