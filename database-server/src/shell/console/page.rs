@@ -29,9 +29,36 @@ macro_rules! files {
 }
 
 const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const DRAWING: &str = "image/svg+xml";
 
 files! {
+    "account.js": SCRIPT,
+    "api.js": SCRIPT,
+    "channels.js": SCRIPT,
+    "console.css": CSS,
+    "dialog.js": SCRIPT,
+    "edit.js": SCRIPT,
+    "element.js": SCRIPT,
+    "events.js": SCRIPT,
+    "feeder.js": SCRIPT,
+    "figures.js": SCRIPT,
+    "fragments.js": SCRIPT,
+    "graph.js": SCRIPT,
+    "icon.svg": DRAWING,
     "index.html": HTML,
+    "layout.js": SCRIPT,
+    "live.js": SCRIPT,
+    "main.js": SCRIPT,
+    "overview.js": SCRIPT,
+    "picture.js": SCRIPT,
+    "player.js": SCRIPT,
+    "recordings.js": SCRIPT,
+    "site.js": SCRIPT,
+    "transport_stream.js": SCRIPT,
+    "viewers.js": SCRIPT,
+    "watch.js": SCRIPT,
 }
 
 /// Serves every path that is no other route's.
