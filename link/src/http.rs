@@ -21,6 +21,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use crate::reading::Reading;
+
 /// Connections of one port at a time; one more waits in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 1_024;
 /// A caller that has not sent its first byte, its TLS handshake or the head of a request within this is disconnected.
@@ -49,7 +51,27 @@ impl Caller {
 }
 
 /// Serves `app` for ever; dropping the future ends all connections. `tls`: `None` where the port has no certificate.
+/// A caller may leave an answer unread for as long as they like, as a paused player does.
 pub async fn serve(listener: TcpListener, app: Router, tls: Option<Arc<ServerConfig>>) {
+    serve_all(listener, app, tls, None).await;
+}
+
+/// As [`serve`]; a caller who reads nothing of an answer for `unread_limit` is disconnected.
+pub async fn serve_within(
+    listener: TcpListener,
+    app: Router,
+    tls: Option<Arc<ServerConfig>>,
+    unread_limit: Duration,
+) {
+    serve_all(listener, app, tls, Some(unread_limit)).await;
+}
+
+async fn serve_all(
+    listener: TcpListener,
+    app: Router,
+    tls: Option<Arc<ServerConfig>>,
+    unread_limit: Option<Duration>,
+) {
     let tls = tls.map(TlsAcceptor::from);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -67,7 +89,7 @@ pub async fn serve(listener: TcpListener, app: Router, tls: Option<Arc<ServerCon
                 let address = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let (app, tls) = (app.clone(), tls.clone());
                 connections.spawn(async move {
-                    if let Err(error) = connection(stream, address, app, tls).await {
+                    if let Err(error) = connection(stream, address, Terms { app, tls, unread_limit }).await {
                         debug!(%address, error, "HTTP connection ended");
                     }
                     drop(place);
@@ -81,12 +103,15 @@ pub async fn serve(listener: TcpListener, app: Router, tls: Option<Arc<ServerCon
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    address: SocketAddr,
+/// By what a connection is served.
+struct Terms {
     app: Router,
     tls: Option<TlsAcceptor>,
-) -> Result<(), String> {
+    unread_limit: Option<Duration>,
+}
+
+async fn connection(stream: TcpStream, address: SocketAddr, terms: Terms) -> Result<(), String> {
+    let Terms { app, tls, unread_limit } = terms;
     let mut first = [0];
     match timeout(OPENING_LIMIT, stream.peek(&mut first)).await {
         Ok(Ok(1)) => {}
@@ -99,9 +124,9 @@ async fn connection(
         let opened = timeout(OPENING_LIMIT, tls.accept(stream)).await;
         let stream =
             opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|e| e.to_string())?;
-        speak(stream, Caller { address, secure: true }, app).await
+        speak(Reading::new(stream, unread_limit), Caller { address, secure: true }, app).await
     } else {
-        speak(stream, Caller { address, secure: false }, app).await
+        speak(Reading::new(stream, unread_limit), Caller { address, secure: false }, app).await
     }
 }
 
@@ -154,6 +179,37 @@ mod tests {
     async fn a_request_knows_who_calls() {
         let answer = ask(port().await, b"GET /who HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("127.0.0.1 false"), "{answer}");
+    }
+
+    /// Goal: who asks for an endless answer and reads none of it is let go of, once the buffers on the way are full.
+    #[tokio::test]
+    async fn who_does_not_read_is_disconnected() {
+        struct Endless(Arc<tokio::sync::Notify>);
+        impl Drop for Endless {
+            fn drop(&mut self) {
+                self.0.notify_one();
+            }
+        }
+        impl hyper::body::Body for Endless {
+            type Data = axum::body::Bytes;
+            type Error = std::convert::Infallible;
+            fn poll_frame(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+                let piece = axum::body::Bytes::from_static(&[0; 4_096]);
+                std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(piece))))
+            }
+        }
+        let ended = Arc::new(tokio::sync::Notify::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let body = Arc::clone(&ended);
+        let app = Router::new().route("/", get(move || async move { axum::body::Body::new(Endless(body)) }));
+        tokio::spawn(serve_within(listener, app, None, Duration::from_millis(50)));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        timeout(Duration::from_secs(10), ended.notified()).await.expect("it is let go of");
     }
 
     #[tokio::test]

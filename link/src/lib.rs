@@ -17,6 +17,7 @@ pub mod logging;
 pub mod open_files;
 pub mod openings;
 pub mod random;
+mod reading;
 pub mod session;
 pub mod shutdown;
 pub mod train;

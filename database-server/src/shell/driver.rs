@@ -18,9 +18,10 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info};
 
 use super::clients::ClientQueue;
-use super::console::Ask;
+use super::console::{Ask, Look};
 use super::listener::reachable;
 use super::tally::Tally;
+use crate::record::Record;
 use crate::store::Writer;
 use crate::{ConnectionId, DatabaseServer, Input, Output};
 
@@ -105,6 +106,8 @@ pub(super) struct Driver {
     tools: Tools,
     peers: BTreeMap<ConnectionId, Peer>,
     statistics_at: Time,
+    /// Lines put into the journal.
+    journal: u64,
 }
 
 impl ConnectionId {
@@ -117,7 +120,7 @@ impl ConnectionId {
 
 impl Driver {
     pub(super) fn new(tools: Tools) -> Self {
-        Self { tools, peers: BTreeMap::new(), statistics_at: Time::ZERO }
+        Self { tools, peers: BTreeMap::new(), statistics_at: Time::ZERO, journal: 0 }
     }
 
     /// Drives the machine, from its first topology until `shutdown`.
@@ -159,7 +162,10 @@ impl Driver {
     fn answer(&mut self, ask: Ask) {
         let (now, machine) = (self.tools.clock.now(), &mut self.tools.machine);
         match ask {
-            Ask::Site(answer) => drop(answer.send(Arc::new(machine.site_view(now)))),
+            Ask::Site(answer) => {
+                let look = Look { view: Arc::new(machine.site_view(now)), journal: self.journal };
+                drop(answer.send(look));
+            }
             Ask::Recordings(answer) => drop(answer.send(machine.recordings_view(now))),
             Ask::Ready(answer) => drop(answer.send(machine.readiness(now))),
         }
@@ -217,6 +223,7 @@ impl Driver {
                     other => inputs.extend(self.carry_out(other)),
                 }
             }
+            self.journal += records.iter().filter(|record| matches!(record, Record::Event(_))).count() as u64;
             self.tools.store.put(records);
         }
     }

@@ -38,7 +38,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::info;
 
-use self::console::{App, Desk, QUEUED_ASKS};
+use self::console::{App, Desk, Means, QUEUED_ASKS};
 use self::driver::{Driver, Event, Inboxes, Tools};
 use self::tally::Tally;
 use crate::directory::MAX_CLIENTS;
@@ -201,7 +201,13 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     let unsent = clients.unsent_total();
     tasks.spawn(listener::serve(directory, Protocol::Directory, clients));
     tasks.spawn(listener::receive(Arc::clone(&control), control_events.clone(), Arc::clone(&tally)));
-    tasks.spawn(link::http::serve(console, console::app(App::new(Desk::new(asks))), None));
+    let means = Means { desk: Desk::new(asks), journal: store.writer.reader(), tally: Arc::clone(&tally) };
+    tasks.spawn(link::http::serve_within(
+        console,
+        console::app(App::new(means)),
+        None,
+        console::UNREAD_LIMIT,
+    ));
     if let (Source::File(path), Some(hangups)) = (options.topology, hangups) {
         tasks.spawn(reload::on_hangup(hangups, path, declared, control_events));
     }

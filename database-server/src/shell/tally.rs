@@ -50,6 +50,10 @@ tally! {
     datagrams_dropped,
     /// P4 datagrams that the operating system did not take.
     datagrams_unsent,
+    /// Requests for `/api/v1/live` refused because too many listen.
+    live_refused,
+    /// Listeners of `/api/v1/live` let go of because they did not read.
+    live_dropped,
     /// Reloads refused because the file was unreadable or had faults.
     reloads_refused,
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! open: lock the folder ─► check the file (damaged: set aside) ─► migrate ─► new start number ─► Remembered
-//! then: Writer::put ─► bounded queue ─► one thread ─► one transaction per batch
+//! then: Writer::put  ─┐
+//!       Reader::ask  ─┴► bounded queue ─► one thread ─► one transaction per batch; answers
 //! ```
 //!
 //! WAL with `synchronous = FULL`: a batch that is committed survives the loss of power; a SIGKILL at any moment leaves the last
@@ -10,6 +11,7 @@
 //! at the price of viewers moved.
 
 mod migration;
+mod reader;
 mod row;
 mod writer;
 
@@ -23,6 +25,7 @@ use rusqlite::Connection;
 use thiserror::Error;
 use tracing::error;
 
+pub use self::reader::{Busy, JournalLine, JournalQuery, MAX_LINES, QUEUED_QUESTIONS, Question, Reader};
 pub use self::writer::{MAX_UNSENT_RECORDS, QUEUED_BATCHES, RECORDS_PER_TRANSACTION, Writer};
 use crate::record::Remembered;
 

@@ -10,6 +10,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::MAX_EVENTS;
+use super::reader::{JournalLine, JournalQuery};
 use crate::record::{Assignment, Programme, Record, Remembered, Server};
 
 type Result<T> = std::result::Result<T, rusqlite::Error>;
@@ -146,6 +147,19 @@ pub(super) fn apply(transaction: &Transaction<'_>, record: &Record) -> Result<()
             params![event.at.0.cast_signed(), event.subject, event.text],
         ),
     }
+}
+
+/// Lines of the journal, newest first.
+pub(super) fn journal(connection: &Connection, query: JournalQuery) -> Result<Vec<JournalLine>> {
+    let sql =
+        "SELECT id, at_ms, subject, text FROM event WHERE id > ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+    // Beyond every row's number.
+    let bound = |id: u64| i64::try_from(id).unwrap_or(i64::MAX);
+    let line =
+        |row: &Row<'_>| Ok(JournalLine::new(unsigned(row, 0)?, unsigned(row, 1)?, row.get(2)?, row.get(3)?));
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![bound(query.after), bound(query.before), query.limit], line)?;
+    rows.filter_map(readable).collect()
 }
 
 /// Drops the oldest journal rows above [`MAX_EVENTS`].

@@ -183,3 +183,44 @@ fn a_writer_killed_at_any_moment_leaves_whole_batches() {
     assert!(starts.is_sorted_by(|a, b| a < b), "{starts:?}");
     assert!(revisions.len() >= 15, "the kills came after writes: {}", revisions.len());
 }
+
+#[test]
+fn the_journal_is_read_newest_first_with_what_was_put_before_the_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path(), NOW).unwrap();
+    let reader = store.writer.reader();
+    let ask = |after, before, limit| {
+        let (answer, lines) = tokio::sync::oneshot::channel();
+        reader.ask(Question::Journal(JournalQuery { after, before, limit }, answer)).unwrap();
+        let lines = lines.blocking_recv().unwrap().unwrap();
+        lines.into_iter().map(|line| (line.id, line.event.text)).collect::<Vec<_>>()
+    };
+    let line = |n: u64| (n, n.to_string());
+    store.writer.put((1..=9).map(event));
+    assert_eq!(ask(0, u64::MAX, 3), [line(9), line(8), line(7)]);
+    assert_eq!(ask(0, 3, 100), [line(2), line(1)]);
+    assert_eq!(ask(7, u64::MAX, 100), [line(9), line(8)]);
+    assert_eq!(ask(u64::MAX, 0, 100), []);
+    store.writer.put((1..=2_000).map(event));
+    assert_eq!(ask(0, u64::MAX, u32::MAX).len(), MAX_LINES as usize);
+}
+
+/// Goal: a question keeps the store neither open nor waiting, and there are never more than stated.
+#[test]
+fn questions_are_bounded_and_end_with_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path(), NOW).unwrap();
+    let reader = store.writer.reader();
+    let asked = || {
+        let (answer, lines) = tokio::sync::oneshot::channel();
+        let query = JournalQuery { after: 0, before: u64::MAX, limit: 1 };
+        reader.ask(Question::Journal(query, answer)).map(|()| lines)
+    };
+    // A batch that takes the thread longer than it takes to ask.
+    store.writer.put((1..=200_000).map(event));
+    let waiting: Vec<_> = (0..QUEUED_QUESTIONS).map(|_| asked().unwrap()).collect();
+    assert!(matches!(asked(), Err(Busy)));
+    waiting.into_iter().for_each(|lines| assert_eq!(lines.blocking_recv().unwrap().unwrap()[0].id, 200_000));
+    store.writer.close();
+    assert!(matches!(asked(), Err(Busy)));
+}

@@ -1,4 +1,4 @@
-//! The one thread that writes: takes records from a bounded queue and commits them in batches.
+//! The one thread that writes: takes records from a bounded queue and commits them in batches; between them it answers questions.
 
 use std::fs::File;
 use std::io;
@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use tracing::{error, warn};
 
+use super::reader::{Question, Reader, Waiting};
 use super::row;
 use crate::record::Record;
 
@@ -19,10 +20,22 @@ pub const MAX_UNSENT_RECORDS: usize = 500_000;
 /// A transaction takes no further batch when it has this many records: bounds how long one commit takes. Batches are whole.
 pub const RECORDS_PER_TRANSACTION: usize = 20_000;
 
+/// What the thread is given.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Write these.
+    Write(Vec<Record>),
+    /// Answer that, and give its place up.
+    Answer(Question, Waiting),
+    /// Nothing comes any more.
+    End,
+}
+
 /// The sending end of the store. Never blocks before [`Self::close`].
 #[derive(Debug)]
 pub struct Writer {
-    queue: Option<SyncSender<Vec<Record>>>,
+    queue: Option<SyncSender<Work>>,
+    reader: Reader,
     unsent: Vec<Record>,
     thread: Option<JoinHandle<()>>,
     /// Records that were given up.
@@ -31,12 +44,18 @@ pub struct Writer {
 
 impl Writer {
     pub(super) fn start(connection: Connection, lock: File) -> io::Result<Self> {
-        let (queue, batches) = sync_channel(QUEUED_BATCHES);
+        let (queue, work) = sync_channel(QUEUED_BATCHES);
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || {
-            write_all(connection, &batches);
+            serve(connection, &work);
             drop(lock);
         })?;
-        Ok(Self { queue: Some(queue), unsent: Vec::new(), thread: Some(thread), dropped: 0 })
+        let reader = Reader::new(queue.clone());
+        Ok(Self { queue: Some(queue), reader, unsent: Vec::new(), thread: Some(thread), dropped: 0 })
+    }
+
+    /// A way to put questions; it may outlive the writer, and is answered no more then.
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
     }
 
     /// Has `records` written, after all before them.
@@ -46,10 +65,12 @@ impl Writer {
             return;
         }
         let Some(queue) = &self.queue else { return };
-        match queue.try_send(std::mem::take(&mut self.unsent)) {
+        match queue.try_send(Work::Write(std::mem::take(&mut self.unsent))) {
             Ok(()) => {}
-            Err(TrySendError::Full(records) | TrySendError::Disconnected(records)) => {
-                self.unsent = records;
+            Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) => {
+                if let Work::Write(records) = work {
+                    self.unsent = records;
+                }
                 self.bound_unsent();
             }
         }
@@ -67,11 +88,10 @@ impl Writer {
 
     /// Writes what waits and ends the thread. Blocks for as long as the last commits take.
     pub fn close(&mut self) {
-        if let Some(queue) = self.queue.take()
-            && !self.unsent.is_empty()
-        {
+        if let Some(queue) = self.queue.take() {
             // Fails only when the thread is gone, which has been said then.
-            let _ = queue.send(std::mem::take(&mut self.unsent));
+            let _ = queue.send(Work::Write(std::mem::take(&mut self.unsent)));
+            let _ = queue.send(Work::End);
         }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -100,12 +120,25 @@ impl Drop for Writer {
     }
 }
 
-fn write_all(mut connection: Connection, batches: &Receiver<Vec<Record>>) {
+fn serve(mut connection: Connection, queue: &Receiver<Work>) {
     let mut failing = false;
-    while let Ok(mut records) = batches.recv() {
-        while records.len() < RECORDS_PER_TRANSACTION {
-            let Ok(more) = batches.try_recv() else { break };
-            records.extend(more);
+    let mut next = None;
+    while let Some(work) = next.take().or_else(|| queue.recv().ok()) {
+        let mut records = match work {
+            Work::Write(records) => records,
+            Work::Answer(question, place) => {
+                question.answer(&connection);
+                drop(place);
+                continue;
+            }
+            Work::End => break,
+        };
+        while records.len() < RECORDS_PER_TRANSACTION && next.is_none() {
+            match queue.try_recv() {
+                Ok(Work::Write(more)) => records.extend(more),
+                Ok(other) => next = Some(other),
+                Err(_) => break,
+            }
         }
         let result = commit(&mut connection, &records);
         // Said once: the next thousand failures have the same cause.

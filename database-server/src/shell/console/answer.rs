@@ -76,6 +76,12 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ending", "this server is going down")
     }
 
+    /// The disk does not give what it should.
+    pub(super) fn unreadable() -> Self {
+        let message = "the database cannot be read: the log says why";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", message)
+    }
+
     /// The same with one more field.
     #[must_use]
     pub(super) fn with(mut self, field: &str, value: impl Into<Value>) -> Self {

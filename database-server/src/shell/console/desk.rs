@@ -19,11 +19,20 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(in crate::shell) enum Ask {
     /// The site as a picture, with the addresses of inputs.
-    Site(oneshot::Sender<Arc<SiteView>>),
+    Site(oneshot::Sender<Look>),
     /// All that is recorded.
     Recordings(oneshot::Sender<RecordingsView>),
     /// Whether this server can tell everybody where to go.
     Ready(oneshot::Sender<Result<(), &'static str>>),
+}
+
+/// What the driver sees.
+#[derive(Debug, Clone)]
+pub(in crate::shell) struct Look {
+    /// The site, with the addresses of inputs.
+    pub(in crate::shell) view: Arc<SiteView>,
+    /// Lines that were put into the journal since the start.
+    pub(in crate::shell) journal: u64,
 }
 
 /// Takes questions to the driver.

@@ -13,20 +13,30 @@ mod desk;
 mod gallery;
 mod headers;
 mod health;
+mod journal;
+mod live;
 mod openapi;
 mod page;
+mod query;
 mod site;
 #[cfg(test)]
 mod tests;
 mod visitor;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::{Router, middleware};
 
 use self::answer::ApiError;
-pub(super) use self::desk::{Ask, Desk, QUEUED_ASKS};
+pub(super) use self::desk::{Ask, Desk, Look, QUEUED_ASKS};
 use self::gallery::Gallery;
+use self::live::Listeners;
+use super::tally::Tally;
+use crate::store;
+
+/// Whoever reads nothing of an answer for this long is disconnected; a player that pauses for longer asks anew.
+pub(super) const UNREAD_LIMIT: Duration = Duration::from_mins(1);
 
 /// What all handlers share.
 #[derive(Debug, Clone)]
@@ -36,12 +46,28 @@ pub(super) struct App(Arc<Shared>);
 struct Shared {
     desk: Desk,
     gallery: Gallery,
+    journal: store::Reader,
+    listeners: Listeners,
+    tally: Arc<Tally>,
+}
+
+/// What a console works with.
+#[derive(Debug)]
+pub(super) struct Means {
+    /// The way to the driver.
+    pub(super) desk: Desk,
+    /// The way to the journal.
+    pub(super) journal: store::Reader,
+    /// Where it counts.
+    pub(super) tally: Arc<Tally>,
 }
 
 impl App {
-    /// A console that asks the driver by `desk`.
-    pub(super) fn new(desk: Desk) -> Self {
-        Self(Arc::new(Shared { gallery: Gallery::new(desk.clone()), desk }))
+    /// A console with these means.
+    pub(super) fn new(means: Means) -> Self {
+        let Means { desk, journal, tally } = means;
+        let gallery = Gallery::new(desk.clone(), journal.clone());
+        Self(Arc::new(Shared { desk, gallery, journal, listeners: Listeners::default(), tally }))
     }
 
     /// The way to the driver.
@@ -60,6 +86,8 @@ pub(super) fn app(state: App) -> Router {
     let api = Router::new()
         .merge(health::routes())
         .merge(site::routes())
+        .merge(journal::routes())
+        .merge(live::routes())
         .merge(openapi::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

@@ -6,13 +6,13 @@ use axum::routing::get;
 use axum::{Json, Router};
 use utoipa::OpenApi;
 
-use super::{App, health, site};
+use super::{App, health, journal, live, site};
 
 #[derive(Debug, OpenApi)]
 #[openapi(
     info(title = "Masthead", description = "The state of a site, and commands to it. Times are ms since 1970."),
     servers((url = "/api/v1")),
-    paths(health::health, health::ready, site::site, site::recordings)
+    paths(health::health, health::ready, site::site, site::recordings, journal::events, live::live)
 )]
 struct Description;
 

