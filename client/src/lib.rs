@@ -33,7 +33,7 @@
 //! | [`programme`] | what a person means by a recording |
 //! | [`remote_control`] | the keys of a playback |
 //! | [`progress`] | how a playback goes: its line and its summary |
-//! | [`picker`], [`shelf`] | the channel picker and its list of recordings: keys in, screen out |
+//! | [`picker`] | the channel picker and its list of recordings: keys in, screen out |
 //! | [`shell`] | sockets, terminal, files, players |
 
 pub mod announcements;
@@ -51,7 +51,6 @@ pub mod recording_list;
 pub mod remote_control;
 pub mod repair;
 pub mod selection;
-pub mod shelf;
 pub mod shell;
 pub mod target;
 pub mod viewer;

@@ -184,6 +184,11 @@ impl Meter {
         self.first_packet
     }
 
+    /// Bits per second handed on in the newest window.
+    pub fn rate_bps(&self) -> u64 {
+        self.window.rate_bps
+    }
+
     /// One line: channel, rate, lost, duplicates, push server; how long the zap took, and whether it comes by unicast.
     pub fn status(&self, counters: &Counters) -> String {
         let Some(channel) = &self.channel else {

@@ -146,7 +146,7 @@ fn replicas(held: u16, away: u16, recorders: u16) -> String {
 }
 
 /// `26:03:07`, `0:00:00.250`.
-fn length(span: Duration) -> String {
+pub(crate) fn length(span: Duration) -> String {
     let (seconds, ms) = (span.as_secs(), span.subsec_millis());
     let whole = format!("{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
     if seconds == 0 && ms > 0 { format!("{whole}.{ms:03}") } else { whole }

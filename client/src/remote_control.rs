@@ -41,8 +41,7 @@ pub enum Key {
 }
 
 /// What can be typed, and what it does: for people.
-pub const HELP: &str =
-    "space pause  ← → 10 s  ↓ ↑ 60 s  f forward  b rewind (again: faster)  Home begin  End live  q quit";
+pub const HELP: &str = "space pause  ←→ 10 s  ↓↑ 1 min  f b fast  Home begin  End live  q end";
 
 /// The key of a character, if it is one.
 pub fn of_character(c: char) -> Option<Key> {

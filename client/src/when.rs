@@ -118,6 +118,14 @@ pub fn rfc3339(time: ClusterTime) -> String {
     timestamp(time).map_or_else(|| format!("{} ms", time.0), |time| time.to_string())
 }
 
+/// `20:15`, where this host is.
+pub fn clock(time: ClusterTime, zone: &TimeZone) -> String {
+    match timestamp(time) {
+        Some(time) => time.to_zoned(zone.clone()).strftime("%H:%M").to_string(),
+        None => format!("{} ms", time.0),
+    }
+}
+
 fn timestamp(time: ClusterTime) -> Option<Timestamp> {
     Timestamp::from_millisecond(i64::try_from(time.0).ok()?).ok()
 }

@@ -21,6 +21,7 @@ mod replication;
 mod resuming;
 mod silence;
 mod storm;
+mod terminal;
 mod unicast;
 mod up;
 mod viewing;

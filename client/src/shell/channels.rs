@@ -1,6 +1,6 @@
 //! `channels`: print the list and end.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{Write, stdout};
 use std::time::Duration;
 
 use link::clock::Clock;
@@ -8,8 +8,8 @@ use link::shutdown::Shutdown;
 use protocols::p2_directory::ChannelList;
 
 use super::session::{Session, Told};
-use super::{Error, Format, Options};
-use crate::listing::{self, Colour};
+use super::{Error, Format, Options, colour};
+use crate::listing;
 use crate::viewer::{Input, Notice};
 
 /// The directory may take this long; then the kept list is printed.
@@ -56,13 +56,12 @@ pub(super) async fn answer(session: &mut Session) -> Result<ChannelList, String>
 }
 
 pub(super) fn print(format: Format, list: &ChannelList, age: Option<Duration>) {
-    let colour = if stdout().is_terminal() { Colour::On } else { Colour::Off };
     let text = match format {
         Format::Text => {
             if let Some(remark) = listing::remark(list) {
                 eprintln!("{remark}");
             }
-            listing::table(list, colour)
+            listing::table(list, colour())
         }
         Format::Json => listing::json(list, age.map(|age| age.as_secs())),
     };

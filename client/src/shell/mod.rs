@@ -19,7 +19,7 @@ mod status;
 mod watch;
 mod zaps;
 
-use std::io::{Write, stderr, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use link::udp::SocketError;
 use protocols::recording::RecordingId;
 use thiserror::Error;
 
+use crate::listing::Colour;
 use crate::selection::SelectionError;
 use crate::target::{HostPort, Target};
 use crate::viewer::Receiving;
@@ -189,6 +190,12 @@ impl Error {
             _ => 1,
         }
     }
+}
+
+/// Whether standard output is coloured: a terminal whose owner has not said otherwise (no-color.org).
+fn colour() -> Colour {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if stdout().is_terminal() && !refused { Colour::On } else { Colour::Off }
 }
 
 /// Does what was asked for, until it is done or `shutdown` is requested.

@@ -1,7 +1,7 @@
 //! `recordings`, `record`, `unrecord`: ask the database server, print the answer and end.
 
 use std::future::Future;
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{Write, stdout};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -14,8 +14,7 @@ use protocols::preamble::MAX_P2_ANSWER_BYTES;
 use protocols::recording::{RecordingId, Span};
 use tokio::net::TcpStream;
 
-use super::{Error, Format, Options, directory, session};
-use crate::listing::Colour;
+use super::{Error, Format, Options, colour, directory, session};
 use crate::recording_list;
 use crate::selection::select;
 use crate::when::{When, WhenError};
@@ -50,9 +49,8 @@ pub(super) async fn list(options: &Options, channel: Option<&str>, shutdown: &Sh
                 other => Err(other),
             })
             .await?;
-        let colour = if stdout().is_terminal() { Colour::On } else { Colour::Off };
         print(&match options.format {
-            Format::Text => recording_list::table(&list, &TimeZone::system(), colour),
+            Format::Text => recording_list::table(&list, &TimeZone::system(), colour()),
             Format::Json => recording_list::json(&list),
         });
         Ok(())

@@ -149,6 +149,11 @@ impl Session {
         self.meter.first_packet()
     }
 
+    /// The rate of what is handed on, bits per second.
+    pub(super) fn rate_bps(&self) -> u64 {
+        self.meter.rate_bps()
+    }
+
     /// The numbers so far.
     pub(super) fn summary(&self) -> Summary {
         let media = self.sockets.counters();

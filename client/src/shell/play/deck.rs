@@ -27,7 +27,9 @@ pub(in crate::shell) enum Event {
     List(RecordingList),
     /// What was asked for can be played: give it an output.
     Ready,
-    /// It cannot, or the list cannot be had.
+    /// The list of recordings cannot be had.
+    NoList(String),
+    /// It cannot be played.
     Failed(String),
     /// It is over; why, when not for its end.
     Over(String),
@@ -68,6 +70,11 @@ impl Deck {
     /// Plays a programme from its beginning; events follow.
     pub(in crate::shell) fn play(&mut self, id: RecordingId) {
         self.ask(PlayTarget::Programme(id), None);
+    }
+
+    /// Plays all that is kept of a channel, from its beginning; events follow.
+    pub(in crate::shell) fn play_kept(&mut self, channel: ChannelId) {
+        self.ask(PlayTarget::Channel { channel, from: ClusterTime(0), to: None }, None);
     }
 
     /// Plays what was just on air; events follow.
@@ -133,7 +140,7 @@ impl Deck {
                 self.list = None;
                 match list {
                     Ok(list) => Event::List(list),
-                    Err(error) => Event::Failed(error.to_string()),
+                    Err(error) => Event::NoList(error.to_string()),
                 }
             }
             answer = joined(self.asked.as_mut().map(|asked| &mut asked.answer)) => {

@@ -1,48 +1,46 @@
 //! The picker on the terminal: keys from a thread of their own, the picker's picture on the alternate screen.
 
+mod keys;
+mod stage;
+
 use std::future::pending;
 use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
-use crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::KeyEvent;
+use jiff::tz::TimeZone;
 use link::clock::Clock;
 use link::shutdown::Shutdown;
 use protocols::ids::ChannelId;
 use protocols::time::Time;
 use tokio::sync::mpsc;
 
+use self::keys::Typed;
+use self::stage::{Signals, Stage};
 use super::channels::{self, for_people};
 use super::play::{self, Deck, Event};
 use super::player::{self, Player, Running, Words};
 use super::session::{Session, Told};
 use super::sink::{self, Sink, Writing};
-use super::{Destination, Error, Options};
-use crate::picker::{Action, Key, Picker};
+use super::{Destination, Error, Options, colour};
+use crate::picker::{Action, Palette, Picker};
 use crate::viewer::{Input, Notice};
 
-/// Keys that wait to be handled; more are dropped, as by any keyboard buffer.
-const KEYS_MAX: usize = 64;
-/// How often the key thread looks whether it is still wanted.
-const KEY_POLL: Duration = Duration::from_millis(100);
-
-/// What the terminal says.
-enum Typed {
-    Key(KeyEvent),
-    /// The screen has another size, or is back.
-    Redraw,
-}
+/// How often it is asked what is recorded while somebody looks at that.
+const SHELF_INTERVAL: Duration = Duration::from_secs(3);
+/// At every how manieth of these times it is asked also otherwise: for what is on and next, and what can be gone back in.
+const GUIDE_EVERY: u32 = 10;
 
 pub(super) async fn run(options: &Options, output: Destination, shutdown: &Shutdown) -> Result<(), Error> {
     if !stdout().is_terminal() {
         return channels::run(options, shutdown).await;
     }
     let mut screen = Screen::start(options, &output)?;
-    // Restores the terminal also when something panics.
-    let mut terminal = ratatui::try_init().map_err(Error::Terminal)?;
-    let ended = screen.until_end(&mut terminal, shutdown).await;
-    ratatui::restore();
+    let signals = Signals::listen().map_err(Error::Terminal)?;
+    let stage = Stage::enter().map_err(Error::Terminal)?;
+    let ended = screen.until_end(stage, signals, shutdown).await;
     screen.session.set_sink(None);
     if let Some(writing) = screen.writing.take() {
         let _ = writing.finish().await;
@@ -69,10 +67,10 @@ struct Screen {
 impl Screen {
     fn start(options: &Options, output: &Destination) -> Result<Self, Error> {
         let mut session = Session::start(options)?;
-        let mut picker = Picker::new();
+        let mut picker = Picker::new(TimeZone::system(), Palette::new(colour()));
         if let Some(kept) = session.kept() {
             let source = format!("kept list of {} ago", for_people(kept.age(Clock::wall())));
-            picker.set_list(kept.list.clone(), &source);
+            picker.set_kept_list(kept.list.clone(), source);
         }
         session.give(Input::List { tunings: true });
         let mut writing = None;
@@ -96,23 +94,25 @@ impl Screen {
             writing,
             to_target,
             deck,
-            keys: keys(),
+            keys: keys::read(),
             dirty: true,
         })
     }
 
     async fn until_end(
         &mut self,
-        terminal: &mut ratatui::DefaultTerminal,
+        mut stage: Stage,
+        mut signals: Signals,
         shutdown: &Shutdown,
     ) -> Result<(), Error> {
         let mut requested = pin!(shutdown.requested());
         let mut second = tokio::time::interval(Duration::from_secs(1));
+        let mut recordings = (tokio::time::interval(SHELF_INTERVAL), 0_u32);
         let clock = self.session.clock();
         let mut actions = Vec::new();
         loop {
             if std::mem::take(&mut self.dirty) {
-                terminal.draw(|frame| self.picker.draw(frame)).map_err(Error::Terminal)?;
+                stage.draw(|frame| self.picker.draw(clock.now(), frame)).map_err(Error::Terminal)?;
             }
             let deadline = self.picker.deadline();
             tokio::select! {
@@ -123,9 +123,24 @@ impl Screen {
                     self.dirty = true;
                     match typed {
                         Some(Typed::Key(typed)) => self.key(clock.now(), typed, &mut actions),
+                        Some(Typed::Suspend) => stage.suspend().map_err(Error::Terminal)?,
                         Some(Typed::Redraw) => {}
                         None => return Ok(()),
                     }
+                }
+                told = signals.next() => {
+                    self.dirty = true;
+                    match told {
+                        stage::Told::End => return Ok(()),
+                        stage::Told::Suspend => stage.suspend().map_err(Error::Terminal)?,
+                        stage::Told::Redraw => stage.redraw().map_err(Error::Terminal)?,
+                    }
+                }
+                _ = recordings.0.tick() => {
+                    if self.picker.shows_recordings() || recordings.1.is_multiple_of(GUIDE_EVERY) {
+                        self.deck.ask_list();
+                    }
+                    recordings.1 = recordings.1.wrapping_add(1);
                 }
                 () = clock.reach(deadline) => {
                     self.dirty = true;
@@ -141,6 +156,7 @@ impl Screen {
                     self.dirty = true;
                     self.session.second();
                     self.picker.set_status(self.session.status());
+                    self.picker.set_rate(clock.now(), self.session.rate_bps());
                     self.picker.set_progress(self.deck.progress());
                 }
             }
@@ -150,6 +166,7 @@ impl Screen {
                     Action::Watch(channel) => self.watch(channel),
                     Action::List => self.deck.ask_list(),
                     Action::Play(id) => self.deck.play(id),
+                    Action::PlayKept(channel) => self.deck.play_kept(channel),
                     Action::Rewind(channel) => self.deck.rewind(channel),
                 }
             }
@@ -162,7 +179,7 @@ impl Screen {
     /// A key means something else while a recording plays.
     fn key(&mut self, now: Time, typed: KeyEvent, actions: &mut Vec<Action>) {
         if !self.deck.plays() {
-            if let Some(key) = key(typed) {
+            if let Some(key) = keys::of(typed) {
                 self.picker.key(now, key, actions);
             }
         } else if let Some(key) = play::of_key(typed) {
@@ -203,7 +220,8 @@ impl Screen {
     fn hear_deck(&mut self, event: Event) {
         match event {
             Event::Went => return,
-            Event::List(list) => self.picker.set_recordings(&list),
+            Event::List(list) => self.picker.set_recordings(self.session.clock().now(), list),
+            Event::NoList(why) => self.picker.set_no_recordings(&why),
             Event::Failed(why) => self.picker.set_message(&why),
             Event::Over(why) => self.stop_deck(&why),
             Event::Ready => {
@@ -253,7 +271,7 @@ impl Screen {
         self.dirty = true;
         match told {
             Told::Fault(error) => self.picker.set_message(&error.to_string()),
-            Told::Notice(Notice::Channels(list)) => self.picker.set_list(list, ""),
+            Told::Notice(Notice::Channels(list)) => self.picker.set_list(self.session.clock().now(), list),
             Told::Notice(Notice::DirectoryUp | Notice::Playing { .. }) => {
                 self.picker.set_message("");
             }
@@ -276,52 +294,4 @@ async fn ended(running: &mut Option<Running>, writing: &mut Option<Writing>) -> 
         (None, Some(writing)) => writing.ended().await,
         (None, None) => pending().await,
     }
-}
-
-/// Reads the terminal in a thread, for as long as somebody takes the keys.
-fn keys() -> mpsc::Receiver<Typed> {
-    let (sender, receiver) = mpsc::channel(KEYS_MAX);
-    std::thread::spawn(move || {
-        while !sender.is_closed() {
-            let typed = match event::poll(KEY_POLL) {
-                Ok(false) => continue,
-                Ok(true) => event::read().ok().as_ref().and_then(typed),
-                // No terminal any more.
-                Err(_) => return,
-            };
-            if let Some(typed) = typed {
-                let _ = sender.try_send(typed);
-            }
-        }
-    });
-    receiver
-}
-
-fn typed(event: &event::Event) -> Option<Typed> {
-    match event {
-        event::Event::Key(event) if event.kind != KeyEventKind::Release => Some(Typed::Key(*event)),
-        event::Event::Resize(..) | event::Event::FocusGained => Some(Typed::Redraw),
-        _ => None,
-    }
-}
-
-fn key(event: KeyEvent) -> Option<Key> {
-    if event.modifiers.contains(KeyModifiers::CONTROL) {
-        return (event.code == KeyCode::Char('c')).then_some(Key::Quit);
-    }
-    Some(match event.code {
-        KeyCode::Up => Key::Up,
-        KeyCode::Down => Key::Down,
-        KeyCode::PageUp => Key::PageUp,
-        KeyCode::PageDown => Key::PageDown,
-        KeyCode::Home => Key::Home,
-        KeyCode::End => Key::End,
-        KeyCode::Enter => Key::Enter,
-        KeyCode::Esc => Key::Escape,
-        KeyCode::Backspace => Key::Backspace,
-        KeyCode::Tab => Key::Tab,
-        KeyCode::Left => Key::Left,
-        KeyCode::Char(c) => Key::Character(c),
-        _ => return None,
-    })
 }
