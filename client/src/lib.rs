@@ -28,6 +28,7 @@
 //! | [`listing`], [`recording_list`], [`meter`] | what is printed: channels, recordings, the status line, the summary |
 //! | [`when`] | times as people write them |
 //! | [`cache`] | the last known list, as bytes |
+//! | [`gateway`] | a channel for many players by HTTP |
 //! | [`flow`] | [`flow::Flow`]: how fast a recording is to be sent |
 //! | [`playback`] | [`playback::Playback`]: a recording, from orders to packets for a player |
 //! | [`programme`] | what a person means by a recording |
@@ -39,6 +40,7 @@
 pub mod announcements;
 pub mod cache;
 pub mod flow;
+pub mod gateway;
 pub mod interest;
 pub mod listing;
 pub mod live;

@@ -110,6 +110,12 @@ enum Command {
         #[arg(long, default_value = "0.5", value_name = "SECONDS", value_parser = seconds)]
         stay: Duration,
     },
+    /// Serves the channels and recordings of this host's network by HTTP, for any player.
+    Gateway {
+        /// Where: address or name, and the port if it is not 7490; more than once for several. Whoever reaches it may watch.
+        #[arg(long, env = "MASTHEAD_LISTEN", value_name = "ADDR[:PORT]", default_value = "127.0.0.1", value_parser = gateway, value_delimiter = ',')]
+        listen: Vec<HostPort>,
+    },
     /// Prints what is recorded of the channels of this host's network, and what was ordered.
     Recordings {
         /// Of this channel only: id, name, or the beginning of its name.
@@ -246,6 +252,10 @@ fn database(text: &str) -> Result<HostPort, String> {
     HostPort::parse(text, Some(DATABASE_PORT)).map_err(|error| error.to_string())
 }
 
+fn gateway(text: &str) -> Result<HostPort, String> {
+    HostPort::parse(text, Some(shell::GATEWAY_PORT)).map_err(|error| error.to_string())
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
     seconds
@@ -285,6 +295,7 @@ impl From<Arguments> for Options {
                 })
             }
             Some(Command::Zap { channels, times, stay }) => Action::Zap(Zaps { channels, times, stay }),
+            Some(Command::Gateway { listen }) => Action::Gateway(shell::Gateway { listen }),
             Some(Command::Recordings { channel }) => Action::Recordings { channel },
             Some(Command::Record { channel, from, to, title }) => {
                 Action::Record(Order { channel, from, to, title })

@@ -8,6 +8,7 @@
 mod cache_file;
 mod channels;
 mod directory;
+mod gateway;
 mod play;
 mod player;
 mod recordings;
@@ -34,6 +35,7 @@ use crate::target::{HostPort, Target};
 use crate::viewer::Receiving;
 
 pub use cache_file::default_folder as default_cache_folder;
+pub use gateway::{GATEWAY_PORT, Gateway};
 pub use play::{Flow, Play, Remote, Speed};
 pub use player::Player;
 pub use recordings::Order;
@@ -87,6 +89,8 @@ pub enum Action {
     },
     /// Zap from channel to channel, and tell how long each took.
     Zap(Zaps),
+    /// Serve channels by HTTP.
+    Gateway(Gateway),
     /// Choose channels on the terminal.
     Pick {
         /// Where the stream goes.
@@ -209,6 +213,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         Action::Recordings { channel } => recordings::list(&options, channel.as_deref(), &shutdown).await,
         Action::Record(order) => recordings::record(&options, &order, &shutdown).await,
         Action::Unrecord { id } => recordings::unrecord(&options, id, &shutdown).await,
+        Action::Gateway(gateway) => Box::pin(gateway::run(&options, gateway, &shutdown)).await,
         Action::Zap(plan) => zaps::run(&options, &plan, &shutdown).await,
         Action::Pick { output } => Box::pin(screen::run(&options, output, &shutdown)).await,
     }

@@ -1,0 +1,126 @@
+//! One channel that somebody wants: its subscription at work, and what readers see of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use link::clock::Clock;
+use protocols::ids::ChannelId;
+use tokio::sync::watch;
+
+use super::super::session::{Session, Told};
+use super::super::{Error, Options};
+use crate::gateway::line::{Line, Placed};
+use crate::gateway::tape::Tape;
+use crate::gateway::tenancy::Tenancy;
+use crate::listing::printable;
+use crate::viewer::{Input, Notice};
+
+/// A channel in the hub.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) id: ChannelId,
+    pub(super) clock: Clock,
+    state: Mutex<State>,
+    /// Told when something came, or nothing more will.
+    changed: watch::Sender<()>,
+}
+
+/// What readers see.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) tenancy: Tenancy,
+    pub(super) tape: Tape,
+    /// Why nothing comes, as far as that is known.
+    pub(super) problem: Option<String>,
+    /// Its subscription is over.
+    pub(super) is_over: bool,
+    /// Bytes of transport stream that came.
+    pub(super) bytes: u64,
+}
+
+impl Channel {
+    /// One that nobody reads yet.
+    pub(super) fn new(id: ChannelId, clock: Clock) -> Arc<Self> {
+        let state = State {
+            tenancy: Tenancy::new(clock.now()),
+            tape: Tape::default(),
+            problem: None,
+            is_over: false,
+            bytes: 0,
+        };
+        Arc::new(Self { id, clock, state: Mutex::new(state), changed: watch::Sender::new(()) })
+    }
+
+    /// What is there now.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing is left half done by a panic that could hurt who comes next.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of each change from here on.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Ends its subscription, and its readers.
+    pub(super) fn end(&self) {
+        self.state().is_over = true;
+        self.changed.send_replace(());
+    }
+
+    /// Wakes who waits for a change, be it the task that decides whether the channel is still wanted.
+    pub(super) fn wake(&self) {
+        self.changed.send_replace(());
+    }
+}
+
+/// Subscribes to the channel and feeds it for as long as it is wanted, or until [`Channel::end`].
+pub(super) async fn feed(channel: &Channel, options: &Options) -> Result<(), Error> {
+    let mut session = Session::start(options)?;
+    session.tap();
+    session.give(Input::Watch(channel.id));
+    let mut line = Line::new();
+    let mut changes = channel.changes();
+    loop {
+        let deadline = channel.state().tenancy.deadline();
+        tokio::select! {
+            () = session.step() => {
+                take(channel, &mut session, &mut line);
+                changes.mark_unchanged();
+            }
+            _ = changes.changed() => {}
+            () = channel.clock.reach(deadline) => {}
+        }
+        let now = channel.clock.now();
+        let is_over = {
+            let state = channel.state();
+            state.is_over || state.tenancy.is_over(now)
+        };
+        if is_over {
+            session.give(Input::Stop);
+            return Ok(());
+        }
+    }
+}
+
+/// Takes what the session has brought.
+fn take(channel: &Channel, session: &mut Session, line: &mut Line) {
+    let packets = session.tapped();
+    let told = session.told();
+    let mut state = channel.state();
+    for told in told {
+        match told {
+            Told::Notice(Notice::Unavailable { reason, .. }) => state.problem = Some(printable(&reason)),
+            Told::Notice(Notice::Refused(refusal)) => state.problem = Some(refusal.to_string()),
+            Told::Notice(Notice::Playing { .. }) => state.problem = None,
+            Told::Fault(error) => state.problem = Some(error.to_string()),
+            Told::Notice(_) => {}
+        }
+    }
+    if !packets.is_empty() {
+        let placed: Vec<Placed<'_>> = packets.iter().map(|packet| line.push(packet)).collect();
+        state.bytes += placed.iter().map(|packet| packet.payload.len() as u64).sum::<u64>();
+        state.tape.push(&placed, &line.tables());
+    }
+    drop(state);
+    channel.changed.send_replace(());
+}
