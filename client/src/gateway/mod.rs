@@ -10,8 +10,10 @@
 //! |---|---|
 //! | [`line`] | [`line::Line`]: numbers packets, finds where decoding may begin and where nothing continues |
 //! | [`tape`] | [`tape::Tape`]: the newest seconds of a channel, for readers that begin and readers that lag |
+//! | [`hls`] | segments and playlists |
 //! | [`tenancy`] | [`tenancy::Tenancy`]: when a channel that nobody wants is released |
 
+pub mod hls;
 pub mod line;
 pub mod tape;
 pub mod tenancy;

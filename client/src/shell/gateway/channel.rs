@@ -4,10 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use link::clock::Clock;
 use protocols::ids::ChannelId;
+use protocols::time::Time;
 use tokio::sync::watch;
 
 use super::super::session::{Session, Told};
 use super::super::{Error, Options};
+use crate::gateway::hls::ts_segmenter::TsSegmenter;
 use crate::gateway::line::{Line, Placed};
 use crate::gateway::tape::Tape;
 use crate::gateway::tenancy::Tenancy;
@@ -35,6 +37,41 @@ pub(super) struct State {
     pub(super) is_over: bool,
     /// Bytes of transport stream that came.
     pub(super) bytes: u64,
+    /// Segments, while playlists are asked for.
+    transport_stream: Option<TsSegmenter>,
+}
+
+impl State {
+    /// Segments of transport stream are wanted from here on.
+    pub(super) fn want_transport_stream(&mut self, now: Time) {
+        self.tenancy.ask(now);
+        self.transport_stream.get_or_insert_with(|| TsSegmenter::new(first_segment()));
+    }
+
+    /// Segments of transport stream, while they are wanted.
+    pub(super) fn transport_stream(&self) -> Option<&TsSegmenter> {
+        self.transport_stream.as_ref()
+    }
+
+    /// Bytes of segments held.
+    pub(super) fn segment_bytes(&self) -> usize {
+        self.transport_stream.as_ref().map_or(0, |segmenter| segmenter.window().bytes())
+    }
+
+    fn push(&mut self, placed: &[Placed<'_>], tables: &[u8]) {
+        self.bytes += placed.iter().map(|packet| packet.payload.len() as u64).sum::<u64>();
+        self.tape.push(placed, tables);
+        let now_ms = Clock::wall().0;
+        if let Some(segmenter) = &mut self.transport_stream {
+            placed.iter().for_each(|packet| segmenter.push(packet, tables, now_ms));
+        }
+    }
+}
+
+/// Number of a first segment: the second that it is begun in. Segments are longer than a second, so that the numbers of a channel
+/// that was released, or of a gateway that was started anew, go on from where a player may have been.
+fn first_segment() -> u64 {
+    Clock::wall().0 / 1_000
 }
 
 impl Channel {
@@ -46,6 +83,7 @@ impl Channel {
             problem: None,
             is_over: false,
             bytes: 0,
+            transport_stream: None,
         };
         Arc::new(Self { id, clock, state: Mutex::new(state), changed: watch::Sender::new(()) })
     }
@@ -92,7 +130,10 @@ pub(super) async fn feed(channel: &Channel, options: &Options) -> Result<(), Err
         }
         let now = channel.clock.now();
         let is_over = {
-            let state = channel.state();
+            let mut state = channel.state();
+            if !state.tenancy.wants_segments(now) {
+                state.transport_stream = None;
+            }
             state.is_over || state.tenancy.is_over(now)
         };
         if is_over {
@@ -118,8 +159,7 @@ fn take(channel: &Channel, session: &mut Session, line: &mut Line) {
     }
     if !packets.is_empty() {
         let placed: Vec<Placed<'_>> = packets.iter().map(|packet| line.push(packet)).collect();
-        state.bytes += placed.iter().map(|packet| packet.payload.len() as u64).sum::<u64>();
-        state.tape.push(&placed, &line.tables());
+        state.push(&placed, &line.tables());
     }
     drop(state);
     channel.changed.send_replace(());

@@ -97,6 +97,16 @@ impl Hub {
         }
     }
 
+    /// A channel of which a playlist is asked for: subscribed to for a while.
+    pub(super) fn ask(self: &Arc<Self>, id: ChannelId) -> Result<Arc<Channel>, Refusal> {
+        self.with(id, |channel| channel.state().tenancy.ask(self.clock.now()))
+    }
+
+    /// A channel that is subscribed to.
+    pub(super) fn find(&self, id: ChannelId) -> Option<Arc<Channel>> {
+        self.lock().get(&id).cloned()
+    }
+
     /// The channels that are subscribed to.
     pub(super) fn channels(&self) -> Vec<Arc<Channel>> {
         self.lock().values().cloned().collect()

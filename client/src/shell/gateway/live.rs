@@ -29,7 +29,11 @@ const SILENCE: Duration = Duration::from_secs(20);
 pub(super) const TRANSPORT_STREAM: &str = "video/mp2t";
 
 /// The channel for one reader.
-pub(super) async fn stream(shared: &Shared, entry: &ChannelEntry, method: &Method) -> Result<Response, Refusal> {
+pub(super) async fn stream(
+    shared: &Shared,
+    entry: &ChannelEntry,
+    method: &Method,
+) -> Result<Response, Refusal> {
     if method == Method::HEAD {
         inactive(entry)?;
         return Ok((fresh(TRANSPORT_STREAM), Body::empty()).into_response());
@@ -62,7 +66,10 @@ pub(super) async fn begin(reader: &Reader) -> Result<(Cursor, Bytes), Refusal> {
             let patience = if problem.is_some() { PROBLEM_PATIENCE } else { START_PATIENCE };
             if state.is_over || start.elapsed() >= patience {
                 let why = problem.unwrap_or_else(|| "nothing arrives".to_owned());
-                return Err(Refusal::unavailable(format!("channel {} cannot be had now: {why}", reader.channel.id)));
+                return Err(Refusal::unavailable(format!(
+                    "channel {} cannot be had now: {why}",
+                    reader.channel.id
+                )));
             }
             patience.min(POINT_PATIENCE.max(start.elapsed() + Duration::from_millis(250)))
         };

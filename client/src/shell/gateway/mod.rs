@@ -8,6 +8,7 @@
 
 mod answer;
 mod channel;
+mod hls;
 mod hub;
 mod listing;
 mod live;

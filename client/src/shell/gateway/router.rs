@@ -11,12 +11,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::answer::Refusal;
-use super::{Shared, live};
+use super::{Shared, hls, live};
 
 /// The requests that are answered at a port bound to `bound`.
 pub(super) fn router(shared: &Arc<Shared>, bound: SocketAddr) -> Router {
     let router = Router::new()
         .route("/channel/{file}", get(channel))
+        .route("/channel/{id}/{file}", get(channel_file))
         .fallback(unknown)
         .with_state(Arc::clone(shared));
     if bound.ip().is_loopback() { router.layer(middleware::from_fn(from_this_host)) } else { router }
@@ -31,6 +32,16 @@ async fn channel(
     let Some(wanted) = file.strip_suffix(".ts") else { return Err(no_such_page()) };
     let entry = shared.listing.select(wanted).await?;
     live::stream(&shared, &entry, &method).await
+}
+
+/// `/channel/ID/index.m3u8` and what it names.
+async fn channel_file(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    Path((wanted, file)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    let entry = shared.listing.select(&wanted).await?;
+    hls::file(&shared, &entry, (&method, &file)).await
 }
 
 async fn unknown() -> Refusal {
@@ -60,7 +71,8 @@ fn is_loopback_name(host: &str) -> bool {
         Some((name, _)) => name,
         None => host.split_once(':').map_or(host, |(name, _)| name),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -72,7 +84,9 @@ mod tests {
         for host in ["127.0.0.1", "127.0.0.1:7490", "localhost:7490", "LOCALHOST", "[::1]:7490", "[::1]"] {
             assert!(is_loopback_name(host), "{host}");
         }
-        for host in ["", "example.org", "example.org:7490", "10.0.0.1:7490", "127.0.0.1.example.org", "[fe80::1]"] {
+        for host in
+            ["", "example.org", "example.org:7490", "10.0.0.1:7490", "127.0.0.1.example.org", "[fe80::1]"]
+        {
             assert!(!is_loopback_name(host), "{host}");
         }
     }
