@@ -111,7 +111,7 @@ export function told(node, { nodes, edges }) {
   const out = edges.filter((edge) => edge.from === node.id);
   const toward = out.slice(0, 6).map((edge) => `to ${titles.get(edge.to)}: ${edge.label}`);
   if (out.length > 6) toward.push(`and ${out.length - 6} more`);
-  const name = node.kind === "channels of" ? `${node.title} of ${node.subject}` : `${node.kind} ${node.title}`;
-  return [`${name}: ${node.line.replaceAll(" · ", ", ")}`, ...toward].join("; ");
+  // It begins with what is to be seen, so that who speaks to the page can say what he sees (WCAG 2.5.3).
+  return [`${node.title} ${node.line}`, node.kind === "channels of" ? `channels of ${node.subject}` : node.kind, ...toward].join("; ");
 }
 

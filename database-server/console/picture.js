@@ -94,18 +94,17 @@ export class Picture {
         attribute(element, "aria-label", told(node, this.graph));
         attribute(element, "aria-pressed", String(this.chosen === node.id));
         attribute(element, "tabindex", node.id === this.current ? 0 : -1);
-        const [box, full, empty, cross, title, line, bar] = element.children;
+        const [box, full, empty, cross, words, bar] = element.children;
         attribute(box, "width", node.width.toFixed(1));
         attribute(box, "height", node.height);
         const middle = node.low ? 14 : 16;
         for (const circle of [full, empty]) attribute(circle, "cy", middle);
         attribute(cross, "d", `M10 ${middle - 4}l8 8M18 ${middle - 4}l-8 8`);
-        attribute(title, "y", middle + 4.5);
-        attribute(line, "x", node.low ? (node.width - 9).toFixed(1) : 25);
-        attribute(line, "y", node.low ? 18.5 : 36);
-        attribute(line, "text-anchor", node.low ? "end" : null);
-        const letters = Math.floor((node.width - 34 - (node.low ? node.line.length * 6.2 + 8 : 0)) / 7.3);
-        say(title, node.title.length > letters ? `${node.title.slice(0, letters - 1)}…` : node.title);
+        attribute(words, "width", (node.width - 32).toFixed(1));
+        attribute(words, "height", node.height - (node.parts ? 4 : 0));
+        attribute(words.firstChild, "class", node.low ? "words low" : "words");
+        const [title, line] = words.firstChild.children;
+        say(title, node.title);
         say(line, node.line);
         this.parts(bar, node);
       },
@@ -118,8 +117,7 @@ export class Picture {
       svg("circle", { class: "full", cx: 14, r: 4.5 }),
       svg("circle", { class: "empty", cx: 14, r: 4 }),
       svg("path", { class: "cross" }),
-      svg("text", { class: "title", x: 25 }),
-      svg("text", { class: "line" }),
+      svg("foreignObject", { x: 25, y: 0 }, h("div", { class: "words" }, h("div", { class: "title" }), " ", h("div", { class: "line" }))),
       svg("g", { class: "parts" }));
     return element;
   }

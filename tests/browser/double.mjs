@@ -95,7 +95,9 @@ function recordings() {
 const TEXTS = [["push server host `hall`", "answers again"], ["input `mux-2` of `roof`", "delivers"], ["topology", "generation 3 in force"], ["channel 5 in 10.0.2.0/24", "inactive: no feed: input failed"]];
 const event = (id) => ({ id, at_ms: STARTED - (400 - id) * 61_000, subject: TEXTS[id % 4][0], text: TEXTS[id % 4][1] });
 
-let session = null;
+const sessions = new Map();
+let last = "";
+let topology = { revision: "r1", text: await readFile(join(HERE, "../../topology.toml"), "utf8") };
 const read = async (request) => {
   let text = "";
   for await (const part of request) text += part;
@@ -111,7 +113,10 @@ createServer(async (request, response) => {
   const fault = (status, code, message, more) => json(status, { error: { code, message, ...more } });
   const path = url.pathname;
   if (path.startsWith("/api/v1/")) {
+    const cookie = /sid=(\d+)/.exec(request.headers.cookie ?? "")?.[1];
+    const session = sessions.get(cookie);
     const call = `${request.method} ${path.slice(8)}`;
+    if (request.method !== "GET" && call !== "POST session" && session?.role === "viewer") return fault(403, "role", "this asks for an account with the role superuser");
     if (call === "GET site") return json(200, makeSite());
     if (call === "GET recordings") return json(200, recordings());
     if (call === "GET events") {
@@ -126,15 +131,37 @@ createServer(async (request, response) => {
       request.on("close", () => clearInterval(timer));
       return undefined;
     }
-    if (call === "GET session") return session ? json(200, session) : fault(401, "not_logged_in", "nobody is logged in");
+    if (call === "GET session") return json(200, session ?? { name: null });
     if (call === "POST session") {
       const { name, password } = await read(request);
       if (password !== "correct horse") return fault(401, "wrong_password", "name or password is wrong");
-      session = { name, role: name === "admin" ? "superuser" : name, token: "t" };
-      return json(200, session);
+      const id = String(sessions.size + 1);
+      sessions.set(id, { name, role: name === "admin" ? "superuser" : name, token: "t" });
+      response.setHeader("set-cookie", `sid=${id}; HttpOnly; SameSite=Strict`);
+      return json(200, sessions.get(id));
     }
-    if (call === "DELETE session") { session = null; return json(200, {}); }
+    if (call === "DELETE session") { sessions.delete(cookie); return json(200, {}); }
     if (call === "GET accounts") return json(200, { accounts: [{ name: "admin", role: "superuser" }, { name: "desk", role: "viewer" }] });
+    if (call === "GET topology") return json(200, topology);
+    if (call === "POST topology") {
+      const { base, edits, trial } = await read(request);
+      if (base !== topology.revision) return fault(409, "conflict", "the topology file has been changed meanwhile", { revision: topology.revision, difference: last });
+      const keys = JSON.stringify(edits);
+      if (keys.includes('"port":70000')) return fault(422, "faults", "the topology would have faults", { faults: ["topology.toml:12:8: `port` 1 of channel 1 is that of channel 2 too"] });
+      const difference = `@@ -30,2 +30,2 @@\n [[channel]]\n-name = "One"\n+${keys}\n`;
+      if (!trial) {
+        const set = edits[0].change?.set ?? {};
+        const number = edits[0].change?.table.channel;
+        let { text } = topology;
+        for (const [key, value] of Object.entries(set)) text = text.replace(new RegExp(`(\\[\\[channel\\]\\]\\nid = ${number}\\b.*\\n)(?:${key} = .*\\n)?`), `$1${key} = ${JSON.stringify(value)}\n`);
+        if (set.name) TITLES[number - 1] = set.name;
+        last = difference;
+        topology = { revision: `${topology.revision}+`, text };
+      }
+      return json(200, { revision: topology.revision, difference, warnings: ["channel 12 is carried by nobody"] });
+    }
+    if (call.startsWith("POST topology") || call.startsWith("PATCH") || call.startsWith("POST recordings")) return json(200, {});
+    if (call === "GET audit") return json(200, { audit: [{ id: 1, at_ms: STARTED, who: "admin", origin: "10.0.0.9, console", what: "EditTopology change channel:1", outcome: "done" }] });
     return fault(404, "not_found", `${call} is not in the double`);
   }
   if (path.startsWith("/media/")) {
