@@ -248,6 +248,8 @@ impl Directory {
             | ToDatabase::Record { .. }
             | ToDatabase::Unrecord { .. }
             | ToDatabase::Play(_) => {}
+            // Answered by the shell, which knows accounts.
+            ToDatabase::LogIn { .. } | ToDatabase::LogInByKey { .. } | ToDatabase::Administer(_) => {}
         }
     }
 

@@ -29,6 +29,7 @@
 //! | [`catalogue`] | which host holds what of which channel, and what people asked to keep |
 //! | [`directory`] | clients: lists, watches, tunings |
 //! | [`site_view`], [`recordings_view`] | what people are shown |
+//! | [`editing`] | edits of `topology.toml`, with its comments kept |
 //! | [`zaps`] | how long clients have waited for a picture |
 //! | [`store`], [`shell`] | the effects: SQLite; sockets, signals, time |
 
@@ -39,6 +40,7 @@ pub mod configuration;
 mod counters;
 mod database_server;
 pub mod directory;
+pub mod editing;
 pub mod feeding;
 mod input;
 pub mod mode;

@@ -92,6 +92,11 @@ impl ClusterKey {
         self.derive("announcement", &channel.0.to_le_bytes())
     }
 
+    /// The key by which an administrator who holds the cluster key shows so.
+    pub fn administration_key(&self) -> MacKey {
+        self.derive("administration", &[])
+    }
+
     fn derive(&self, purpose: &str, of: &[u8]) -> MacKey {
         let mut material = self.0.to_vec();
         material.extend_from_slice(of);

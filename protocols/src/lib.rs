@@ -15,9 +15,11 @@
 //! | [`budget`] | how much may be sent again, or asked for |
 //! | [`preamble`], [`handshake`] | how every TCP protocol opens, and mutual authentication for P1 and P3 |
 //! | [`p1_registration`] … [`p6_broadcast`] | the messages |
+//! | [`administration`] | what people with an account may ask, and who may ask it |
 //! | [`recording`] | extents, spans, orders to record |
 //! | [`topology`] | `topology.toml`, parsed and validated |
 
+pub mod administration;
 pub mod authority;
 pub mod backoff;
 pub mod budget;

@@ -263,7 +263,10 @@ impl Viewer {
             | ToClient::Unrecorded { .. }
             | ToClient::RecordRefused(_)
             | ToClient::Playing(_)
-            | ToClient::PlayRefused(_) => {} // of recordings, which ask by connections of their own
+            | ToClient::PlayRefused(_)
+            | ToClient::LoggedIn { .. }
+            | ToClient::Administered(_)
+            | ToClient::AdministrationRefused(_) => {} // of recordings and administration, which ask by connections of their own
         }
         self.link.heard(now);
     }

@@ -11,6 +11,8 @@
 //! | any time | [`ToDatabase::Unrecord`] | [`ToClient::Unrecorded`] or [`ToClient::RecordRefused`] |
 //! | any time | [`ToDatabase::Play`] | [`ToClient::Playing`] or [`ToClient::PlayRefused`] |
 //! | a picture is there | [`ToDatabase::Zapped`] | nothing |
+//! | by TLS | [`ToDatabase::LogIn`], [`ToDatabase::LogInByKey`] | [`ToClient::LoggedIn`] or [`ToClient::AdministrationRefused`] |
+//! | logged in | [`ToDatabase::Administer`] | [`ToClient::Administered`] or [`ToClient::AdministrationRefused`] |
 //! | every [`PING_INTERVAL`] | [`ToDatabase::Ping`] | [`ToClient::Pong`] |
 //! | the list changes | | [`ToClient::ListChanged`], to those who have asked for a list |
 //!
@@ -27,7 +29,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::authority::{Lease, MacKey};
+use crate::administration::{Answer, Failure, Request, Role, Secret};
+use crate::authority::{Lease, MacKey, Tag};
 use crate::codec::Message;
 use crate::ids::{ChannelId, Generation, PushServerId, Revision};
 use crate::recording::{RecordingId, Span};
@@ -96,10 +99,25 @@ pub enum ToDatabase {
         /// Since it was asked for, ms.
         took_ms: u32,
     },
+    /// Logs in, by TLS only; a connection that has logged in may send up to [`crate::administration::MAX_ADMINISTRATION_BYTES`].
+    LogIn {
+        /// Name of the account.
+        name: String,
+        /// Its password.
+        password: Secret,
+    },
+    /// Logs in as who holds the cluster key, which is how the first account is made.
+    LogInByKey {
+        /// Tag of the connection's exporter ([`crate::administration::EXPORTER_LABEL`]) in the context
+        /// [`crate::administration::KEY_LOG_IN`], by [`crate::authority::ClusterKey::administration_key`].
+        proof: [u8; Tag::BYTES],
+    },
+    /// Asks something that needs an account; the answers to several come in their order.
+    Administer(Box<Request>),
 }
 
 impl Message for ToDatabase {
-    const KINDS: u32 = 9;
+    const KINDS: u32 = 12;
 }
 
 /// From the database server.
@@ -137,10 +155,21 @@ pub enum ToClient {
     Playing(Box<Presentation>),
     /// It cannot be played.
     PlayRefused(PresentationRefusal),
+    /// The connection acts for this account from now on.
+    LoggedIn {
+        /// Its name.
+        name: String,
+        /// What it may do.
+        role: Role,
+    },
+    /// Answers [`ToDatabase::Administer`].
+    Administered(Box<Answer>),
+    /// Answers a log in or [`ToDatabase::Administer`] that came to nothing.
+    AdministrationRefused(Box<Failure>),
 }
 
 impl Message for ToClient {
-    const KINDS: u32 = 12;
+    const KINDS: u32 = 15;
 }
 
 /// The channels of one network.
@@ -258,6 +287,27 @@ mod tests {
         expected.extend([1, 0, 0, 0, 0, 0, 0, 0, b'A']);
         assert_eq!(encode(&record), expected);
         assert_eq!(encode(&ToDatabase::Unrecord { id: RecordingId(3) }), [6, 0, 0, 0, 3, 0, 0, 0]);
+    }
+
+    #[test]
+    fn administration_on_the_wire() {
+        let log_in = ToDatabase::LogIn { name: "a".to_owned(), password: Secret("p".to_owned()) };
+        let bytes = [9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'a', 1, 0, 0, 0, 0, 0, 0, 0, b'p'];
+        assert_eq!(encode(&log_in), bytes);
+        assert!(!format!("{log_in:?}").contains("\"p\""));
+        let by_key = encode(&ToDatabase::LogInByKey { proof: [7; 16] });
+        assert_eq!(by_key, [&[10, 0, 0, 0][..], &[7; 16]].concat());
+        assert_eq!(encode(&ToDatabase::Administer(Box::new(Request::Reload))), [11, 0, 0, 0, 2, 0, 0, 0]);
+        let drain = Request::Drain { push_server: "h".parse().unwrap(), draining: true };
+        let bytes = [11, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'h', 1];
+        assert_eq!(encode(&ToDatabase::Administer(Box::new(drain.clone()))), bytes);
+        let read: ToDatabase = decode_message::<_, 64>(&bytes).unwrap();
+        assert_eq!(read, ToDatabase::Administer(Box::new(drain)));
+        let logged_in = ToClient::LoggedIn { name: "a".to_owned(), role: Role::Superuser };
+        assert_eq!(encode(&logged_in), [12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'a', 2, 0, 0, 0]);
+        assert_eq!(encode(&ToClient::Administered(Box::new(Answer::Done))), [13, 0, 0, 0, 0, 0, 0, 0]);
+        let refused = ToClient::AdministrationRefused(Box::new(Failure::Role(Role::Operator)));
+        assert_eq!(encode(&refused), [14, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0]);
     }
 
     #[test]

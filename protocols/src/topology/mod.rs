@@ -20,6 +20,7 @@ mod command_words;
 mod describe;
 mod destination;
 mod draft;
+mod edit;
 mod fault;
 mod findings;
 mod fingerprint;
@@ -49,6 +50,7 @@ pub use self::describe::{
 };
 pub use self::destination::{Destination, DestinationKind, Interface, InterfaceError, MAX_INTERFACE_BYTES};
 use self::draft::Draft;
+pub use self::edit::{Edit, Keys, MAX_EDITS, Scalar, TableName, TableNameError, Value};
 pub use self::fault::{Fault, FaultKind, Faults, Noun};
 use self::findings::Findings;
 use self::index::Index;
