@@ -29,10 +29,12 @@
 //! | [`catalogue`] | which host holds what of which channel, and what people asked to keep |
 //! | [`directory`] | clients: lists, watches, tunings |
 //! | [`site_view`], [`recordings_view`] | what people are shown |
+//! | [`access`] | accounts, sessions, and the brake on guessing passwords |
 //! | [`editing`] | edits of `topology.toml`, with its comments kept |
 //! | [`zaps`] | how long clients have waited for a picture |
 //! | [`store`], [`shell`] | the effects: SQLite; sockets, signals, time |
 
+pub mod access;
 pub mod assignment;
 pub mod catalogue;
 mod command;

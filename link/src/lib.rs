@@ -20,6 +20,7 @@ pub mod random;
 mod reading;
 pub mod session;
 pub mod shutdown;
+pub mod tls;
 pub mod train;
 pub mod udp;
 pub mod volley;

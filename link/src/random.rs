@@ -29,6 +29,16 @@ pub fn seed() -> u64 {
     u64::from_le_bytes(bytes())
 }
 
+/// The id of a session of somebody who has logged in.
+pub fn session_id() -> [u8; 32] {
+    bytes()
+}
+
+/// The salt of a password's hash.
+pub fn salt() -> [u8; 16] {
+    bytes()
+}
+
 /// A new cluster key.
 pub fn cluster_key() -> ClusterKey {
     ClusterKey::new(bytes())

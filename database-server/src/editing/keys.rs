@@ -23,7 +23,8 @@ pub(super) fn set(table: &mut dyn TableLike, key: &str, said: &Said) {
         }
         // `[push_server.record]`
         (Some(Item::Table(inner)), Said::Table(wanted)) => {
-            let gone: Vec<String> = inner.iter().map(|(key, _)| key.to_owned()).filter(|key| !wanted.contains_key(key)).collect();
+            let gone: Vec<String> =
+                inner.iter().map(|(key, _)| key.to_owned()).filter(|key| !wanted.contains_key(key)).collect();
             gone.iter().for_each(|key| {
                 inner.remove(key);
             });
@@ -69,7 +70,8 @@ pub(super) fn unset(table: &mut dyn TableLike, key: &str) -> String {
     if !prefix.contains('#') {
         return String::new();
     }
-    let comments: String = prefix.lines().filter(|line| line.contains('#')).map(|line| format!("{line}\n")).collect();
+    let comments: String =
+        prefix.lines().filter(|line| line.contains('#')).map(|line| format!("{line}\n")).collect();
     match next.as_ref().and_then(|next| table.key_mut(next)) {
         Some(mut next) => {
             put_above(next.leaf_decor_mut(), &comments);

@@ -113,8 +113,8 @@ pub(super) fn last_position(table: &Table) -> isize {
 /// A table with a header, for a list in brackets: on one line.
 pub(super) fn inline(mut table: Table) -> InlineTable {
     for (_, item) in table.iter_mut() {
-        if let Item::ArrayOfTables(tables) = std::mem::take(item) {
-            *item = Item::Value(Value::Array(tables.into_array()));
+        if let Item::ArrayOfTables(tables) = item {
+            *item = Item::Value(Value::Array(std::mem::take(tables).into_array()));
         }
     }
     let mut inline = table.into_inline_table();

@@ -110,7 +110,9 @@ pub(super) fn find<'d>(document: &'d mut DocumentMut, name: &TableName) -> Resul
         Path::Element { .. } => {
             let index = index(document, name)?;
             match list(document, name)? {
-                Some(Item::ArrayOfTables(tables)) => tables.get_mut(index).map(Found::Table).ok_or_else(missing),
+                Some(Item::ArrayOfTables(tables)) => {
+                    tables.get_mut(index).map(Found::Table).ok_or_else(missing)
+                }
                 Some(Item::Value(Value::Array(array))) => {
                     let value = array.get_mut(index).and_then(Value::as_inline_table_mut);
                     value.map(Found::Inline).ok_or_else(missing)
@@ -136,10 +138,13 @@ fn list<'d>(document: &'d mut DocumentMut, name: &TableName) -> Result<Option<&'
 /// Which element of its list the table is.
 pub(super) fn index(document: &mut DocumentMut, name: &TableName) -> Result<usize, EditError> {
     let places: Vec<usize> = match list(document, name)? {
-        Some(Item::ArrayOfTables(tables)) => places(tables.iter().map(|table| Some(table as &dyn TableLike)), name),
-        Some(Item::Value(Value::Array(array))) => {
-            places(array.iter().map(|value| value.as_inline_table().map(|table| table as &dyn TableLike)), name)
+        Some(Item::ArrayOfTables(tables)) => {
+            places(tables.iter().map(|table| Some(table as &dyn TableLike)), name)
         }
+        Some(Item::Value(Value::Array(array))) => places(
+            array.iter().map(|value| value.as_inline_table().map(|table| table as &dyn TableLike)),
+            name,
+        ),
         _ => Vec::new(),
     };
     match places[..] {
@@ -162,7 +167,9 @@ fn is(table: &dyn TableLike, name: &TableName) -> bool {
         TableName::Input { id, .. } => text("id") == Some(id.as_str()),
         TableName::PushServer(id) => text("id") == Some(id.as_str()),
         TableName::Channel(id) => table.get("id").and_then(Item::as_integer) == Some(i64::from(id.0)),
-        TableName::Destination { address, .. } => text("address").is_some_and(|written| same(written, address)),
+        TableName::Destination { address, .. } => {
+            text("address").is_some_and(|written| same(written, address))
+        }
     }
 }
 

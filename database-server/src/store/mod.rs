@@ -10,6 +10,7 @@
 //! committed batch. Nothing here is needed to go on: what is lost is learnt anew from the topology and the hosts' reports,
 //! at the price of viewers moved.
 
+mod accounts;
 mod migration;
 mod reader;
 mod row;
@@ -26,6 +27,7 @@ use thiserror::Error;
 use tracing::error;
 
 pub use self::reader::{Busy, JournalLine, JournalQuery, MAX_LINES, QUEUED_QUESTIONS, Question, Reader};
+pub use self::accounts::{AccountBook, MAX_AUDIT};
 pub use self::writer::{MAX_UNSENT_RECORDS, QUEUED_BATCHES, RECORDS_PER_TRANSACTION, Writer};
 use crate::record::Remembered;
 

@@ -1,4 +1,4 @@
--- What the database server keeps across restarts: the schema of user_version 2, for people.
+-- What the database server keeps across restarts: the schema of user_version 3, for people.
 -- It is made by the files in migrations/; a test holds the two together.
 -- All times are milliseconds since 1970 UTC. 64-bit identifiers are stored as the signed number with the same bits.
 
@@ -72,4 +72,24 @@ CREATE TABLE programme (
     from_ms INTEGER NOT NULL,  -- dates of the recording
     to_ms   INTEGER NOT NULL,
     title   TEXT    NOT NULL   -- 1 to 128 bytes
+) STRICT;
+
+-- Who may log in. Written before the request that changes it is answered.
+CREATE TABLE account (
+    name       TEXT    PRIMARY KEY NOT NULL,
+    hash       TEXT    NOT NULL,  -- of the password: argon2id as a PHC string, with its own salt and cost
+    role       TEXT    NOT NULL CHECK (role IN ('viewer', 'operator', 'superuser')),
+    created_ms INTEGER NOT NULL,
+    changed_ms INTEGER NOT NULL,  -- when its role or password was last changed
+    epoch      INTEGER NOT NULL   -- 64 random bits, drawn at each change: what was opened before it ends
+) STRICT, WITHOUT ROWID;
+
+-- Who has changed what, the newest MAX_AUDIT lines.
+CREATE TABLE audit (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of happening; never used again
+    at_ms   INTEGER NOT NULL,
+    who     TEXT    NOT NULL,  -- name of an account, or: cluster key
+    origin  TEXT    NOT NULL,  -- address and door, such as: 10.0.1.7 by P2
+    what    TEXT    NOT NULL,  -- what was asked; no secrets
+    outcome TEXT    NOT NULL   -- done, or why not
 ) STRICT;

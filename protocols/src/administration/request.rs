@@ -126,7 +126,9 @@ impl Request {
     /// What it was about, for the audit; no secrets, at most a line.
     pub fn subject(&self) -> String {
         match self {
-            Self::Topology | Self::Reload | Self::Accounts | Self::Audit { .. } | Self::Status => String::new(),
+            Self::Topology | Self::Reload | Self::Accounts | Self::Audit { .. } | Self::Status => {
+                String::new()
+            }
             Self::Edit { edits, trial, .. } => {
                 let tables: Vec<String> = edits.iter().take(8).map(edited).collect();
                 let more = if edits.len() > tables.len() { ", …" } else { "" };
