@@ -26,8 +26,8 @@ use rusqlite::Connection;
 use thiserror::Error;
 use tracing::error;
 
-pub use self::reader::{Busy, JournalLine, JournalQuery, MAX_LINES, QUEUED_QUESTIONS, Question, Reader};
 pub use self::accounts::{AccountBook, MAX_AUDIT};
+pub use self::reader::{Busy, JournalLine, JournalQuery, MAX_LINES, QUEUED_QUESTIONS, Question, Reader};
 pub use self::writer::{MAX_UNSENT_RECORDS, QUEUED_BATCHES, RECORDS_PER_TRANSACTION, Writer};
 use crate::record::Remembered;
 
