@@ -167,7 +167,7 @@ fn serve(mut stream: TcpStream, site: &Shared) -> std::io::Result<()> {
             ToDatabase::Unrecord { id: id @ RecordingId(1) } => ToClient::Unrecorded { id },
             ToDatabase::Record { .. } => ToClient::RecordRefused(RecordRefusal::TooMany),
             ToDatabase::Unrecord { id } => ToClient::RecordRefused(RecordRefusal::UnknownRecording(id)),
-            ToDatabase::Unwatch { .. } | ToDatabase::Play(_) | ToDatabase::Zapped { .. } => continue,
+            _ => continue,
         };
         let mut frame = Vec::new();
         write_frame(&mut frame, &codec::encode(&answer));
