@@ -16,11 +16,16 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use link::manual::{self, Manual};
 
 /// Live television for a site: captured once, sent only where somebody watches.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit status: 0 done, 1 failed while running, 2 bad usage or configuration.")]
+#[command(
+    name = "masthead",
+    version,
+    after_help = "Exit status: 0 done, 1 failed while running, 2 bad usage or configuration."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -41,7 +46,30 @@ enum Command {
     BenchReference(bench::reference::Options),
 }
 
+/// What the page says beyond that.
+const MANUAL: Manual = Manual {
+    section: "8",
+    exit: manual::EXIT,
+    files: &[
+        ("topology.toml", "The site."),
+        (
+            "~/.local/state/masthead",
+            "Store, cluster key and recordings of masthead up, unless --data names another folder.",
+        ),
+    ],
+    environment: manual::ENVIRONMENT,
+    examples: &[
+        ("masthead", "A whole site in one process, with a test card on the air."),
+        ("masthead up --topology topology.toml --data /srv/masthead", "The same with a site of one's own."),
+        ("masthead check topology.toml", "Says what a topology means, or what is wrong with it."),
+        ("masthead key --file cluster.key", "Makes a cluster key, or says which one the file holds."),
+    ],
+};
+
 fn main() -> ExitCode {
+    if let Some(code) = manual::asked(Cli::command(), &MANUAL) {
+        return code;
+    }
     match Cli::parse().command {
         Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Key(arguments)) => key::run(&arguments),

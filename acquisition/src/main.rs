@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use acquisition::shell::{self, Options};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use link::logging::{self, LogFormat};
+use link::manual::{self, Manual};
 use link::shutdown::Shutdown;
 use protocols::ids::AcquisitionId;
 
@@ -31,7 +32,34 @@ struct Arguments {
     format: LogFormat,
 }
 
+/// What the page says beyond that.
+const MANUAL: Manual = Manual {
+    section: "8",
+    exit: manual::EXIT,
+    files: &[
+        (
+            "cluster.key",
+            "The site's key, as in the database server's data folder, unless --cluster-key names another.",
+        ),
+        ("/etc/masthead/acquisition.env", "Environment of the unit masthead-acquisition."),
+    ],
+    environment: manual::ENVIRONMENT,
+    examples: &[
+        (
+            "masthead-acquisition --id roof --database 10.0.0.2 --cluster-key /etc/masthead/cluster.key",
+            "Captures what the topology gives the acquisition server roof.",
+        ),
+        (
+            "systemctl enable --now masthead-acquisition@roof",
+            "The same as a service, where the package is installed.",
+        ),
+    ],
+};
+
 fn main() -> ExitCode {
+    if let Some(code) = manual::asked(Arguments::command(), &MANUAL) {
+        return code;
+    }
     let arguments = Arguments::parse();
     logging::start(arguments.format, "info");
     match start(arguments) {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use client::listing::printable;
 use client::live::Policy;
 use client::programme::Wanted;
@@ -18,6 +18,7 @@ use client::target::{HostPort, Target};
 use client::viewer::Receiving;
 use client::when::When;
 use link::logging::{self, LogFormat};
+use link::manual::{self, Manual};
 use link::shutdown::Shutdown;
 use protocols::p4_control::{LEAST_BURST_PERCENT, MOST_BURST_PERCENT};
 use protocols::recording::RecordingId;
@@ -319,7 +320,42 @@ impl From<Arguments> for Options {
     }
 }
 
+/// What the page says beyond that.
+const MANUAL: Manual = Manual {
+    section: "1",
+    exit: &[
+        ("0", "Done, also when ended by SIGINT, SIGTERM, the reader or the player."),
+        ("1", "Failed: no answer, nothing received, an output that cannot be had."),
+        ("2", "Bad usage, or no such channel."),
+    ],
+    files: &[(
+        "~/.cache/masthead",
+        "The last known channel lists; in XDG_CACHE_HOME where that is set. Delete them freely.",
+    )],
+    environment: &[
+        ("MASTHEAD_LOG", "Which lines are logged, such as debug."),
+        ("NO_COLOR", "Set to anything: no colours."),
+    ],
+    examples: &[
+        ("masthead-client --database 10.0.0.2", "The picker: arrows zap, Enter plays, ? helps."),
+        ("masthead-client watch One --player mpv", "Watches a channel."),
+        ("masthead-client watch 1 --output card.ts --duration 10", "Writes ten seconds of it to a file."),
+        (
+            "masthead-client play One --from -10m --player",
+            "What was on the air ten minutes ago, and on from there.",
+        ),
+        (
+            "masthead-client completions bash >/etc/bash_completion.d/masthead-client",
+            "Completions for a shell.",
+        ),
+    ],
+};
+
 fn main() -> ExitCode {
+    // Whoever asks for a manual needs no site.
+    if let Some(code) = manual::asked(Arguments::command(), &MANUAL) {
+        return code;
+    }
     let arguments = Arguments::parse();
     // What is written on standard error would spoil the picker's screen.
     let default = if arguments.command.is_none() && std::io::stdout().is_terminal() { "off" } else { "warn" };

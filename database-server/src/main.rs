@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use database_server::shell::{self, Options, Ports, Source};
 use link::logging::{self, LogFormat};
+use link::manual::{self, Manual};
 use link::shutdown::Shutdown;
 
 /// Holds the topology and tells everybody where to go.
@@ -14,7 +15,7 @@ use link::shutdown::Shutdown;
 /// SIGHUP reads the topology file again; what did not change is not disturbed. SIGINT and SIGTERM end it.
 /// Exit status: 0 ended cleanly, 1 the host refuses something, 2 wrong usage, topology or key.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "masthead-database-server", version)]
 struct Arguments {
     /// The site: `topology.toml`.
     #[arg(long, value_name = "FILE", env = "MASTHEAD_TOPOLOGY", default_value = "topology.toml")]
@@ -33,7 +34,36 @@ struct Arguments {
     format: LogFormat,
 }
 
+/// What the page says beyond that.
+const MANUAL: Manual = Manual {
+    section: "8",
+    exit: manual::EXIT,
+    files: &[
+        ("/etc/masthead/topology.toml", "The site, where the package is installed."),
+        ("/etc/masthead/database-server.env", "Environment of the unit masthead-database-server."),
+        (
+            "/var/lib/masthead",
+            "Data folder: the store, and the cluster key unless --cluster-key names another.",
+        ),
+    ],
+    environment: manual::ENVIRONMENT,
+    examples: &[
+        (
+            "masthead-database-server --topology topology.toml --data /var/lib/masthead",
+            "Serves the site; its first start makes the cluster key.",
+        ),
+        ("masthead check topology.toml", "Says what a topology means, or what is wrong with it."),
+        (
+            "systemctl reload masthead-database-server",
+            "Reads the topology again, where the package is installed.",
+        ),
+    ],
+};
+
 fn main() -> ExitCode {
+    if let Some(code) = manual::asked(Arguments::command(), &MANUAL) {
+        return code;
+    }
     let arguments = Arguments::parse();
     logging::start(arguments.format, "info");
     let options = Options {

@@ -14,6 +14,7 @@ pub mod intake;
 pub mod interface;
 pub mod key_file;
 pub mod logging;
+pub mod manual;
 pub mod open_files;
 pub mod openings;
 pub mod random;

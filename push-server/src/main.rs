@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use link::key_file;
 use link::logging::{self, LogFormat};
+use link::manual::{self, Manual};
 use link::shutdown::Shutdown;
 use protocols::ids::HostId;
 use push_server::live::table::DEFAULT_VIEWERS;
@@ -20,7 +21,7 @@ use push_server::shell::{self, CONTROL_PORT, FEED_PORT, MAX_DATA_THREADS, STREAM
 
 /// Takes channels from acquisition servers and sends each to its networks only while somebody there watches.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "masthead-push-server", version)]
 struct Arguments {
     /// This host's id in the topology, such as `hall`.
     #[arg(long, env = "MASTHEAD_ID", required_unless_present = "verify")]
@@ -72,7 +73,38 @@ struct Arguments {
     format: LogFormat,
 }
 
+/// What the page says beyond that.
+const MANUAL: Manual = Manual {
+    section: "8",
+    exit: manual::EXIT,
+    files: &[
+        (
+            "cluster.key",
+            "The site's key, as in the database server's data folder, unless --cluster-key names another.",
+        ),
+        ("/etc/masthead/push-server.env", "Environment of the unit masthead-push-server."),
+    ],
+    environment: manual::ENVIRONMENT,
+    examples: &[
+        (
+            "masthead-push-server --id hall --database 10.0.0.2 --cluster-key /etc/masthead/cluster.key",
+            "Sends what the topology gives the push server hall, while somebody watches.",
+        ),
+        (
+            "masthead-push-server --id hall --recordings /srv/recordings --recordings-limit 500G",
+            "Records too, where the topology says so.",
+        ),
+        (
+            "masthead-push-server --verify --recordings /srv/recordings",
+            "Reads all that is recorded and says whether it is whole.",
+        ),
+    ],
+};
+
 fn main() -> ExitCode {
+    if let Some(code) = manual::asked(Arguments::command(), &MANUAL) {
+        return code;
+    }
     let arguments = Arguments::parse();
     logging::start(arguments.format, "info");
     let Some(host) = arguments.id.clone().filter(|_| !arguments.verify) else {
