@@ -26,7 +26,7 @@ pub struct SiteView {
 /// The site in itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SiteHead {
-    /// What people call it; null unless the topology names it.
+    /// What people call it; null while no topology is in force.
     pub name: Option<String>,
     /// Version of the database server.
     pub version: String,

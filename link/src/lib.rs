@@ -15,6 +15,8 @@ pub mod interface;
 pub mod key_file;
 pub mod logging;
 pub mod manual;
+pub mod metrics;
+pub mod metrics_port;
 pub mod open_files;
 pub mod openings;
 pub mod random;

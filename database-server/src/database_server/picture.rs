@@ -26,7 +26,7 @@ impl DatabaseServer {
     /// The site as it is at `now`, with the addresses of inputs.
     pub fn site_view(&self, now: Time) -> SiteView {
         let site = SiteHead {
-            name: None,
+            name: self.topology.as_ref().map(|topology| topology.database_server.name.clone()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.generation.0,
             mode: match self.mode {
@@ -116,8 +116,8 @@ impl DatabaseServer {
             ChannelView {
                 id: channel.id.0,
                 name: channel.name.clone(),
-                group: None,
-                logo: None,
+                group: channel.group.clone(),
+                logo: channel.logo.clone(),
                 port: channel.port,
                 acquisition_server: channel.acquisition_server.to_string(),
                 input: channel.input.to_string(),
@@ -152,9 +152,8 @@ impl DatabaseServer {
             },
             network: destination.network.to_string(),
             channels: host
-                .channels
-                .iter()
-                .map(|channel| self.sent_view(*channel, host, destination, known))
+                .channels_at(destination)
+                .map(|channel| self.sent_view(channel, host, destination, known))
                 .collect(),
         };
         PushServerView {

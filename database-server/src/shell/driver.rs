@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info};
 
 use super::clients::ClientQueue;
-use super::console::{Ask, Look};
+use super::console::{Ask, Look, Measures};
 use super::listener::reachable;
 use super::tally::Tally;
 use crate::record::Record;
@@ -167,6 +167,16 @@ impl Driver {
                 drop(answer.send(look));
             }
             Ask::Recordings(answer) => drop(answer.send(machine.recordings_view(now))),
+            Ask::Measures(answer) => {
+                let measures = Measures {
+                    counters: machine.counters().described(),
+                    clients: machine.clients(),
+                    zaps: machine.zaps(),
+                    store_dropped: self.tools.store.dropped(),
+                    store_unsent: self.tools.store.unsent(),
+                };
+                drop(answer.send(measures));
+            }
             Ask::Ready(answer) => drop(answer.send(machine.readiness(now))),
         }
     }

@@ -201,7 +201,12 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     let unsent = clients.unsent_total();
     tasks.spawn(listener::serve(directory, Protocol::Directory, clients));
     tasks.spawn(listener::receive(Arc::clone(&control), control_events.clone(), Arc::clone(&tally)));
-    let means = Means { desk: Desk::new(asks), journal: store.writer.reader(), tally: Arc::clone(&tally) };
+    let means = Means {
+        desk: Desk::new(asks),
+        journal: store.writer.reader(),
+        tally: Arc::clone(&tally),
+        topology: topology_sender.subscribe(),
+    };
     tasks.spawn(link::http::serve_within(
         console,
         console::app(App::new(means)),

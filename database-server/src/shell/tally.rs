@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use link::frames::LinkError;
+use protocols::counters::Described;
 
 /// A number that any task may raise.
 #[derive(Debug, Default)]
@@ -19,17 +20,26 @@ impl Count {
 }
 
 macro_rules! tally {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $meaning:literal])* $name:ident,)*) => {
         /// All counts of one run.
         #[derive(Debug, Default)]
         pub(super) struct Tally {
-            $($(#[$doc])* pub(super) $name: Count,)*
+            $($(#[doc = $meaning])* pub(super) $name: Count,)*
         }
 
         impl Tally {
             /// Every count by name.
             pub(super) fn named(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name.get())),*]
+            }
+
+            /// Every count with its meaning.
+            pub(super) fn described(&self) -> Vec<Described> {
+                vec![$(Described {
+                    name: stringify!($name),
+                    meaning: &[$($meaning),*],
+                    count: self.$name.get(),
+                }),*]
             }
         }
     };
@@ -54,6 +64,8 @@ tally! {
     live_refused,
     /// Listeners of `/api/v1/live` let go of because they did not read.
     live_dropped,
+    /// Requests for /media that no gateway answered.
+    media_failed,
     /// Reloads refused because the file was unreadable or had faults.
     reloads_refused,
 }

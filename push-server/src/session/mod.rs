@@ -58,37 +58,38 @@ pub const EDGE_PATIENCE: Duration = Duration::from_secs(10);
 /// A random access point further before a date than this is not that date's: something is missing between.
 pub const RANDOM_ACCESS_MAX: Duration = Duration::from_secs(10);
 
-/// What happened to orders and packets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Sessions begun.
-    pub begun: u64,
-    /// Sessions ended by their client.
-    pub stopped: u64,
-    /// Sessions ended since their client fell silent.
-    pub silent: u64,
-    /// Orders that came again and were answered again.
-    pub repeated: u64,
-    /// Orders overtaken by a later one, or sent while one was being carried out: not answered.
-    pub overtaken: u64,
-    /// Orders from another address than their lease's: not answered.
-    pub wrong_address: u64,
-    /// Orders refused.
-    pub refused: u64,
-    /// Packets sent.
-    pub packets: u64,
-    /// Bursts of lateness above [`LATE_MAX`] that were given up.
-    pub slipped: u64,
-    /// Times that a packet was due and had not been read.
-    pub starved: u64,
-    /// Reads that failed.
-    pub failed_reads: u64,
-    /// Packets sent again.
-    pub repaired: u64,
-    /// Packets asked for again and not sent: over the budget, sent just before, too long ago.
-    pub not_repaired: u64,
-    /// Reads that nobody waited for any more.
-    pub stale_reads: u64,
+protocols::counters! {
+    /// What happened to orders and packets.
+    pub struct Counters {
+        /// Sessions begun.
+        pub begun: u64,
+        /// Sessions ended by their client.
+        pub stopped: u64,
+        /// Sessions ended since their client fell silent.
+        pub silent: u64,
+        /// Orders that came again and were answered again.
+        pub repeated: u64,
+        /// Orders overtaken by a later one, or sent while one was being carried out: not answered.
+        pub overtaken: u64,
+        /// Orders from another address than their lease's: not answered.
+        pub wrong_address: u64,
+        /// Orders refused.
+        pub refused: u64,
+        /// Packets sent.
+        pub packets: u64,
+        /// Bursts of lateness above [`LATE_MAX`] that were given up.
+        pub slipped: u64,
+        /// Times that a packet was due and had not been read.
+        pub starved: u64,
+        /// Reads that failed.
+        pub failed_reads: u64,
+        /// Packets sent again.
+        pub repaired: u64,
+        /// Packets asked for again and not sent: over the budget, sent just before, too long ago.
+        pub not_repaired: u64,
+        /// Reads that nobody waited for any more.
+        pub stale_reads: u64,
+    }
 }
 
 /// The machine.

@@ -21,37 +21,38 @@ pub struct Tally {
     live_lost: AtomicU64,
 }
 
-/// The counts of one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Turns: the thread waited, and served what was due. One system call at least.
-    pub turns: u64,
-    /// System calls that read feeds.
-    pub reads: u64,
-    /// System calls that sent packets, and announcements along with them.
-    pub sends: u64,
-    /// System calls that sent an announcement alone.
-    pub lone_announcements: u64,
-    /// Packets that came by P3.
-    pub packets_in: u64,
-    /// Packets that the operating system took, over all destinations.
-    pub packets_out: u64,
-    /// Channels shed under overload.
-    pub channels_shed: u64,
-    /// Channels taken over from another data thread.
-    pub channels_taken_over: u64,
-    /// Packets sent again to one viewer.
-    pub repairs_streamed: u64,
-    /// Packets sent again to a destination.
-    pub repairs_broadcast: u64,
-    /// Packets asked for again and not sent.
-    pub repairs_withheld: u64,
-    /// Packets of live sessions that the operating system took.
-    pub live_packets: u64,
-    /// System calls that sent them.
-    pub live_sends: u64,
-    /// Packets that it did not take, or that the ring had no more.
-    pub live_lost: u64,
+protocols::counters! {
+    /// The counts of one moment.
+    pub struct Counts {
+        /// Turns: the thread waited, and served what was due. One system call at least.
+        pub turns: u64,
+        /// System calls that read feeds.
+        pub reads: u64,
+        /// System calls that sent packets, and announcements along with them.
+        pub sends: u64,
+        /// System calls that sent an announcement alone.
+        pub lone_announcements: u64,
+        /// Packets that came by P3.
+        pub packets_in: u64,
+        /// Packets that the operating system took, over all destinations.
+        pub packets_out: u64,
+        /// Channels shed under overload.
+        pub channels_shed: u64,
+        /// Channels taken over from another data thread.
+        pub channels_taken_over: u64,
+        /// Packets sent again to one viewer.
+        pub repairs_streamed: u64,
+        /// Packets sent again to a destination.
+        pub repairs_broadcast: u64,
+        /// Packets asked for again and not sent.
+        pub repairs_withheld: u64,
+        /// Packets of live sessions that the operating system took.
+        pub live_packets: u64,
+        /// System calls that sent them.
+        pub live_sends: u64,
+        /// Packets that it did not take, or that the ring had no more.
+        pub live_lost: u64,
+    }
 }
 
 impl Tally {

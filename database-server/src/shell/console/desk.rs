@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::answer::ApiError;
+use super::metrics::Measures;
 use crate::recordings_view::RecordingsView;
 use crate::site_view::SiteView;
 
@@ -22,6 +23,8 @@ pub(in crate::shell) enum Ask {
     Site(oneshot::Sender<Look>),
     /// All that is recorded.
     Recordings(oneshot::Sender<RecordingsView>),
+    /// What was counted and measured.
+    Measures(oneshot::Sender<Measures>),
     /// Whether this server can tell everybody where to go.
     Ready(oneshot::Sender<Result<(), &'static str>>),
 }

@@ -8,6 +8,8 @@
 //! `docs/api.md` is the reference. Each file here owns one subject: its handlers, its views' route documentation, and
 //! `routes()` which [`app`] merges. A handler names who may call it by [`Visitor::require`] first of all.
 
+#![expect(clippy::disallowed_methods, reason = "it is a part of the shell: tasks and clocks live here")]
+
 mod answer;
 mod desk;
 mod gallery;
@@ -15,6 +17,8 @@ mod headers;
 mod health;
 mod journal;
 mod live;
+mod media;
+mod metrics;
 mod openapi;
 mod page;
 mod query;
@@ -24,14 +28,17 @@ mod tests;
 mod visitor;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::{Router, middleware};
+use protocols::topology::Topology;
+use tokio::sync::{Semaphore, watch};
 
 use self::answer::ApiError;
 pub(super) use self::desk::{Ask, Desk, Look, QUEUED_ASKS};
 use self::gallery::Gallery;
 use self::live::Listeners;
+pub(super) use self::metrics::Measures;
 use super::tally::Tally;
 use crate::store;
 
@@ -49,6 +56,12 @@ struct Shared {
     journal: store::Reader,
     listeners: Listeners,
     tally: Arc<Tally>,
+    topology: watch::Receiver<Arc<Topology>>,
+    /// Places of those who have metrics written.
+    scrapes: Semaphore,
+    /// Places of requests passed on to the gateway.
+    passed: Arc<Semaphore>,
+    started: Instant,
 }
 
 /// What a console works with.
@@ -60,14 +73,26 @@ pub(super) struct Means {
     pub(super) journal: store::Reader,
     /// Where it counts.
     pub(super) tally: Arc<Tally>,
+    /// The topology in force.
+    pub(super) topology: watch::Receiver<Arc<Topology>>,
 }
 
 impl App {
     /// A console with these means.
     pub(super) fn new(means: Means) -> Self {
-        let Means { desk, journal, tally } = means;
+        let Means { desk, journal, tally, topology } = means;
         let gallery = Gallery::new(desk.clone(), journal.clone());
-        Self(Arc::new(Shared { desk, gallery, journal, listeners: Listeners::default(), tally }))
+        Self(Arc::new(Shared {
+            desk,
+            gallery,
+            journal,
+            listeners: Listeners::default(),
+            tally,
+            topology,
+            scrapes: Semaphore::new(metrics::MAX_SCRAPES),
+            passed: Arc::new(Semaphore::new(media::MAX_PASSED)),
+            started: Instant::now(),
+        }))
     }
 
     /// The way to the driver.
@@ -94,6 +119,8 @@ pub(super) fn app(state: App) -> Router {
         .layer(middleware::map_response(headers::not_kept));
     Router::new()
         .nest("/api/v1", api)
+        .merge(metrics::routes())
+        .merge(media::routes())
         .merge(page::routes())
         .layer(middleware::map_response(headers::strict))
         .with_state(state)

@@ -16,13 +16,22 @@ use crate::record::{Event, Record};
 use crate::site_view::{SiteHead, SiteView};
 
 /// A console with a journal of 3 lines, whose driver shows an empty site with a number of its own for each picture.
-struct Console {
+pub(super) struct Console {
+    pub(super) state: App,
     app: Router,
     store: store::Store,
     _folder: tempfile::TempDir,
 }
 
-fn console() -> Console {
+pub(super) fn console() -> Console {
+    console_with("")
+}
+
+/// The same with more in the topology's `[database_server]`.
+fn console_with(more: &str) -> Console {
+    let text = format!("[database_server]\naddress = \"10.0.0.2\"\n{more}\n");
+    let topology = Topology::parse("topology.toml", &text).expect("a site without servers").0;
+    let topology = watch::channel(Arc::new(topology)).1;
     let folder = tempfile::tempdir().unwrap();
     let mut store = store::open(folder.path(), protocols::time::ClusterTime(1)).unwrap();
     store.writer.put((1..=3).map(line));
@@ -40,13 +49,15 @@ fn console() -> Console {
                 Ask::Recordings(answer) => {
                     drop(answer.send(crate::recordings_view::RecordingsView::default()))
                 }
+                Ask::Measures(answer) => drop(answer.send(Measures::default())),
                 Ask::Ready(answer) => drop(answer.send(Err("not yet"))),
             }
         }
     });
-    let means = Means { desk: Desk::new(asks), journal: store.writer.reader(), tally: Arc::default() };
+    let (desk, journal, tally) = (Desk::new(asks), store.writer.reader(), Arc::default());
+    let state = App::new(Means { desk, journal, tally, topology });
     let caller = Caller { address: "192.0.2.1:9".parse().unwrap(), secure: false };
-    Console { app: app(App::new(means)).layer(Extension(caller)), store, _folder: folder }
+    Console { app: app(state.clone()).layer(Extension(caller)), state, store, _folder: folder }
 }
 
 fn line(n: u64) -> Record {
@@ -181,4 +192,122 @@ async fn listeners_are_bounded_and_those_that_leave_make_room() {
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(10), freed).await.expect("a place is free");
+}
+
+#[tokio::test]
+async fn a_site_that_asks_for_accounts_shows_nothing_to_strangers() {
+    let console = console_with("console = \"accounts\"");
+    let closed = [
+        "/api/v1/site",
+        "/api/v1/recordings",
+        "/api/v1/events",
+        "/api/v1/live",
+        "/metrics",
+        "/media/channel/1.ts",
+    ];
+    for path in closed {
+        let response = get(&console.app, path).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(json(response).await["error"]["code"], "unauthorized", "{path}");
+    }
+    for path in ["/", "/api/v1/health", "/api/v1/openapi.json"] {
+        assert_eq!(get(&console.app, path).await.status(), StatusCode::OK, "{path}");
+    }
+}
+
+/// A gateway that answers each connection's first request with `answer`; tells the requests that it heard.
+async fn gateway(answer: &'static [u8]) -> (std::net::SocketAddr, mpsc::Receiver<String>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (heard, requests) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4_096];
+            let len = stream.read(&mut request).await.unwrap();
+            heard.send(String::from_utf8_lossy(&request[..len]).into_owned()).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+        }
+    });
+    (address, requests)
+}
+
+#[tokio::test]
+async fn media_are_passed_on_with_the_range_and_without_what_could_harm() {
+    let (address, mut requests) = gateway(
+        b"HTTP/1.1 206 Partial Content\r\nContent-Type: video/mp2t\r\nContent-Length: 3\r\nContent-Range: bytes 0-2/9\r\n\
+          Set-Cookie: a=b\r\nLocation: http://elsewhere/\r\nContent-Security-Policy: script-src *\r\n\r\nabc",
+    )
+    .await;
+    let console = console_with(&format!("gateway = \"{address}\""));
+    let request = Request::get("/media/recording/7.ts?from=1")
+        .header(header::RANGE, "bytes=0-2")
+        .header(header::COOKIE, "session=secret")
+        .body(Body::empty());
+    let response = console.app.clone().oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
+    let headers = response.headers().clone();
+    assert_eq!(
+        (&headers[header::CONTENT_TYPE], &headers[header::CONTENT_RANGE]),
+        (&"video/mp2t".parse().unwrap(), &"bytes 0-2/9".parse().unwrap())
+    );
+    assert!(!headers.contains_key(header::SET_COOKIE) && !headers.contains_key(header::LOCATION));
+    assert_eq!(headers[header::CONTENT_SECURITY_POLICY], headers::CONTENT_SECURITY_POLICY);
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "abc");
+    let asked = requests.recv().await.unwrap().to_ascii_lowercase();
+    assert!(asked.starts_with("get /recording/7.ts?from=1 http/1.1\r\n"), "{asked}");
+    assert!(asked.contains("range: bytes=0-2\r\n") && !asked.contains("secret"), "{asked}");
+}
+
+#[tokio::test]
+async fn without_a_gateway_the_error_says_what_to_do_and_only_media_are_asked_for() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let console = console_with(&format!("gateway = \"{free}\""));
+    let response = get(&console.app, "/media/channel/1.ts").await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    let error = json(response).await;
+    assert_eq!(error["error"]["code"], "no_gateway");
+    assert!(error["error"]["message"].as_str().unwrap().contains("masthead-client gateway"), "{error}");
+    assert_eq!(get(&console.app, "/media/discover.json").await.status(), StatusCode::NOT_FOUND);
+    let post = Request::post("/media/channel/1.ts").body(Body::empty()).unwrap();
+    assert_eq!(console.app.clone().oneshot(post).await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+/// Goal: when the viewer goes, the gateway's connection goes, and when the gateway goes, so does the viewer's answer.
+#[tokio::test]
+async fn the_end_of_either_side_ends_the_other() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let console = console_with(&format!("gateway = \"{}\"", listener.local_addr().unwrap()));
+    let patience = std::time::Duration::from_secs(10);
+    for viewer_goes_first in [true, false] {
+        let app = console.app.clone();
+        let asked = tokio::spawn(async move { get(&app, "/media/channel/1.ts").await });
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 1_024];
+        assert_ne!(stream.read(&mut request).await.unwrap(), 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\n\r\nabc").await.unwrap();
+        let mut response = asked.await.unwrap();
+        assert_eq!(piece(&mut response).await, "abc");
+        if viewer_goes_first {
+            drop(response);
+            let end = tokio::time::timeout(patience, stream.read(&mut request)).await.expect("the end");
+            assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+        } else {
+            drop(stream);
+            let end = tokio::time::timeout(patience, response.body_mut().frame()).await.expect("the end");
+            assert!(end.is_none_or(|frame| frame.is_err()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_text_that_names_the_site() {
+    let console = console();
+    let response = get(&console.app, "/metrics").await;
+    assert_eq!(response.headers()[header::CONTENT_TYPE], link::metrics::CONTENT_TYPE);
+    let text = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    assert!(text.contains("\nmasthead_site_live 0\n"), "{text}");
+    assert!(text.contains("\nmasthead_database_live_refused_total 0\n"), "{text}");
 }

@@ -4,6 +4,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use protocols::topology::Console;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -60,10 +61,12 @@ impl Visitor {
 }
 
 impl App {
-    /// What one has to be in order to look. `console = "accounts"` in the topology will ask for [`Role::Viewer`].
-    #[expect(clippy::unused_self, reason = "it depends on the topology once that can say so")]
+    /// What one has to be in order to look, as the topology says.
     fn readers(&self) -> Role {
-        Role::Anonymous
+        match self.0.topology.borrow().database_server.console {
+            Console::Open => Role::Anonymous,
+            Console::Accounts => Role::Viewer,
+        }
     }
 }
 

@@ -10,55 +10,37 @@ use protocols::recording::RecordingFault;
 use super::disk;
 use crate::recording::SegmentName;
 
-/// Counts since the recorder's start, over all channels.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Packets handed to the operating system.
-    pub packets: AtomicU64,
-    /// Bytes of their transport packets.
-    pub bytes: AtomicU64,
-    /// Segments completed.
-    pub segments: AtomicU64,
-    /// Packets dropped since the disk was too far behind: a hole.
-    pub dropped: AtomicU64,
-    /// Packets that came while nothing could be recorded.
-    pub unrecorded: AtomicU64,
-    /// Packets that could not be made again from what is recorded, or whose number or date cannot be.
-    pub refused: AtomicU64,
-    /// Packets that came before their feed's first mark.
-    pub undated: AtomicU64,
-    /// Packets that had been recorded before.
-    pub repeated: AtomicU64,
-    /// Numbers that were missing between packets.
-    pub missing: AtomicU64,
-    /// Segments found to be damaged.
-    pub damaged: AtomicU64,
-    /// Segments deleted since they had been kept long enough.
-    pub deleted: AtomicU64,
-    /// Times that recording stopped.
-    pub faults: AtomicU64,
+protocols::atomic_counters! {
+    /// Counts since the recorder's start, over all channels.
+    pub struct Counts {
+        /// Packets handed to the operating system.
+        pub packets: AtomicU64,
+        /// Bytes of their transport packets.
+        pub bytes: AtomicU64,
+        /// Segments completed.
+        pub segments: AtomicU64,
+        /// Packets dropped since the disk was too far behind: a hole.
+        pub dropped: AtomicU64,
+        /// Packets that came while nothing could be recorded.
+        pub unrecorded: AtomicU64,
+        /// Packets that could not be made again from what is recorded, or whose number or date cannot be.
+        pub refused: AtomicU64,
+        /// Packets that came before their feed's first mark.
+        pub undated: AtomicU64,
+        /// Packets that had been recorded before.
+        pub repeated: AtomicU64,
+        /// Numbers that were missing between packets.
+        pub missing: AtomicU64,
+        /// Segments found to be damaged.
+        pub damaged: AtomicU64,
+        /// Segments deleted since they had been kept long enough.
+        pub deleted: AtomicU64,
+        /// Times that recording stopped.
+        pub faults: AtomicU64,
+    }
 }
 
 impl Counts {
-    /// Every count by name, in the order of their declaration.
-    pub fn named(&self) -> Vec<(&'static str, u64)> {
-        let named = [
-            ("packets", &self.packets),
-            ("bytes", &self.bytes),
-            ("segments", &self.segments),
-            ("dropped", &self.dropped),
-            ("unrecorded", &self.unrecorded),
-            ("refused", &self.refused),
-            ("undated", &self.undated),
-            ("repeated", &self.repeated),
-            ("missing", &self.missing),
-            ("damaged", &self.damaged),
-            ("deleted", &self.deleted),
-            ("faults", &self.faults),
-        ];
-        named.into_iter().map(|(name, count)| (name, count.load(Ordering::Relaxed))).collect()
-    }
-
     pub(crate) fn add(count: &AtomicU64, more: u64) {
         count.fetch_add(more, Ordering::Relaxed);
     }

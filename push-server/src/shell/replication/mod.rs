@@ -75,41 +75,42 @@ impl Default for Options {
     }
 }
 
-/// Counts since the host's start.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Times that a peer was asked what it has.
-    pub looks: AtomicU64,
-    /// Segments fetched, verified and taken in.
-    pub fetched: AtomicU64,
-    /// Bytes that were fetched, of whatever came of it.
-    pub fetched_bytes: AtomicU64,
-    /// Of the segments fetched those that took the place of a damaged one.
-    pub mended: AtomicU64,
-    /// Of the segments fetched those that took the place of one that was not as good.
-    pub replaced: AtomicU64,
-    /// Transfers that went on where an earlier one had ended.
-    pub resumed: AtomicU64,
-    /// Looks that a peer ended too early: unreachable, refused, closed.
-    pub failures: AtomicU64,
-    /// Looks that ended since a peer was too slow.
-    pub slow: AtomicU64,
-    /// Looks that ended since a peer said, or gave, what is not so.
-    pub lies: AtomicU64,
-    /// Times that a peer's trouble was told in the log: once, until it does what it is asked.
-    pub told: AtomicU64,
-    /// Segments that a peer no longer had when it was asked for them.
-    pub gone: AtomicU64,
-    /// Looks that ended since this host's disk did not take what was fetched, or has no room for it.
-    pub no_room: AtomicU64,
-    /// Parts of segments thrown away since nobody went on with them.
-    pub stale: AtomicU64,
-    /// Peers that were served.
-    pub guests: AtomicU64,
-    /// Peers turned away: too many at a time.
-    pub turned_away: AtomicU64,
-    /// Bytes that peers were given.
-    pub given_bytes: AtomicU64,
+protocols::atomic_counters! {
+    /// Counts since the host's start.
+    pub struct Counts {
+        /// Times that a peer was asked what it has.
+        pub looks: AtomicU64,
+        /// Segments fetched, verified and taken in.
+        pub fetched: AtomicU64,
+        /// Bytes that were fetched, of whatever came of it.
+        pub fetched_bytes: AtomicU64,
+        /// Of the segments fetched those that took the place of a damaged one.
+        pub mended: AtomicU64,
+        /// Of the segments fetched those that took the place of one that was not as good.
+        pub replaced: AtomicU64,
+        /// Transfers that went on where an earlier one had ended.
+        pub resumed: AtomicU64,
+        /// Looks that a peer ended too early: unreachable, refused, closed.
+        pub failures: AtomicU64,
+        /// Looks that ended since a peer was too slow.
+        pub slow: AtomicU64,
+        /// Looks that ended since a peer said, or gave, what is not so.
+        pub lies: AtomicU64,
+        /// Times that a peer's trouble was told in the log: once, until it does what it is asked.
+        pub told: AtomicU64,
+        /// Segments that a peer no longer had when it was asked for them.
+        pub gone: AtomicU64,
+        /// Looks that ended since this host's disk did not take what was fetched, or has no room for it.
+        pub no_room: AtomicU64,
+        /// Parts of segments thrown away since nobody went on with them.
+        pub stale: AtomicU64,
+        /// Peers that were served.
+        pub guests: AtomicU64,
+        /// Peers turned away: too many at a time.
+        pub turned_away: AtomicU64,
+        /// Bytes that peers were given.
+        pub given_bytes: AtomicU64,
+    }
 }
 
 impl Counts {

@@ -1,0 +1,100 @@
+//! The port of a daemon that serves nothing else by HTTP: `/metrics` and `/health`, for `--metrics ADDR:PORT`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::http;
+use crate::metrics::CONTENT_TYPE;
+use crate::udp::SocketError;
+
+/// Questions that may wait for the driver; one more is refused.
+pub const QUEUED_QUESTIONS: usize = 4;
+/// A driver that has not answered by then hangs, or has more urgent things to do.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// A caller that reads nothing of an answer for this long is disconnected.
+const UNREAD_LIMIT: Duration = Duration::from_secs(15);
+
+/// A question for the driver: all metrics as text. The answer is lost where nobody waits for it any more.
+pub type Question = oneshot::Sender<String>;
+
+/// Takes the port.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, SocketError> {
+    let what = || format!("metrics: TCP port {} on {}", address.port(), address.ip());
+    TcpListener::bind(address).await.map_err(|error| SocketError::new(what(), error))
+}
+
+/// Serves for ever, by questions to the driver; dropping the future ends it.
+pub async fn serve(listener: TcpListener, questions: mpsc::Sender<Question>) {
+    http::serve_within(listener, app(questions), None, UNREAD_LIMIT).await;
+}
+
+fn app(questions: mpsc::Sender<Question>) -> Router {
+    Router::new().route("/metrics", get(metrics)).route("/health", get(health)).with_state(questions)
+}
+
+async fn metrics(State(questions): State<mpsc::Sender<Question>>) -> Response {
+    match ask(&questions).await {
+        Some(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+/// Healthy is a daemon whose driver answers.
+async fn health(State(questions): State<mpsc::Sender<Question>>) -> Response {
+    match ask(&questions).await {
+        Some(_) => ([(header::CONTENT_TYPE, "application/json")], "{\"status\":\"ok\"}").into_response(),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+async fn ask(questions: &mpsc::Sender<Question>) -> Option<String> {
+    let (question, answer) = oneshot::channel();
+    questions.try_send(question).ok()?;
+    timeout(ANSWER_LIMIT, answer).await.ok()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn get(app: &Router, path: &str) -> (StatusCode, String) {
+        let response = app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn metrics_come_from_the_driver_and_health_is_that_it_answers() {
+        let (questions, mut asked) = mpsc::channel::<Question>(QUEUED_QUESTIONS);
+        let app = app(questions);
+        let driver = tokio::spawn(async move {
+            for _ in 0..2 {
+                drop(asked.recv().await.unwrap().send("up 1\n".to_owned()));
+            }
+            asked
+        });
+        assert_eq!(get(&app, "/metrics").await, (StatusCode::OK, "up 1\n".to_owned()));
+        assert_eq!(get(&app, "/health").await.0, StatusCode::OK);
+        // A driver that hangs: unanswered, and soon not even asked.
+        let _hung = driver.await.unwrap();
+        for _ in 0..=QUEUED_QUESTIONS {
+            assert_eq!(get(&app, "/health").await.0, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        assert_eq!(get(&app, "/other").await.0, StatusCode::NOT_FOUND);
+    }
+}
