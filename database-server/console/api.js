@@ -19,7 +19,7 @@ let token = null;
 export async function ask(method, path, body) {
   const headers = {};
   if (body !== undefined) headers["content-type"] = "application/json";
-  if (token && method !== "GET") headers[TOKEN_HEADER] = token;
+  if (token && method !== "GET" && method !== "HEAD") headers[TOKEN_HEADER] = token;
   let response;
   try {
     response = await fetch(BASE + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store", credentials: "same-origin" });

@@ -47,7 +47,14 @@ export function eventsView() {
     add(news);
     if (events.length > KEPT) { events.length = KEPT; end = false; draw(); }
   };
+  // What came while the server was out of reach is asked for.
+  let connected = live.connected;
+  const back = () => {
+    if (live.connected && !connected) ask("GET", `events?limit=${PAGE}`).then((answer) => add(answer.events), () => undefined);
+    connected = live.connected;
+  };
   live.eventListeners.add(hear);
+  live.listeners.add(back);
   load();
   const element = h("section", {},
     h("h1", { text: "Events" }),
@@ -57,5 +64,5 @@ export function eventsView() {
         h("table", { class: "journal" }, h("caption", { class: "unseen", text: "Journal, newest first" }),
           h("thead", {}, h("tr", {}, ["Time", "Subject", "What"].map((title) => h("th", { scope: "col", text: title })))), body))),
     h("p", { class: "actions" }, older), state);
-  return { title: "Events", element, close: () => live.eventListeners.delete(hear) };
+  return { title: "Events", element, close() { live.eventListeners.delete(hear); live.listeners.delete(back); } };
 }

@@ -25,6 +25,7 @@ export function graph(site, { open, most }) {
     edges.set(id, known);
   };
   const collapsed = (server) => site.channels.length > most && !open.has(server);
+  const low = site.channels.length > LOW_ABOVE;
   const nodeOf = (channel) => collapsed(channel.acquisition_server) ? `all:${channel.acquisition_server}` : `channel:${channel.id}`;
 
   for (const server of site.acquisition_servers) {
@@ -42,7 +43,7 @@ export function graph(site, { open, most }) {
   for (const channel of site.channels) {
     if (!collapsed(channel.acquisition_server)) {
       node(`channel:${channel.id}`, 1, "channel", channel.id, `${channel.id} ${channel.name}`,
-        channel.failed ? "no input" : `${channel.state} · ${rate(channel.rate_bps)}`, channel.state, { low: site.channels.length > LOW_ABOVE });
+        channel.failed ? "no input" : low ? channel.state : `${channel.state} · ${rate(channel.rate_bps)}`, channel.state, { low });
     }
     edge(`acquisition:${channel.acquisition_server}`, nodeOf(channel), (known) => {
       known[channel.input_state === "delivering" ? "sent" : "inactive"] += 1;

@@ -9,6 +9,11 @@ const COLUMNS = [{ share: 0.15, least: 136 }, { share: 0.22, least: 168 }, { sha
 /** Below this there are arcs instead of columns. */
 export const NARROW = 760;
 const HEAD = 26;
+/** The least height of the picture; and how much of a tall one is looked at at once. */
+const LEAST_HEIGHT = 190;
+const SEEN_HEIGHT = 640;
+/** With more arrows than this between two columns, none bears words but what lacks something or is chosen. */
+const WORDED_ARROWS = 40;
 const LABEL = { letter: 6.1, height: 16 };
 
 /** `near` has the ids of what hangs together with the chosen node, or is null. Gives each node `x y width height`, each arrow `path` and `at` (where its label lies, null where there is none); returns the picture's height. */
@@ -21,13 +26,19 @@ function columns(nodes, edges, width, near) {
   const widths = COLUMNS.map(({ share, least }) => Math.max(least, Math.min(Math.round(width * share), least * 1.5)));
   const gap = (width - 2 - widths.reduce((a, b) => a + b)) / 3;
   const layers = [0, 1, 2, 3].map((layer) => nodes.filter((node) => node.layer === layer));
-  const step = (layer) => layer[0] ? layer[0].height + layer[0].gap : 0;
-  const height = Math.max(...layers.map((layer) => layer.length * step(layer) - (layer[0]?.gap ?? 0)), 180);
+  const tall = layers.map((layer) => layer.reduce((all, node) => all + node.height + node.gap, 0));
+  const height = Math.max(...tall, LEAST_HEIGHT);
   let x = 1;
   layers.forEach((layer, index) => {
-    const spread = Math.min((height + (layer[0]?.gap ?? 0)) / Math.max(layer.length, 1), Math.max(step(layer) * 2.6, step(layer)));
-    const top = (height - spread * layer.length) / 2;
-    layer.forEach((node, n) => Object.assign(node, { x, y: HEAD + top + spread * n + (spread - node.height) / 2, width: widths[index] }));
+    // A short column stands in the middle of what is seen at once, its nodes apart, but not lost in the room.
+    const room = Math.min(height, Math.max(SEEN_HEIGHT, tall[index]));
+    const spare = Math.min((room - tall[index]) / Math.max(layer.length, 1), tall[index] / Math.max(layer.length, 1) * 1.6);
+    let y = HEAD + (room - tall[index] - spare * layer.length) / 2;
+    for (const node of layer) {
+      const cell = node.height + node.gap + spare;
+      Object.assign(node, { x, y: y + (cell - node.height) / 2, width: widths[index] });
+      y += cell;
+    }
     x += widths[index] + gap;
   });
   const byId = new Map(nodes.map((node) => [node.id, node]));
@@ -42,7 +53,7 @@ function columns(nodes, edges, width, near) {
   for (const node of nodes) { port(node.id, "from"); port(node.id, "to"); }
   const taken = [];
   const feeds = edges.filter((edge) => edge.feed && (!near || near.has(edge.id))).length;
-  const worded = (edge) => (near ? near.has(edge.id) : true) && (!edge.feed || edge.dropped || edge.inactive || feeds <= WORDED_FEEDS);
+  const worded = (edge) => (near ? near.has(edge.id) : true) && (edge.dropped || edge.inactive || (edge.feed ? feeds <= WORDED_FEEDS : near || edges.length - feeds <= WORDED_ARROWS));
   // What is lost or lacking gets its place first.
   for (const edge of [...edges].sort((a, b) => weight(b) - weight(a))) {
     const [from, to] = [byId.get(edge.from), byId.get(edge.to)];
@@ -64,8 +75,11 @@ function weight(edge) {
 
 /** A free place for the arrow's label along its curve. */
 function place(edge, { x1, x2, bend }, taken) {
+  const room = x2 - x1 - 8;
+  // Where there is no room for all of it, what is lost is what matters.
+  if (edge.label.length * LABEL.letter + 6 > room && edge.dropped) edge.label = edge.label.split(" · ").at(-1);
   const half = edge.label.length * LABEL.letter / 2 + 3;
-  if (half * 2 > x2 - x1 - 8) return null;
+  if (half * 2 > room) return null;
   for (const t of edge.to.startsWith("network:") ? PLACES : PLACES_FANNED) {
     const u = 1 - t;
     const x = u ** 3 * x1 + 3 * u * u * t * (x1 + bend) + 3 * u * t * t * (x2 - bend) + t ** 3 * x2;

@@ -1,5 +1,7 @@
 // What is live: the site and its events as the server tells them, and whether it still does.
 
+import { ask } from "./api.js";
+
 /** After so long a silence the server is asked whether it still serves: nothing need have changed. */
 const SILENCE_MS = 8_000;
 const RETRY_MS = [500, 1_000, 2_000, 5_000];
@@ -8,6 +10,8 @@ export const live = {
   site: null,
   at: null,
   connected: false,
+  /** Whether the site asks for an account to be looked at. */
+  locked: false,
   listeners: new Set(),
   eventListeners: new Set(),
   attempt: 0,
@@ -50,15 +54,25 @@ export const live = {
   hear() {
     this.heard = performance.now();
     this.attempt = 0;
+    this.locked = false;
     if (!this.connected) {
       this.connected = true;
       this.tell();
     }
   },
 
-  lose() {
+  async lose() {
+    const { source } = this;
     this.connected = false;
     this.tell();
+    // An EventSource does not tell why it was refused.
+    const why = await ask("HEAD", "site").catch((refusal) => refusal.status);
+    if (this.source !== source) return;
+    if (why === 401 || why === 403) {
+      this.locked = true;
+      this.tell();
+      return; // until somebody logs in
+    }
     const wait = RETRY_MS[Math.min(this.attempt, RETRY_MS.length - 1)];
     this.attempt += 1;
     this.timer = setTimeout(() => this.connect(), wait * (0.75 + Math.random() / 2));

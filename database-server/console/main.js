@@ -99,9 +99,10 @@ function who(account) {
 
 function link() {
   const place = $("link");
-  const state = live.connected ? "live" : live.at || live.attempt ? "lost" : "connecting";
+  const state = live.connected ? "live" : live.locked ? "locked" : live.at || live.attempt ? "lost" : "connecting";
   attribute(place, "data-state", state);
-  say($("link-text"), state === "live" ? "live" : state === "connecting" ? "connecting" : live.at ? `not connected, last at ${clock(live.at)}` : "not connected");
+  $("locked").hidden = state !== "locked";
+  say($("link-text"), state === "live" ? "live" : state === "connecting" ? "connecting" : state === "locked" ? "for accounts only" : live.at ? `not connected, last at ${clock(live.at)}` : "not connected");
   if (place.dataset.told !== state && (state === "lost" || place.dataset.told === "lost")) announce(state === "lost" ? "Connection to the database server lost; figures are old." : "Connected again.");
   place.dataset.told = state;
   document.body.classList.toggle("stale", state === "lost");
@@ -119,12 +120,13 @@ function heard() {
   }
 }
 
+$("locked-button").addEventListener("click", () => loginDialog());
 live.listeners.add(heard);
 session.listeners.add((account) => {
   who(account);
   // What may be seen depends on who looks: URLs of inputs, or all of it where accounts are asked for.
-  live.connect();
   if (shown) {
+    live.connect();
     const view = VIEWS.find((each) => each.name === shown.name);
     if (view.role || shown.made.session) route();
   }

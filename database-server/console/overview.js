@@ -193,7 +193,7 @@ class Details {
     say(this.title, node.kind === "channels of" ? `Channels of ${node.subject}` : `${node.kind[0].toUpperCase()}${node.kind.slice(1)} ${node.title}`);
     if (node.kind === "channel") {
       this.actions.append(h("a", { class: "button primary", href: `#/watch/${node.subject}`, text: "Watch" }), h("a", { class: "button", href: `#/channel/${node.subject}`, text: "Channel" }));
-    } else if (node.kind === "channels of" || (node.kind === "acquisition server" && this.picture.open.has(node.subject))) {
+    } else if (node.kind === "channels of" || (node.kind === "acquisition server" && (this.picture.open.has(node.subject) || this.picture.collapses(node.subject)))) {
       const open = this.picture.open.has(node.subject);
       this.actions.append(h("button", { text: open ? "Draw its channels as one" : "Draw each of its channels", onclick: () => this.toggle(node.subject) }));
     }

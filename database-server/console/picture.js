@@ -42,12 +42,20 @@ export class Picture {
     this.draw();
   }
 
+  /** Whether the channels of an acquisition server are one node now. */
+  collapses(server) {
+    return this.graph.nodes.some((node) => node.id === `all:${server}`);
+  }
+
   draw() {
     const width = Math.floor(this.element.clientWidth);
     if (!this.site || width === 0) return;
     this.graph = graph(this.site, { open: this.open, most: width < NARROW ? COLLAPSE_ABOVE_NARROW : COLLAPSE_ABOVE });
     const { nodes, edges } = this.graph;
-    if (this.chosen && !nodes.some((node) => node.id === this.chosen)) this.choose(null);
+    if (this.chosen && !nodes.some((node) => node.id === this.chosen)) {
+      this.chosen = null;
+      this.onchoose(null);
+    }
     const near = this.neighbourhood();
     const { height, heads, narrow } = layout(this.graph, width, near);
     attribute(this.svg, "viewBox", `0 0 ${width} ${Math.ceil(height)}`);
@@ -71,7 +79,7 @@ export class Picture {
         attribute(line, "d", edge.path);
         attribute(line, "marker-end", `url(#tip-${edge.state})`);
         // The line grows with the rate: 1.25 px for next to nothing, 4 px from some 100 Mbit/s on.
-        attribute(line, "stroke-width", edge.state === "sent" ? ((1.25 + Math.min(Math.log10(1 + edge.bps / 1e6), 2) * 1.35) * (narrow ? 0.7 : 1)).toFixed(2) : 1.25);
+        attribute(line, "stroke-width", edge.state === "sent" ? ((1.25 + Math.min(Math.log10(1 + edge.bps / 1e6), 2) * 1.35) * (narrow || edges.length > MOVING_ARROWS ? 0.6 : 1)).toFixed(2) : 1.25);
         attribute(flow, "d", edge.state === "sent" && edges.length <= MOVING_ARROWS ? edge.path : null);
       },
     });

@@ -41,7 +41,7 @@ export function watchView(address) {
   const time = h("span", { class: "time" });
   const live = h("span", { class: "on-air", text: "live" });
   let held = false;
-  const vlc = h("a", { text: "Open in VLC (playlist)" });
+  const vlc = h("a", { text: "Playlist for VLC and other players" });
   const way = h("select", { id: "way", onchange: () => { player.way = way.value; if (player.item) player.play(player.item, player.item.live ? 0 : player.position()); } },
     [["ts", "transport stream"], ["fmp4", "fragmented MP4"]].map(([value, text]) => h("option", { value, text, disabled: value === "ts" && !takesTransportStream })));
   const facts = h("dl", { class: "facts inline" });
@@ -145,15 +145,22 @@ export function watchView(address) {
   function openChannel(id) {
     wanted = { channel: id, kind: "channel" };
     const base = `media/channel/${id}`;
-    attribute(vlc, "href", `media/channel/${id}/playlist.m3u`);
+    playlist(`${base}.ts`, `channel-${id}`);
     player.play({ live: true, open: () => ({ url: `${base}.ts` }), fragments: `${base}/fmp4.m3u8` });
     draw();
+  }
+
+  /** The link for other players: a playlist of one line. By plain HTTP at the same port, since players do not know this server's certificate. */
+  function playlist(path, name) {
+    const address = new URL(path, `http://${location.host}/`);
+    attribute(vlc, "href", `data:audio/x-mpegurl,${encodeURIComponent(`#EXTM3U\n#EXTINF:-1,${name}\n${address}\n`)}`);
+    attribute(vlc, "download", `${name}.m3u`);
   }
 
   async function openRecording(id) {
     const mine = { kind: "recording", recording: id };
     wanted = mine;
-    attribute(vlc, "href", `media/recording/${id}/playlist.m3u`);
+    playlist(`media/recording/${id}.ts`, `recording-${id}`);
     say(message, "");
     let programme;
     try {
@@ -181,7 +188,7 @@ export function watchView(address) {
 
   function openPast(channel, fromMs, toMs) {
     wanted = { kind: "past", channel, from_ms: fromMs };
-    attribute(vlc, "href", `media/past/${channel}.ts?from=${fromMs}`);
+    playlist(`media/past/${channel}.ts?from=${fromMs}`, `channel-${channel}`);
     player.play({
       live: false, duration_s: ((toMs || Date.now()) - fromMs) / 1000,
       open: (seconds) => ({ url: `media/past/${channel}.ts?from=${Math.round(fromMs + seconds * 1000)}` }),

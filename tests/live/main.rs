@@ -4,6 +4,7 @@
 mod acquisition_away;
 mod bad_input;
 mod bench;
+mod browser;
 mod bytes;
 mod database_away;
 mod foreign;
