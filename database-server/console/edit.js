@@ -203,7 +203,7 @@ export function editView() {
 
   async function command(server, input) {
     try {
-      await ask("POST", `acquisition-servers/${encodeURIComponent(server)}/commands`, { command: "restart_input", input });
+      await ask("POST", `acquisition-servers/${encodeURIComponent(server)}/commands`, { restart_input: input });
       await done(`Input ${input} of ${server} is opened anew.`);
     } catch (refusal) {
       showRefusal(state, refusal);

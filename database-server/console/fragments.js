@@ -10,10 +10,14 @@ const NAMES = [
 ];
 
 export class FragmentReader {
-  constructor(url, signal) {
+  /** `at`: from which second of a recording on. */
+  constructor(url, signal, at) {
     this.url = new URL(url, location.href);
     this.signal = signal;
+    this.at = at;
     this.codecs = null;
+    /** The second of the recording that the first piece begins at. */
+    this.began = 0;
   }
 
   /** Reads playlist and initialisation section; the streams, as transport_stream.js tells them. */
@@ -38,7 +42,7 @@ export class FragmentReader {
   async* pieces(refuse) {
     yield this.init;
     let { map } = this.playlist;
-    let next = this.playlist.ended ? this.playlist.first : Math.max(this.playlist.first, this.playlist.first + this.playlist.segments.length - BEGIN_WITH);
+    let next = this.playlist.first + this.beginning();
     for (;;) {
       const { first, segments, ended, target_s } = this.playlist;
       if (next < first) next = first; // fallen behind: go on with the oldest that is there
@@ -55,6 +59,18 @@ export class FragmentReader {
       this.signal.throwIfAborted();
       this.playlist = read(await this.text(this.url, refuse));
     }
+  }
+
+  /** Which segment is the first: of a recording the one with the second that was asked for. */
+  beginning() {
+    const { segments, ended } = this.playlist;
+    if (!ended) return Math.max(0, segments.length - BEGIN_WITH);
+    let index = 0;
+    while (index + 1 < segments.length && this.began + segments[index].duration_s <= this.at) {
+      this.began += segments[index].duration_s;
+      index += 1;
+    }
+    return index;
   }
 
   async text(url, refuse) {
@@ -74,12 +90,14 @@ export class FragmentReader {
 function read(text) {
   const playlist = { first: 0, target_s: 2, ended: false, map: null, segments: [] };
   let map = null;
+  let duration_s = 0;
   for (const line of text.split(/\r?\n/)) {
     if (line.startsWith("#EXT-X-MEDIA-SEQUENCE:")) playlist.first = Number(line.slice(22));
     else if (line.startsWith("#EXT-X-TARGETDURATION:")) playlist.target_s = Number(line.slice(22));
     else if (line.startsWith("#EXT-X-ENDLIST")) playlist.ended = true;
     else if (line.startsWith("#EXT-X-MAP:")) map = /URI="([^"]+)"/.exec(line)?.[1] ?? null;
-    else if (line && !line.startsWith("#")) playlist.segments.push({ uri: line, map });
+    else if (line.startsWith("#EXTINF:")) duration_s = parseFloat(line.slice(8)) || 0;
+    else if (line && !line.startsWith("#")) playlist.segments.push({ uri: line, map, duration_s });
   }
   playlist.map = playlist.segments.at(0)?.map ?? map;
   return playlist;

@@ -16,6 +16,8 @@ const LIVE = { start_s: 0.5, hurry_s: 1.8, leap_s: 5, rate: 1.06 };
 const AHEAD_S = 30;
 const RETRY_MS = [1_000, 2_000, 5_000];
 const TICK_MS = 250;
+/** A live picture that has stood still for so long is begun anew. */
+const STILL_MS = 6_000;
 
 const supported = (mime) => "MediaSource" in window && MediaSource.isTypeSupported(mime);
 /** Whether bare transport stream can be shown here. */
@@ -51,13 +53,14 @@ export class Player {
     this.item = item;
     this.at = at;
     this.first = null;
+    this.lastTime = null;
     this.received = 0;
     this.set("opening", "");
     const abort = new AbortController();
     this.abort = abort;
     const feeder = new Feeder(this.video, (text) => this.fail(text, true));
     this.feeder = feeder;
-    const run = this.way === "fmp4" && item.fragments ? this.fragments(item, feeder, abort.signal) : this.bytes(item, at, feeder, abort.signal);
+    const run = this.way === "fmp4" && item.fragments ? this.fragments(item, at, feeder, abort.signal) : this.bytes(item, at, feeder, abort.signal);
     run.catch((error) => {
       if (!abort.signal.aborted) this.fail(error.message, error.passing !== false);
     });
@@ -92,11 +95,12 @@ export class Player {
   }
 
   /** Reads fragmented MP4 by its playlist into the feeder. */
-  async fragments(item, feeder, signal) {
-    const reader = new FragmentReader(item.fragments, signal);
+  async fragments(item, at, feeder, signal) {
+    const reader = new FragmentReader(item.fragments, signal, at);
     const streams = await reader.open(refuse);
     await feeder.open(this.choose(streams, "video/mp4"));
     for await (const piece of reader.pieces(refuse)) {
+      if (!item.live) this.at = reader.began;
       this.received += piece.length;
       feeder.push(piece);
       if (!item.live) await room(feeder, signal);
@@ -170,6 +174,12 @@ export class Player {
       const behind = range.end - video.currentTime;
       if (behind > LIVE.leap_s) video.currentTime = range.end - LIVE.start_s;
       video.playbackRate = behind > LIVE.hurry_s ? LIVE.rate : 1;
+    }
+    const now = performance.now();
+    if (video.paused || video.currentTime !== this.lastTime) Object.assign(this, { lastTime: video.currentTime, movedAt: now });
+    else if (this.item.live && now - this.movedAt > STILL_MS) {
+      this.fail("The picture stood still.", true);
+      return;
     }
     this.feeder.pump();
     this.onchange();

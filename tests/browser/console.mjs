@@ -176,6 +176,58 @@ async function watching() {
   await page.context().close();
 }
 
+/** A transport stream that says by its tables that it has these stream types (ISO/IEC 13818-1), and if need be an H.264 parameter set. */
+function tables(types) {
+  const packet = (pid, start, payload) => {
+    const bytes = Buffer.alloc(188, 0xff);
+    bytes.set([0x47, (start ? 0x40 : 0) | pid >> 8, pid & 0xff, 0x10]);
+    bytes.set(payload, 4);
+    return bytes;
+  };
+  const section = (id, body) => [0, id, 0xb0, body.length + 9, 0, 1, 0xc1, 0, 0, ...body, 0, 0, 0, 0];
+  const streams = types.flatMap((type, n) => [type, 0xe1, n, 0xf0, 0]);
+  const picture = [0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0, 0, 0, 0, 1, 0x09, 0xf0, 0, 0, 0, 1, 0x67, 0x64, 0, 0x1f, 0xac];
+  return Buffer.concat([packet(0, true, section(0, [0, 1, 0xf0, 0])), packet(0x1000, true, section(2, [0xe1, 0, 0xf0, 0, ...streams])), packet(0x100, true, picture)]);
+}
+
+async function codecs() {
+  const page = await open();
+  await go(page, "site");
+  const read = (types) => page.evaluate(async (bytes) => {
+    const { CodecReader, playable } = await import("/transport_stream.js");
+    const reader = new CodecReader();
+    // Cut anywhere: as a connection gives it.
+    for (let at = 0; at < bytes.length; at += 77) reader.push(Uint8Array.from(bytes.slice(at, at + 77)));
+    const { mime, refused } = playable(reader.streams, "video/mp2t", (kind) => MediaSource.isTypeSupported(kind));
+    return { mime, refused: refused.map(({ name }) => name).join(", ") };
+  }, [...tables(types)]);
+  const expected = [
+    [[0x1b, 0x0f], 'video/mp2t; codecs="avc1.64001f,mp4a.40.2"', ""],
+    [[0x1b, 0x03], 'video/mp2t; codecs="avc1.64001f,mp4a.69"', ""],
+    [[0x1b, 0x81], 'video/mp2t; codecs="avc1.64001f"', "AC-3"],
+    [[0x02, 0x81], null, "MPEG-2 video, AC-3"],
+    [[0x24, 0x0f], null, "HEVC (H.265)"],
+  ];
+  for (const [types, mime, refused] of expected) {
+    const told = await read(types);
+    check(told.mime === mime && told.refused === refused, `stream types ${types}: ${JSON.stringify(told)}`);
+  }
+  // And what people are told.
+  await page.route("**/media/channel/1.ts", (route) => route.fulfill({ contentType: "video/mp2t", body: tables([0x02, 0x81]) }));
+  await go(page, "watch/1");
+  await page.getByText("No browser can show this here: the stream is MPEG-2 video and AC-3.").waitFor();
+  check(await page.getByRole("link", { name: /Playlist for VLC/ }).getAttribute("download") !== null, "no playlist beside it");
+  await shot(page, "codec");
+  const counts = await page.evaluate(async (text) => {
+    const { readTopology } = await import("/topology_text.js");
+    const { acquisition_server: acquisition, channel, push_server: push } = readTopology(text);
+    return [acquisition.length, acquisition[0].input[0].url, channel[0].service, push[0].record.keep, push[0].destination[0].serves.join(), push[2].destination.length].join(" ");
+  }, await readFile(new URL("../../topology.toml", import.meta.url), "utf8"));
+  check(counts === "2 rtp://239.192.9.5:5004?interface=10.0.0.3 4164 7d 10.0.1.0/24,fd00:1::/64 2", `the example topology is read as ${counts}`);
+  silent();
+  await page.context().close();
+}
+
 async function recorded() {
   const page = await open();
   await go(page, "recordings");
@@ -365,6 +417,7 @@ let status = 0;
 try {
   await step("the first screen loads without an error, and goes by keyboard", firstScreen);
   await step("a channel plays, and the keys zap", watching);
+  await step("what a browser cannot show is said plainly", codecs);
   if (options.recording) await step("a recording plays, and seeking goes there", recorded);
   if (options.superuser) await step("a wrong password is refused", wrongPassword);
   if (options.plain) await step("a password over plain HTTP is refused, with the way to go", plainPassword);

@@ -4,7 +4,6 @@
 mod acquisition_away;
 mod bad_input;
 mod bench;
-mod browser;
 mod bytes;
 mod database_away;
 mod foreign;
