@@ -147,6 +147,7 @@ impl Site {
                 key: self.key.clone(),
                 data_threads: push_server::shell::processors(),
                 unicast_viewers: push_server::live::table::DEFAULT_VIEWERS,
+                query_interval: push_server::membership::timing::Timing::default().query_interval,
                 recordings: host.record.map(|_| self.recordings(&host.id)),
             };
             parts.spawn(run_push_server(options, shutdown.clone()));

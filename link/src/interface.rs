@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::SockaddrStorage;
@@ -84,6 +85,16 @@ pub fn networks(local: IpAddr) -> Vec<Network> {
     let all: Vec<(String, Network)> = entries.filter_map(of).collect();
     let Some((name, _)) = all.iter().find(|(_, network)| network.address == local) else { return Vec::new() };
     all.iter().filter(|(other, _)| other == name).map(|(_, network)| *network).collect()
+}
+
+/// The addresses of the interface with this name, with the prefixes that are reached through it without a router.
+pub fn prefixes(name: &str) -> Vec<IpNet> {
+    let Ok(entries) = getifaddrs() else { return Vec::new() };
+    let of = |entry: nix::ifaddrs::InterfaceAddress| {
+        let (address, mask) = (ip(entry.address.as_ref()?)?, ip(entry.netmask.as_ref()?)?);
+        IpNet::with_netmask(address, mask).ok().filter(|_| entry.interface_name == name)
+    };
+    entries.filter_map(of).collect()
 }
 
 /// Name and address of every interface; one without an address comes with `None`.

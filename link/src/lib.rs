@@ -23,6 +23,8 @@ pub mod random;
 mod reading;
 pub mod session;
 pub mod shutdown;
+#[cfg(target_os = "linux")]
+pub mod tap;
 pub mod tls;
 pub mod train;
 pub mod udp;

@@ -95,5 +95,29 @@ protocols::counters! {
         pub live_unknown: u64,
         /// Orders to a live session by a lease for another channel or destination.
         pub live_foreign: u64,
+        /// Reports of members of groups that are listened to.
+        pub members_reports: u64,
+        /// Reports about other groups only; they make no state.
+        pub members_strangers: u64,
+        /// Queries of other routers.
+        pub members_queries: u64,
+        /// Other messages of IGMP, MLD and router discovery.
+        pub members_other: u64,
+        /// IGMP and MLD packets whose lengths do not fit.
+        pub members_malformed: u64,
+        /// Those with a wrong checksum.
+        pub members_checksum: u64,
+        /// Those that came through a router.
+        pub members_time_to_live: u64,
+        /// Those without a router alert.
+        pub members_router_alert: u64,
+        /// Those from an address that is not of the network.
+        pub members_source: u64,
+        /// General queries that were not sent to all.
+        pub members_destination: u64,
+        /// Times that an interface could not be listened to, since this process may not (it needs `CAP_NET_RAW`).
+        pub members_denied: u64,
+        /// Interfaces not listened to: [`crate::membership::MAX_LINKS`].
+        pub members_links_full: u64,
     }
 }

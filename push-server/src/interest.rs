@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! Suspended ──valid interest──► Sending ──none for INTEREST_TIMEOUT──► Suspended
+//!     │  ▲                       │  ▲
+//!     └──┼──members of a group───┼──┘   where the topology has them count, for as long as there are any
+//!        └───────────────────────┘
 //! ```
 //!
 //! An interest costs one key derivation, one look-up and, when a deadline moves forward, one re-insertion: O(log n) in
@@ -81,6 +84,8 @@ struct Entry {
     announcements: AnnouncementSchedule,
     /// Interest holds until then, and the entry stands in `wakes` at `wake`; `None`: suspended.
     held: Option<Held>,
+    /// Hosts have joined the group, and count as viewers.
+    members: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -111,15 +116,31 @@ impl InterestTable {
             announce_key: announce_key(),
             announcements: AnnouncementSchedule::default(),
             held: None,
+            members: false,
         });
     }
 
     /// `destination` is not this host's to serve any more.
     pub fn unassign(&mut self, channel: ChannelId, destination: IpAddr, out: &mut Vec<Output>) {
         let key = (channel, destination);
-        if let Some(Entry { held: Some(held), .. }) = self.entries.remove(&key) {
+        let Some(Entry { held, members, .. }) = self.entries.remove(&key) else { return };
+        if let Some(held) = held {
             self.wakes.remove(&(held.wake, key));
+        }
+        if held.is_some() || members {
             out.push(Output::Suspend { channel, destination });
+        }
+    }
+
+    /// Whether the group of `destination` has members who count as viewers. No effect where it is not this host's to serve.
+    pub fn members(&mut self, channel: ChannelId, destination: IpAddr, there: bool, out: &mut Vec<Output>) {
+        let Some(entry) = self.entries.get_mut(&(channel, destination)) else { return };
+        let sent = entry.is_watched();
+        entry.members = there;
+        match (sent, entry.is_watched()) {
+            (false, true) => out.push(Output::Resume { channel, destination }),
+            (true, false) => out.push(Output::Suspend { channel, destination }),
+            _ => {}
         }
     }
 
@@ -193,7 +214,9 @@ impl InterestTable {
         } else {
             entry.announcements.start(now);
             let (channel, destination) = key;
-            out.push(Output::Resume { channel, destination });
+            if !entry.members {
+                out.push(Output::Resume { channel, destination });
+            }
         }
         entry.hold_until(until, key, &mut self.wakes);
         true
@@ -214,7 +237,9 @@ impl InterestTable {
             let Some(held) = entry.held else { continue };
             if held.until <= now {
                 entry.held = None;
-                out.push(Output::Suspend { channel, destination });
+                if !entry.members {
+                    out.push(Output::Suspend { channel, destination });
+                }
                 continue;
             }
             out.push(entry.announce(now, clock, self.boot_id, key, held));
@@ -251,9 +276,9 @@ impl InterestTable {
         self.entries.contains_key(&(channel, destination))
     }
 
-    /// Whether interest holds.
+    /// Whether somebody watches: interest holds, or the group has members.
     pub fn sending(&self, channel: ChannelId, destination: IpAddr) -> bool {
-        self.entries.get(&(channel, destination)).is_some_and(|entry| entry.held.is_some())
+        self.entries.get(&(channel, destination)).is_some_and(Entry::is_watched)
     }
 
     /// (channel, destination) pairs assigned to this host.
@@ -268,6 +293,10 @@ impl InterestTable {
 }
 
 impl Entry {
+    fn is_watched(&self) -> bool {
+        self.held.is_some() || self.members
+    }
+
     fn announce(
         &mut self,
         now: Time,

@@ -15,7 +15,7 @@
 //!                                    └──────────────────────────┴─────────────────────────┘
 //! ```
 //!
-//! It must never send to a destination without valid interest, alter a packet, send one twice, or answer a datagram
+//! It must never send to a destination without valid interest or, where the topology has them count, members, alter a packet, send one twice, or answer a datagram
 //! that carries no authority.
 //!
 //! | module | owns |
@@ -23,6 +23,7 @@
 //! | [`server`] | the root machine |
 //! | [`configuration`] | what the database server ordered, put together from its parts |
 //! | [`interest`], [`announcement`] | who is watched, until when, and when that is announced |
+//! | [`membership`] | which groups have members, who count as viewers |
 //! | [`admission`], `claim` | who may ask for packets again, or order a session about |
 //! | [`repair`], [`protocols::budget`] | which of them are sent again, and how many |
 //! | [`holding`] | which feeds are held, since nobody watches |
@@ -50,6 +51,7 @@ pub mod holding;
 pub mod interest;
 pub mod lane;
 pub mod live;
+pub mod membership;
 pub mod overload;
 pub mod pacer;
 pub mod path;

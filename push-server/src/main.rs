@@ -51,6 +51,10 @@ struct Arguments {
     /// Viewers whom broadcasts do not reach that are sent a channel by P5 at a time, over all channels.
     #[arg(long, env = "MASTHEAD_UNICAST_VIEWERS", value_name = "VIEWERS", default_value_t = DEFAULT_VIEWERS)]
     unicast_viewers: usize,
+    /// Seconds between two questions for members of groups, where hosts that join count as viewers (`membership`).
+    #[arg(long, env = "MASTHEAD_QUERY_INTERVAL", value_name = "SECONDS", default_value_t = 125,
+        value_parser = clap::value_parser!(u64).range(2..=3600))]
+    query_interval: u64,
     /// Folder to record in; without it this host records nothing, whatever the topology says.
     #[arg(long, env = "MASTHEAD_RECORDINGS", value_name = "DIR")]
     recordings: Option<PathBuf>,
@@ -127,6 +131,7 @@ fn main() -> ExitCode {
         key,
         data_threads: arguments.data_threads.unwrap_or_else(shell::processors),
         unicast_viewers: arguments.unicast_viewers,
+        query_interval: Duration::from_secs(arguments.query_interval),
         recordings: arguments.recordings.map(|data| recorder::Options {
             limit_bytes: arguments.recordings_limit.map(|limit| limit.0),
             verify_within: Duration::from_secs(arguments.verify_within),

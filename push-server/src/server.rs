@@ -7,6 +7,7 @@ mod commands;
 mod exchange;
 mod fed;
 mod live;
+mod members;
 mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,8 @@ use crate::counters::Counters;
 use crate::holding::Holding;
 use crate::interest::{self, InterestTable};
 use crate::live::table::{DEFAULT_VIEWERS, LiveTable};
+use crate::membership::Membership;
+use crate::membership::timing::Timing;
 use crate::plan::{Plan, Target, TargetCounters};
 use crate::report::{ReportLog, Subject};
 pub use exchange::{FeedId, Input, Output, Reason};
@@ -54,6 +57,7 @@ pub struct PushServer {
     last_order: CommandOrder,
     configurations: Configurations,
     interest: InterestTable,
+    membership: Membership,
     holding: Holding,
     admission: Admission,
     live: LiveTable,
@@ -103,6 +107,7 @@ impl PushServer {
             admission: Admission::new(&config.key),
             live: LiveTable::new(DEFAULT_VIEWERS),
             interest: InterestTable::new(config.key, boot_id),
+            membership: Membership::new(Timing::default()),
             holding: Holding::default(),
             streams: BTreeMap::new(),
             states: BTreeMap::new(),
@@ -121,6 +126,17 @@ impl PushServer {
         Self { live: LiveTable::new(viewers), ..self }
     }
 
+    /// With another timing of what is asked about members.
+    #[must_use]
+    pub fn with_membership_timing(self, timing: Timing) -> Self {
+        Self { membership: Membership::new(timing), ..self }
+    }
+
+    /// What is to be said at the interfaces where members are heard, when the host ends.
+    pub fn farewells(&self) -> Vec<Output> {
+        self.membership.farewells().into_iter().map(Output::Membership).collect()
+    }
+
     /// Takes `input` at `now`; what follows from it is appended to `out`.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         let mut effects = Vec::new();
@@ -135,6 +151,7 @@ impl PushServer {
             Input::Live { channel, event } => self.live_told(now, channel, event, out),
             Input::Extents { channel, extents } => self.extents(now, channel, extents),
             Input::RecordingFault(fault) => self.recording_fault(fault),
+            Input::Membership(event) => self.membership_told(now, event),
             Input::Tick => {
                 let clock = self.cluster_time(now);
                 self.interest.announce_along(now, clock, &mut self.counters, &mut effects);
@@ -142,6 +159,7 @@ impl PushServer {
         }
         self.carry_out(now, effects, out);
         let mut due = Vec::new();
+        self.members_changed(now, &mut due, out);
         self.interest.advance(now, self.cluster_time(now), &mut self.counters, &mut due);
         self.carry_out(now, due, out);
         self.live_silent(now, out);
@@ -159,7 +177,8 @@ impl PushServer {
         let holding = self.holding.deadline().map(|at| (at, Reason::Holding));
         let recording = self.archive.deadline().map(|at| (at, Reason::Recording));
         let live = self.live.deadline().map(|at| (at, Reason::Live));
-        [interest, holding, recording, live].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let membership = self.membership.deadline().map(|at| (at, Reason::Membership));
+        [interest, holding, recording, live, membership].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// What was heard and dropped so far.
@@ -251,7 +270,7 @@ impl PushServer {
                     Ok(())
                 }
                 Kind::Query => self.query(now, from, bytes, &sealed, effects, out),
-                Kind::Configure => self.configure(from, bytes, &sealed, effects, out),
+                Kind::Configure => self.configure(now, from, bytes, &sealed, effects, out),
                 kind => Err(DatagramError::Kind(kind as u8)),
             },
             Err(error) => Err(error),

@@ -94,6 +94,7 @@ impl Site {
             key: cluster(),
             data_threads: 1,
             unicast_viewers: 2,
+            query_interval: std::time::Duration::from_secs(125),
             recordings: None,
         })
         .unwrap();

@@ -269,7 +269,8 @@ fn rival<'a>(
     let fed = known.and_then(|known| known.server(channel)).is_some_and(|report| report.fed);
     let destination = known.zip(address).and_then(|(known, address)| known.destination(channel, address));
     let sending = destination.is_some_and(|report| report.sending);
-    let fit = fed && destination.is_none_or(|report| report.fault.is_none());
+    // Who cannot hear members can serve everybody else.
+    let fit = fed && destination.is_none_or(|report| report.fault.is_none_or(|fault| fault == DestinationFault::Deaf));
     Rival { host, alive, fit, sending }
 }
 
@@ -290,6 +291,9 @@ pub(super) fn fault_text(fault: DestinationFault) -> &'static str {
         DestinationFault::NotPermitted => "its operating system forbids it",
         DestinationFault::Unreachable => "no route there, or the interface is down",
         DestinationFault::Overloaded => "it has more to send than it can, and sheds its newest channels",
+        DestinationFault::Deaf => {
+            "it cannot hear who joins the group: it needs CAP_NET_RAW and an interface that is up"
+        }
         DestinationFault::Other => "its operating system reports an error",
     }
 }

@@ -92,7 +92,7 @@ pub enum ReportItem {
     },
 }
 
-/// Why a destination cannot be sent to.
+/// What is wrong with a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DestinationFault {
     /// The interface named in the topology does not exist at the host.
@@ -105,6 +105,8 @@ pub enum DestinationFault {
     Other,
     /// The host has more to send than it can, and sheds whole channels, the newest first.
     Overloaded,
+    /// It can be sent to, but members of the group, who should count as viewers, cannot be heard.
+    Deaf,
 }
 
 #[cfg(test)]

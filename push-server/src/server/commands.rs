@@ -41,6 +41,7 @@ impl PushServer {
 
     pub(super) fn configure(
         &mut self,
+        now: Time,
         from: SocketAddr,
         bytes: &[u8],
         sealed: &Sealed<'_>,
@@ -55,10 +56,14 @@ impl PushServer {
         match self.configurations.take(command.body) {
             Effect::Applied => {
                 self.applied(channel, effects);
+                self.members_configured(now, channel, effects, out);
                 let order = self.configurations.get(channel).and_then(|known| known.record.clone());
                 self.record(channel, order, out);
             }
-            Effect::Released => self.released(channel, effects, out),
+            Effect::Released => {
+                self.released(channel, effects, out);
+                self.members_configured(now, channel, effects, out);
+            }
             Effect::Unchanged => {}
             Effect::Full => {
                 self.counters.channels_full += 1;
@@ -142,7 +147,7 @@ impl PushServer {
             address,
             sending: self.interest.sending(channel, address),
             packets: counted.map_or(0, |target| target.packets),
-            fault: counted.and_then(|target| target.fault),
+            fault: counted.and_then(|target| target.fault).or_else(|| self.deaf(channel, address)),
         })
     }
 

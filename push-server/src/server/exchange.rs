@@ -11,6 +11,7 @@ use protocols::recording::{Extent, RecordOrder, RecordingFault};
 
 use crate::admission::{PlayMissed, Played};
 use crate::live;
+use crate::membership;
 use crate::plan::{ChannelCounters, Plan};
 use crate::repair;
 
@@ -64,6 +65,8 @@ pub enum Input {
     },
     /// The recorder cannot write, or can again (`None`).
     RecordingFault(Option<RecordingFault>),
+    /// What came of listening to members of groups.
+    Membership(membership::Event),
     /// The deadline was reached.
     Tick,
 }
@@ -125,6 +128,8 @@ pub enum Output {
         /// The announcement.
         bytes: [u8; ANNOUNCEMENT_BYTES],
     },
+    /// Listen to members of groups, or ask for them.
+    Membership(membership::Order),
     /// The feed is wanted: say so, and let its packets into the channel's data plane.
     AcceptFeed {
         /// The channel.
@@ -163,4 +168,6 @@ pub enum Reason {
     Recording,
     /// The client of a live session has been silent for too long.
     Live,
+    /// Members of groups are to be asked for, or have not answered.
+    Membership,
 }

@@ -20,11 +20,13 @@ use tokio::sync::mpsc;
 
 use super::Error;
 use super::data::{DataThread, Order};
+use super::ears::Ears;
 use super::openings::Opening;
 use super::playback::{Call, Playback};
 use super::recorder::desk::{Change, Desk};
 use super::tally::Counts;
 use crate::live;
+use crate::membership;
 use crate::placement::{Move, Placement};
 use crate::plan::ChannelCounters;
 use crate::repair::Request;
@@ -74,6 +76,7 @@ pub(super) struct Driver {
     /// Orders to sessions and requests for repair that found no room in playback's inbox.
     plays_dropped: u64,
     desk: Desk,
+    ears: Ears,
     outputs: Vec<Output>,
 }
 
@@ -101,6 +104,7 @@ impl Driver {
         threads: Vec<DataThread>,
         playback: Playback,
         desk: Desk,
+        ears: Ears,
     ) -> Self {
         Self {
             machine,
@@ -116,6 +120,7 @@ impl Driver {
             playback,
             plays_dropped: 0,
             desk,
+            ears,
             outputs: Vec::new(),
         }
     }
@@ -124,6 +129,7 @@ impl Driver {
     pub(super) async fn drive(
         mut self,
         mut heard: mpsc::Receiver<News>,
+        mut members: mpsc::Receiver<membership::Event>,
         shutdown: Shutdown,
     ) -> Result<(), Error> {
         let mut log = tokio::time::interval(LOG_INTERVAL);
@@ -134,10 +140,11 @@ impl Driver {
                 () = shutdown.requested() => break Ok(()),
                 readable = self.control.readable() => self.datagrams(readable).await,
                 Some(news) = heard.recv() => self.news(news),
+                Some(event) = members.recv() => self.handle(Input::Membership(event)),
                 () = self.clock.reach(deadline) => self.handle(Input::Tick),
                 _ = recordings.tick() => self.desk.news().into_iter().try_for_each(|news| self.handle(news)),
                 _ = log.tick() => {
-                    tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, recorder = ?self.desk.counts(), playback = ?self.playback.counts(), plays_dropped = self.plays_dropped, "counters");
+                    tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, recorder = ?self.desk.counts(), playback = ?self.playback.counts(), plays_dropped = self.plays_dropped, members_dropped = self.ears.dropped(), "counters");
                     Ok(())
                 }
             };
@@ -145,7 +152,11 @@ impl Driver {
                 break Err(error);
             }
         };
-        tracing::info!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, recorder = ?self.desk.counts(), playback = ?self.playback.counts(), plays_dropped = self.plays_dropped, "ending");
+        tracing::info!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, recorder = ?self.desk.counts(), playback = ?self.playback.counts(), plays_dropped = self.plays_dropped, members_dropped = self.ears.dropped(), "ending");
+        for farewell in self.machine.farewells() {
+            self.carry_out(farewell)?;
+        }
+        self.ears.end().await;
         self.playback.stop();
         self.threads.into_iter().for_each(DataThread::stop);
         ended
@@ -283,6 +294,10 @@ impl Driver {
             Output::Release { channel } => self.order(channel, Order::Release { channel }),
             Output::Announce { channel, destination, bytes } => {
                 self.order(channel, Order::Announce { channel, destination, bytes })
+            }
+            Output::Membership(order) => {
+                self.ears.order(order);
+                Ok(())
             }
             Output::AcceptFeed { channel, feed } => self.accept(channel, feed),
             Output::TellFeed { channel, feed, order } => self.tell_feed(channel, feed, &order),

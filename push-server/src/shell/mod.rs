@@ -12,6 +12,7 @@
 //! | driver (`driver.rs`) | the [`crate::PushServer`], the P4 socket, feeds that wait for its decision |
 //! | one per opening P3 connection (`openings.rs`) | the connection until its `Open` is read |
 //! | data threads (`plane.rs`, `channel.rs`) | [`crate::path::ChannelPath`]s with their feeds and outlets; they share P5's socket (`stream.rs`) |
+//! | one per interface where members of groups are heard (`ears.rs`) | its sockets |
 //! | playback thread, reader threads (`playback/`) | the sessions of recordings; they share P4's and P5's sockets |
 //! | recorder threads (`recorder/`) | what is recorded |
 //! | replication threads (`replication/`) | what is copied from and to other hosts |
@@ -23,6 +24,7 @@
 mod channel;
 mod data;
 mod driver;
+mod ears;
 mod openings;
 mod outlet;
 mod plane;
@@ -37,6 +39,7 @@ pub mod tally;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use link::clock::Clock;
 use link::open_files;
@@ -49,8 +52,10 @@ use thiserror::Error;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
+use crate::membership::timing::Timing;
 use crate::server::{Config, PushServer};
 use driver::Driver;
+use ears::{EVENTS_WAITING, Ears};
 use playback::{Means, Playback, Shown};
 use recorder::Recorder;
 use recorder::desk::Desk;
@@ -90,6 +95,8 @@ pub struct Options {
     pub data_threads: u16,
     /// Viewers who are sent a channel by P5 for longer than a burst, over all channels.
     pub unicast_viewers: usize,
+    /// Time between two questions for members of groups ([`Timing`]).
+    pub query_interval: Duration,
     /// Where and how to record; `None`: this host does not.
     pub recordings: Option<recorder::Options>,
 }
@@ -218,9 +225,12 @@ impl Host {
         let admit = openings::Admit { host: options.host.clone(), key: host_key, boot_id, guests };
         let doorkeeper = tokio::spawn(openings::admit(feeds, admit, news));
         let machine = PushServer::new(Config { host: options.host, key: options.key }, boot_id)
-            .with_unicast_viewers(options.unicast_viewers);
-        let ended =
-            Driver::new(machine, clock, control, threads, playback, desk).drive(heard, shutdown).await;
+            .with_unicast_viewers(options.unicast_viewers)
+            .with_membership_timing(Timing::with_query_interval(options.query_interval));
+        let (events, members) = mpsc::channel(EVENTS_WAITING);
+        let driver =
+            Driver::new(machine, clock, control, threads, playback, desk, Ears::new(events));
+        let ended = driver.drive(heard, members, shutdown).await;
         doorkeeper.abort();
         drop(replication);
         ended

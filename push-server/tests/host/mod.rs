@@ -49,6 +49,7 @@ pub(crate) fn options() -> Options {
         key: cluster(),
         data_threads: 2,
         unicast_viewers: 64,
+        query_interval: std::time::Duration::from_secs(125),
         recordings: None,
     }
 }

@@ -290,6 +290,8 @@ impl HostNode {
                     data.feed_opened();
                 }
             }
+            // No destination of the world has members count.
+            Output::Membership(_) => {}
             Output::TellFeed { feed, order, .. } => {
                 fabric.tell(stream(feed), End::Caller, Message::Order(order));
             }
