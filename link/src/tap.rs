@@ -4,7 +4,10 @@
 //! answers queries himself, which would keep silent the very hosts that are to be heard. So this reads packets below the
 //! Internet layer (packet(7)), with a filter in the kernel that lets nothing pass but IGMP, or IPv6 with hop-by-hop options
 //! and ICMPv6 behind them; and has the interface take in all multicast. It needs `CAP_NET_RAW`.
-#![expect(unsafe_code, reason = "no safe crate binds packet sockets to an interface or has them take in all multicast")]
+#![expect(
+    unsafe_code,
+    reason = "no safe crate binds packet sockets to an interface or has them take in all multicast"
+)]
 
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};

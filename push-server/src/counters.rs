@@ -119,5 +119,7 @@ protocols::counters! {
         pub members_denied: u64,
         /// Interfaces not listened to: [`crate::membership::MAX_LINKS`].
         pub members_links_full: u64,
+        /// Sessions not announced: [`crate::session_announcement::MAX_SESSIONS`].
+        pub sessions_left_out: u64,
     }
 }

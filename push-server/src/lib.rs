@@ -24,6 +24,7 @@
 //! | [`configuration`] | what the database server ordered, put together from its parts |
 //! | [`interest`], [`announcement`] | who is watched, until when, and when that is announced |
 //! | [`membership`] | which groups have members, who count as viewers |
+//! | [`session_announcement`] | which channels are announced to players by SAP, and when |
 //! | [`admission`], `claim` | who may ask for packets again, or order a session about |
 //! | [`repair`], [`protocols::budget`] | which of them are sent again, and how many |
 //! | [`holding`] | which feeds are held, since nobody watches |
@@ -65,6 +66,7 @@ pub mod ring;
 mod search;
 pub mod server;
 pub mod session;
+pub mod session_announcement;
 pub mod shell;
 pub mod timer_wheel;
 

@@ -33,6 +33,7 @@ use crate::membership::Membership;
 use crate::membership::timing::Timing;
 use crate::plan::{Plan, Target, TargetCounters};
 use crate::report::{ReportLog, Subject};
+use crate::session_announcement::SessionAnnouncements;
 pub use exchange::{FeedId, Input, Output, Reason};
 
 /// A command with a wrong tag is told of once in this time, since anybody can send one.
@@ -58,6 +59,7 @@ pub struct PushServer {
     configurations: Configurations,
     interest: InterestTable,
     membership: Membership,
+    sessions: SessionAnnouncements,
     holding: Holding,
     admission: Admission,
     live: LiveTable,
@@ -108,6 +110,7 @@ impl PushServer {
             live: LiveTable::new(DEFAULT_VIEWERS),
             interest: InterestTable::new(config.key, boot_id),
             membership: Membership::new(Timing::default()),
+            sessions: SessionAnnouncements::new(boot_id),
             holding: Holding::default(),
             streams: BTreeMap::new(),
             states: BTreeMap::new(),
@@ -132,9 +135,10 @@ impl PushServer {
         Self { membership: Membership::new(timing), ..self }
     }
 
-    /// What is to be said at the interfaces where members are heard, when the host ends.
+    /// What is to be said when the host ends: at the interfaces where members are heard, and of the channels announced.
     pub fn farewells(&self) -> Vec<Output> {
-        self.membership.farewells().into_iter().map(Output::Membership).collect()
+        let members = self.membership.farewells().into_iter().map(Output::Membership);
+        members.chain(self.sessions.farewells().into_iter().map(Output::Notify)).collect()
     }
 
     /// Takes `input` at `now`; what follows from it is appended to `out`.
@@ -163,6 +167,9 @@ impl PushServer {
         self.interest.advance(now, self.cluster_time(now), &mut self.counters, &mut due);
         self.carry_out(now, due, out);
         self.live_silent(now, out);
+        let mut notices = Vec::new();
+        self.sessions.advance(now, &mut notices);
+        out.extend(notices.into_iter().map(Output::Notify));
         while let Some((channel, told)) = self.holding.next_due(now) {
             self.tell_feed(channel, told, out);
         }
@@ -178,7 +185,11 @@ impl PushServer {
         let recording = self.archive.deadline().map(|at| (at, Reason::Recording));
         let live = self.live.deadline().map(|at| (at, Reason::Live));
         let membership = self.membership.deadline().map(|at| (at, Reason::Membership));
-        [interest, holding, recording, live, membership].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let sessions = self.sessions.deadline().map(|at| (at, Reason::Sessions));
+        [interest, holding, recording, live, membership, sessions]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 
     /// What was heard and dropped so far.
@@ -186,6 +197,7 @@ impl PushServer {
         Counters {
             assemblies_dropped: self.configurations.given_up(),
             extents_left_out: self.archive.left_out(),
+            sessions_left_out: self.sessions.left_out(),
             ..self.counters
         }
     }

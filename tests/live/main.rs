@@ -11,6 +11,7 @@ mod holding;
 mod judges;
 mod kills;
 mod laboratory;
+mod membership;
 mod newcomer;
 mod order;
 mod playback;

@@ -270,7 +270,8 @@ fn rival<'a>(
     let destination = known.zip(address).and_then(|(known, address)| known.destination(channel, address));
     let sending = destination.is_some_and(|report| report.sending);
     // Who cannot hear members can serve everybody else.
-    let fit = fed && destination.is_none_or(|report| report.fault.is_none_or(|fault| fault == DestinationFault::Deaf));
+    let fit = fed
+        && destination.is_none_or(|report| report.fault.is_none_or(|fault| fault == DestinationFault::Deaf));
     Rival { host, alive, fit, sending }
 }
 

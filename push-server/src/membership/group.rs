@@ -298,7 +298,8 @@ mod tests {
 
     #[test]
     fn a_member_is_there_until_260_s_after_its_last_report() {
-        let mut group = heard(&[(0, v3(RecordKind::ToExclude, false)), (100, v3(RecordKind::IsExclude, false))]);
+        let mut group =
+            heard(&[(0, v3(RecordKind::ToExclude, false)), (100, v3(RecordKind::IsExclude, false))]);
         assert_eq!(group.advance(at(359), QUERIER), []);
         assert!(group.wanted());
         assert_eq!(group.deadline(), Some(at(360)));
@@ -309,7 +310,8 @@ mod tests {
 
     #[test]
     fn who_leaves_is_asked_for_twice_and_gone_after_2_s() {
-        let mut group = heard(&[(0, v3(RecordKind::ToExclude, false)), (10, v3(RecordKind::ToInclude, false))]);
+        let mut group =
+            heard(&[(0, v3(RecordKind::ToExclude, false)), (10, v3(RecordKind::ToInclude, false))]);
         assert_eq!(group.advance(at(10), QUERIER), [Asked::Group(false)]);
         assert!(group.wanted());
         assert_eq!(group.advance(at(11), QUERIER), [Asked::Group(false)]);
@@ -320,7 +322,8 @@ mod tests {
 
     #[test]
     fn another_member_answers_and_is_not_doubted_again() {
-        let mut group = heard(&[(0, v3(RecordKind::ToExclude, false)), (10, v3(RecordKind::ToInclude, false))]);
+        let mut group =
+            heard(&[(0, v3(RecordKind::ToExclude, false)), (10, v3(RecordKind::ToInclude, false))]);
         assert_eq!(group.advance(at(10), QUERIER), [Asked::Group(false)]);
         group.hear(at(10), v3(RecordKind::IsExclude, false), QUERIER);
         assert_eq!(group.advance(at(11), QUERIER), [Asked::Group(true)]);
@@ -384,7 +387,8 @@ mod tests {
     #[test]
     fn sources_do_not_count_while_hosts_of_version_2_are_there() {
         let two = record(RecordKind::IsExclude, false, Version::Two);
-        let group = heard(&[(0, two), (1, v3(RecordKind::Block, true)), (2, v3(RecordKind::ToExclude, true))]);
+        let group =
+            heard(&[(0, two), (1, v3(RecordKind::Block, true)), (2, v3(RecordKind::ToExclude, true))]);
         assert!(group.wanted());
         assert_eq!(group.asks.iter().flatten().count(), 0);
     }

@@ -165,7 +165,8 @@ impl Link {
             out.push(wire::query(self.own, About::All, false, &self.timing));
             self.first_queries_left = self.first_queries_left.saturating_sub(1);
             let startup = self.first_queries_left > 0;
-            let interval = if startup { self.timing.startup_query_interval() } else { self.timing.query_interval };
+            let interval =
+                if startup { self.timing.startup_query_interval() } else { self.timing.query_interval };
             self.next_query = now + interval;
         }
         if self.next_advertisement <= now {
@@ -237,7 +238,8 @@ mod tests {
 
     fn link(own: &str) -> Link {
         let groups = [ip("239.1.1.1")];
-        let addresses = Addresses { own: ip(own), source: ip(own), on_link: vec!["10.0.1.0/24".parse().unwrap()] };
+        let addresses =
+            Addresses { own: ip(own), source: ip(own), on_link: vec!["10.0.1.0/24".parse().unwrap()] };
         Link::new(Time::ZERO, addresses, Timing::default(), groups.into_iter())
     }
 

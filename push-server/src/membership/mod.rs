@@ -29,9 +29,7 @@ use link::{Addresses, Kind, Link};
 use timing::Timing;
 use wire::Flaw;
 
-pub use link::{
-    MAX_ADVERTISEMENT_INTERVAL, MAX_INITIAL_ADVERTISEMENT_INTERVAL, MAX_INITIAL_ADVERTISEMENTS,
-};
+pub use link::{MAX_ADVERTISEMENT_INTERVAL, MAX_INITIAL_ADVERTISEMENT_INTERVAL, MAX_INITIAL_ADVERTISEMENTS};
 
 /// Interfaces listened to at most; the groups of another one have no members.
 pub const MAX_LINKS: usize = 64;
@@ -120,7 +118,14 @@ enum State {
 impl Membership {
     /// No groups yet.
     pub fn new(timing: Timing) -> Self {
-        Self { timing, links: BTreeMap::new(), groups: BTreeMap::new(), joined: BTreeSet::new(), touched: false, next: None }
+        Self {
+            timing,
+            links: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            joined: BTreeSet::new(),
+            touched: false,
+            next: None,
+        }
     }
 
     /// `channel` is sent to `destinations` from now on: those with `membership` are listened to, no others of the channel.
@@ -241,7 +246,11 @@ impl Membership {
             let there = matches!(self.links.get(link), Some(State::Up(link)) if link.wanted(*address));
             if there != self.joined.contains(address) {
                 changed.extend(channels.iter().map(|channel| (*channel, *address, there)));
-                if there { self.joined.insert(*address) } else { self.joined.remove(address) };
+                if there {
+                    self.joined.insert(*address)
+                } else {
+                    self.joined.remove(address)
+                };
             }
         }
         let up = self.links.values().filter_map(|state| match state {
@@ -311,11 +320,13 @@ mod tests {
     }
 
     fn report(kind: u8, group: [u8; 4]) -> Event {
-        let mut packet = vec![0x46, 0xc0, 0, 32, 0, 0, 0, 0, 1, 2, 0, 0, 10, 0, 1, 9, 224, 0, 0, 22, 0x94, 4, 0, 0];
+        let mut packet =
+            vec![0x46, 0xc0, 0, 32, 0, 0, 0, 0, 1, 2, 0, 0, 10, 0, 1, 9, 224, 0, 0, 22, 0x94, 4, 0, 0];
         packet.extend([kind, 0, 0, 0]);
         packet.extend(group);
         for (from, to, at) in [(0, 24, 10), (24, 32, 26)] {
-            let sum: u32 = packet[from..to].chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(two[1])).sum();
+            let sum: u32 =
+                packet[from..to].chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(two[1])).sum();
             let folded = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
             packet[at..at + 2].copy_from_slice(&folded.to_be_bytes());
         }
@@ -334,7 +345,15 @@ mod tests {
             let mut bench = Self { membership, counters: Counters::default(), out: Vec::new() };
             bench.configure(0, ONE, &[order("239.1.1.1")]);
             assert_eq!(bench.out, [Order::Listen(link())]);
-            bench.hear(0, Event::Up { link: link(), own: ip("10.0.1.1"), source: ip("10.0.1.1"), on_link: vec!["10.0.1.0/24".parse().unwrap()] });
+            bench.hear(
+                0,
+                Event::Up {
+                    link: link(),
+                    own: ip("10.0.1.1"),
+                    source: ip("10.0.1.1"),
+                    on_link: vec!["10.0.1.0/24".parse().unwrap()],
+                },
+            );
             bench
         }
 

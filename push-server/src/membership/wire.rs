@@ -121,7 +121,8 @@ pub fn query(from: IpAddr, about: About, suppress: bool, timing: &Timing) -> (Ip
     };
     let response =
         if group.is_some() { timing.last_member_query_interval } else { timing.query_response_interval };
-    let flags = u8::from(suppress) << 3 | u8::try_from(timing.robustness).ok().filter(|qrv| *qrv < 8).unwrap_or(0);
+    let flags =
+        u8::from(suppress) << 3 | u8::try_from(timing.robustness).ok().filter(|qrv| *qrv < 8).unwrap_or(0);
     let interval = code8(u32::try_from(timing.query_interval.as_secs()).unwrap_or(u32::MAX));
     match from {
         IpAddr::V4(from) => {
@@ -213,9 +214,8 @@ fn parse_v4(packet: &[u8], us: Ipv4Addr) -> Result<Heard, Flaw> {
         return Err(Flaw::RouterAlert);
     }
     let group = v4_at(body, 4)?;
-    let single = |kind, version| {
-        Message::Report(vec![Record { kind, group: group.into(), lists_us: false, version }])
-    };
+    let single =
+        |kind, version| Message::Report(vec![Record { kind, group: group.into(), lists_us: false, version }]);
     let message = match body[0] {
         0x11 => {
             let about = (!group.is_unspecified()).then_some(IpAddr::V4(group));
@@ -357,7 +357,8 @@ fn records(body: &[u8], us: IpAddr) -> Result<Vec<Record>, Flaw> {
     let mut rest = body.get(8..).ok_or(Flaw::Length)?;
     let mut records = Vec::new();
     for _ in 0..count {
-        let (auxiliary, listed) = (usize::from(*rest.get(1).ok_or(Flaw::Length)?) * 4, usize::from(u16_at(rest, 2)?));
+        let (auxiliary, listed) =
+            (usize::from(*rest.get(1).ok_or(Flaw::Length)?) * 4, usize::from(u16_at(rest, 2)?));
         let (group, head): (IpAddr, usize) =
             if us.is_ipv4() { (v4_at(rest, 4)?.into(), 8) } else { (v6_at(rest, 4)?.into(), 20) };
         let (lists_us, bytes) = sources(rest.get(head..).ok_or(Flaw::Length)?, listed, us)?;
@@ -590,10 +591,15 @@ mod tests {
 
     #[test]
     fn codes_say_what_they_can() {
-        for (value, code) in [(0, 0), (127, 127), (128, 0x80), (3_600, 0xcc), (31_744, 0xff), (u32::MAX, 0xff)] {
+        for (value, code) in
+            [(0, 0), (127, 127), (128, 0x80), (3_600, 0xcc), (31_744, 0xff), (u32::MAX, 0xff)]
+        {
             assert_eq!(code8(value), code, "{value}");
         }
-        assert!((128..31_744).all(|value| value8(code8(value)) <= value && value8(code8(value)) > value - value / 16));
+        assert!(
+            (128..31_744)
+                .all(|value| value8(code8(value)) <= value && value8(code8(value)) > value - value / 16)
+        );
         assert_eq!((code16(10_000), code16(32_768)), (10_000, 0x8000));
     }
 

@@ -14,6 +14,7 @@ use crate::live;
 use crate::membership;
 use crate::plan::{ChannelCounters, Plan};
 use crate::repair;
+use crate::session_announcement::Notice;
 
 /// One accepted P3 connection; numbered by the shell, never reused within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,6 +131,8 @@ pub enum Output {
     },
     /// Listen to members of groups, or ask for them.
     Membership(membership::Order),
+    /// Announce a channel to players, or take that back.
+    Notify(Notice),
     /// The feed is wanted: say so, and let its packets into the channel's data plane.
     AcceptFeed {
         /// The channel.
@@ -170,4 +173,6 @@ pub enum Reason {
     Live,
     /// Members of groups are to be asked for, or have not answered.
     Membership,
+    /// A channel is to be announced again.
+    Sessions,
 }

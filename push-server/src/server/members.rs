@@ -12,7 +12,8 @@ use crate::membership::Event;
 use crate::report::Subject;
 
 impl PushServer {
-    /// Listens to the groups of a configuration that has come into force, or to none of the channel's any more.
+    /// Listens to the groups of a configuration that has come into force and announces the channel there, or does neither for
+    /// it any more.
     pub(super) fn members_configured(
         &mut self,
         now: Time,
@@ -25,6 +26,9 @@ impl PushServer {
         let mut orders = Vec::new();
         self.membership.configure(now, channel, destinations.clone(), &mut self.counters, &mut orders);
         out.extend(orders.into_iter().map(Output::Membership));
+        let mut notices = Vec::new();
+        self.sessions.configure(now, channel, configuration, &mut notices);
+        out.extend(notices.into_iter().map(Output::Notify));
         for order in destinations.filter(|order| order.assigned) {
             let there = order.membership && self.membership.has_members(order.address);
             self.interest.members(channel, order.address, there, effects);

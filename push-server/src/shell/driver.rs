@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use link::clock::Clock;
 use link::shutdown::Shutdown;
+use link::udp::{self, Aim, SocketError};
 use protocols::codec;
 use protocols::handshake::FrameSeal;
 use protocols::ids::ChannelId;
@@ -31,6 +32,7 @@ use crate::placement::{Move, Placement};
 use crate::plan::ChannelCounters;
 use crate::repair::Request;
 use crate::server::{FeedId, Input, Output, PushServer};
+use crate::session_announcement::Notice;
 
 /// Datagrams taken in a row before news and deadlines have their turn.
 const DATAGRAMS_PER_TURN: usize = 64;
@@ -299,6 +301,10 @@ impl Driver {
                 self.ears.order(order);
                 Ok(())
             }
+            Output::Notify(notice) => {
+                notify(&notice);
+                Ok(())
+            }
             Output::AcceptFeed { channel, feed } => self.accept(channel, feed),
             Output::TellFeed { channel, feed, order } => self.tell_feed(channel, feed, &order),
             Output::CloseFeed { channel, feed, refusal } => self.close(channel, feed, refusal),
@@ -368,6 +374,19 @@ impl Driver {
         }
         let farewell = feed.frame(&refused);
         self.order(channel, Order::CloseFeed { channel, feed: id, farewell })
+    }
+}
+
+/// Sends an announcement by a socket of its own: they are minutes apart.
+fn notify(notice: &Notice) {
+    let interface = notice.interface.clone();
+    let aim = Aim { to: notice.to, interface, ttl: notice.ttl, dscp: 0, broadcast: false };
+    let sent = udp::send(&aim).and_then(|socket| {
+        let sent = socket.send(&notice.bytes);
+        sent.map_err(|error| SocketError::new(format!("announcing to {}", notice.to), error))
+    });
+    if let Err(error) = sent {
+        tracing::warn!(to = %notice.to, %error, "a channel could not be announced; trying again in some minutes");
     }
 }
 

@@ -228,8 +228,7 @@ impl Host {
             .with_unicast_viewers(options.unicast_viewers)
             .with_membership_timing(Timing::with_query_interval(options.query_interval));
         let (events, members) = mpsc::channel(EVENTS_WAITING);
-        let driver =
-            Driver::new(machine, clock, control, threads, playback, desk, Ears::new(events));
+        let driver = Driver::new(machine, clock, control, threads, playback, desk, Ears::new(events));
         let ended = driver.drive(heard, members, shutdown).await;
         doorkeeper.abort();
         drop(replication);

@@ -291,7 +291,7 @@ impl HostNode {
                 }
             }
             // No destination of the world has members count.
-            Output::Membership(_) => {}
+            Output::Membership(_) | Output::Notify(_) => {}
             Output::TellFeed { feed, order, .. } => {
                 fabric.tell(stream(feed), End::Caller, Message::Order(order));
             }
