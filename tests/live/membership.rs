@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use lab::command::Command;
 use lab::member::Member;
 use lab::process::Process;
 use lab::site::{Daemon, Plan, READY_LIMIT, ROOM_GROUP, Site};
@@ -158,7 +159,7 @@ fn an_igmp_version_2_host_is_heard_beside_the_switchs_own_querier() {
     let site = Site::build(&lab, &Plan::testcard());
     let switch = site.room.namespace();
     switch.run("ip addr add 10.77.1.1/24 dev switch");
-    switch.run("ip link set dev switch type bridge mcast_query_use_ifaddr 1 mcast_query_interval 400 mcast_igmp_version 2");
+    switch.run("ip link set dev switch type bridge mcast_query_use_ifaddr 1 mcast_query_interval 400 mcast_startup_query_interval 200 mcast_igmp_version 2");
     site.room.querier(false);
     site.room.querier(true);
     let vera = site.viewer("vera", &site.room);
@@ -208,4 +209,43 @@ fn members_of_an_ipv6_group_are_heard_by_mld() {
     let stopped = until_silent(&sent, SILENCE_LIMIT);
     timeline::report("leave to the last packet", stopped.duration_since(left));
     assert!(stopped.duration_since(left) < LEAVE_LIMIT, "{:?}", stopped.duration_since(left));
+}
+
+/// Goal: an announced channel is found by players that nobody here wrote: ffmpeg plays what SAP told it of, VLC lists it by its name;
+/// and when the push server ends, it is taken back.
+/// Method: both listen before the push server is there, since announcements are minutes apart; what keeps the channel flowing
+/// for ffmpeg is that it joins the group.
+#[test]
+fn ffmpeg_plays_and_vlc_lists_a_channel_announced_by_sap() {
+    let Some(lab) = Lab::open("ffmpeg_plays_and_vlc_lists_a_channel_announced_by_sap", &["ffmpeg", "vlc"])
+    else {
+        return;
+    };
+    let site = Site::build(&lab, &Plan::testcard());
+    site.room.querier(false);
+    let [vera, nina] = ["vera", "nina"].map(|name| site.viewer(name, &site.room));
+    let home = lab.path("home");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let sap = "ffmpeg -nostdin -loglevel info -i sap://239.195.255.255 -t 3 -f null -";
+    let mut ffmpeg = vera.spawn(Command::line(sap));
+    let mut vlc = nina.spawn(
+        Command::line("cvlc -I dummy -vv --no-color --services-discovery sap --miface")
+            .arg(site.room.name())
+            .env("HOME", &home)
+            .as_nobody(),
+    );
+    vlc.wait_for_line("services discovery", PATIENCE);
+    let notices = site.room.sent_by(&site.hall, "udp dport 9875");
+    let text = topology(&Plan::testcard())
+        .replace("  membership = true\n", "  membership = true\n  announce = true\n  ttl = 2\n");
+    let mut daemons = start(&site, &text);
+    timeline::until("the channel is announced", PATIENCE, || notices.packets() > 0);
+    assert!(ffmpeg.wait_exit(Duration::from_secs(40)).success(), "{}", ffmpeg.log());
+    assert!(ffmpeg.log().contains("Video: h264"), "{}", ffmpeg.log());
+    let listed = || vlc.log().contains("One").then_some(());
+    timeline::obtain_or("VLC lists it", PATIENCE, listed, || "it does not".into());
+    assert_eq!(notices.packets(), 1, "it is announced once in some minutes");
+    daemons.pop().unwrap().terminate(PATIENCE);
+    timeline::until("it is taken back", PATIENCE, || notices.packets() > 1);
 }
