@@ -14,6 +14,7 @@ mod laboratory;
 mod membership;
 mod newcomer;
 mod order;
+mod package;
 mod playback;
 mod push_server_away;
 mod recording;
