@@ -40,6 +40,7 @@ pub mod member;
 pub mod namespace;
 pub mod packets;
 pub mod pcap;
+pub mod player;
 pub mod process;
 pub mod site;
 pub mod skip;

@@ -16,6 +16,7 @@ mod newcomer;
 mod order;
 mod package;
 mod playback;
+mod players;
 mod push_server_away;
 mod recording;
 mod repair;
