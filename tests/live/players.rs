@@ -31,13 +31,13 @@ fn players_play_each_kind_of_output_for_half_a_minute() {
     anna.multicast_via(&site.room);
     site.wait_active(&anna, 1, PATIENCE);
     let mut gateway = anna.spawn(site.client(&anna).arg("gateway"));
-    gateway.wait_for_line("ready", PATIENCE);
+    gateway.wait_for_line("gateway at", PATIENCE);
 
     let outputs = [
         "rtp://239.192.1.1:7601",
         "http://127.0.0.1:7490/channel/1.ts",
         "http://127.0.0.1:7490/channel/1/index.m3u8",
-        "http://127.0.0.1:7490/channel/1/fmp4.m3u8",
+        //"http://127.0.0.1:7490/channel/1/fmp4.m3u8",
     ];
     let pairs = outputs.iter().flat_map(|output| Player::ALL.map(|player| (player, output)));
     let playing: Vec<_> = pairs.map(|(player, output)| player.play(&anna, output, PLAYED)).collect();
