@@ -149,6 +149,7 @@ impl Site {
                 unicast_viewers: push_server::live::table::DEFAULT_VIEWERS,
                 query_interval: push_server::membership::timing::Timing::default().query_interval,
                 recordings: host.record.map(|_| self.recordings(&host.id)),
+                metrics: None,
             };
             parts.spawn(run_push_server(options, shutdown.clone()));
         }
@@ -158,6 +159,7 @@ impl Site {
                     id: server.id.clone(),
                     database: self.topology.database_server.registration().to_string(),
                     cluster_key: self.key_path.clone(),
+                    metrics: None,
                 };
                 parts.spawn(run_acquisition(options, shutdown.clone()));
             }

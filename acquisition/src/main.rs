@@ -1,5 +1,6 @@
 //! `masthead-acquisition`: one acquisition server as a process of its own.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,6 +28,9 @@ struct Arguments {
     /// The site's cluster key, as in the database server's data folder
     #[arg(long, env = "MASTHEAD_CLUSTER_KEY", value_name = "FILE", default_value = "cluster.key")]
     cluster_key: PathBuf,
+    /// Serve /metrics (Prometheus) and /health there, such as 127.0.0.1:9401 [default: nowhere]
+    #[arg(long, env = "MASTHEAD_METRICS", value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
     /// How log lines look: text or json
     #[arg(long, env = "MASTHEAD_FORMAT", value_name = "FORMAT", default_value = "text")]
     format: LogFormat,
@@ -74,8 +78,8 @@ fn main() -> ExitCode {
 fn start(arguments: Arguments) -> Result<(), (u8, String)> {
     let shutdown = Shutdown::on_signals().map_err(|error| (1, format!("signals: {error}")))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| (1, format!("runtime: {error}")))?;
-    let Arguments { id, database, cluster_key, .. } = arguments;
-    let result = runtime.block_on(shell::run(Options { id, database, cluster_key }, shutdown));
+    let Arguments { id, database, cluster_key, metrics, .. } = arguments;
+    let result = runtime.block_on(shell::run(Options { id, database, cluster_key, metrics }, shutdown));
     runtime.shutdown_timeout(END_PATIENCE);
     result.map_err(|error| (error.exit_code(), error.to_string()))
 }

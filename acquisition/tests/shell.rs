@@ -101,6 +101,7 @@ impl Site {
             id: "roof".parse().expect("an id"),
             database: address(&database).to_string(),
             cluster_key,
+            metrics: None,
         };
         let server = tokio::spawn(shell::run(options, shutdown.clone()));
         Self { key, database, push, shutdown, server, _folder: folder }
@@ -334,6 +335,7 @@ async fn without_a_key_it_refuses_to_run() {
         id: "roof".parse().unwrap(),
         database: "127.0.0.1:1".to_owned(),
         cluster_key: Path::new("/nonexistent/cluster.key").to_owned(),
+        metrics: None,
     };
     let error = shell::run(options, Shutdown::new()).await.unwrap_err();
     assert_eq!(error.exit_code(), 2);

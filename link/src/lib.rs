@@ -23,6 +23,7 @@ pub mod random;
 mod reading;
 pub mod session;
 pub mod shutdown;
+pub mod supervision;
 #[cfg(target_os = "linux")]
 pub mod tap;
 pub mod tls;

@@ -23,8 +23,21 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// A caller that reads nothing of an answer for this long is disconnected.
 const UNREAD_LIMIT: Duration = Duration::from_secs(15);
 
-/// A question for the driver: all metrics as text. The answer is lost where nobody waits for it any more.
-pub type Question = oneshot::Sender<String>;
+/// A question for the driver: what it knows at this moment. The answer is lost where nobody waits for it any more.
+pub type Question<T> = oneshot::Sender<T>;
+
+/// The way to a driver, and how what it knows is written.
+#[derive(Debug)]
+struct Source<T> {
+    questions: mpsc::Sender<Question<T>>,
+    write: fn(T) -> String,
+}
+
+impl<T> Clone for Source<T> {
+    fn clone(&self) -> Self {
+        Self { questions: self.questions.clone(), write: self.write }
+    }
+}
 
 /// Takes the port.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, SocketError> {
@@ -32,31 +45,39 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, SocketError> {
     TcpListener::bind(address).await.map_err(|error| SocketError::new(what(), error))
 }
 
-/// Serves for ever, by questions to the driver; dropping the future ends it.
-pub async fn serve(listener: TcpListener, questions: mpsc::Sender<Question>) {
-    http::serve_within(listener, app(questions), None, UNREAD_LIMIT).await;
+/// Serves for ever, by questions to the driver, whose answers `write` makes text of; dropping the future ends it.
+pub async fn serve<T: Send + 'static>(
+    listener: TcpListener,
+    questions: mpsc::Sender<Question<T>>,
+    write: fn(T) -> String,
+) {
+    http::serve_within(listener, app(Source { questions, write }), None, UNREAD_LIMIT).await;
 }
 
-fn app(questions: mpsc::Sender<Question>) -> Router {
-    Router::new().route("/metrics", get(metrics)).route("/health", get(health)).with_state(questions)
+fn app<T: Send + 'static>(source: Source<T>) -> Router {
+    Router::new().route("/metrics", get(metrics::<T>)).route("/health", get(health::<T>)).with_state(source)
 }
 
-async fn metrics(State(questions): State<mpsc::Sender<Question>>) -> Response {
-    match ask(&questions).await {
-        Some(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+async fn metrics<T: Send + 'static>(State(source): State<Source<T>>) -> Response {
+    let Some(known) = ask(&source.questions).await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    // Many lines, on a host that may have other things to do.
+    match tokio::task::spawn_blocking(move || (source.write)(known)).await {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
 /// Healthy is a daemon whose driver answers.
-async fn health(State(questions): State<mpsc::Sender<Question>>) -> Response {
-    match ask(&questions).await {
+async fn health<T: Send + 'static>(State(source): State<Source<T>>) -> Response {
+    match ask(&source.questions).await {
         Some(_) => ([(header::CONTENT_TYPE, "application/json")], "{\"status\":\"ok\"}").into_response(),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 
-async fn ask(questions: &mpsc::Sender<Question>) -> Option<String> {
+async fn ask<T>(questions: &mpsc::Sender<Question<T>>) -> Option<T> {
     let (question, answer) = oneshot::channel();
     questions.try_send(question).ok()?;
     timeout(ANSWER_LIMIT, answer).await.ok()?.ok()
@@ -80,11 +101,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn metrics_come_from_the_driver_and_health_is_that_it_answers() {
-        let (questions, mut asked) = mpsc::channel::<Question>(QUEUED_QUESTIONS);
-        let app = app(questions);
+        let (questions, mut asked) = mpsc::channel::<Question<u8>>(QUEUED_QUESTIONS);
+        let app = app(Source { questions, write: |up| format!("up {up}\n") });
         let driver = tokio::spawn(async move {
             for _ in 0..2 {
-                drop(asked.recv().await.unwrap().send("up 1\n".to_owned()));
+                drop(asked.recv().await.unwrap().send(1));
             }
             asked
         });

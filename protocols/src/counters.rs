@@ -95,8 +95,6 @@ macro_rules! atomic_counters {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     crate::counters! {
         /// Some.
         struct Some {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -69,6 +69,9 @@ struct Arguments {
     #[arg(long, env = "MASTHEAD_VERIFY_WITHIN", value_name = "SECONDS", default_value_t = recorder::VERIFY_WITHIN.as_secs(),
         requires = "recordings", value_parser = clap::value_parser!(u64).range(1..))]
     verify_within: u64,
+    /// Serve /metrics (Prometheus) and /health there, such as 127.0.0.1:9403 [default: nowhere]
+    #[arg(long, env = "MASTHEAD_METRICS", value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
     /// Reads everything in --recordings, says whether it is what was recorded, and ends: with status 1 if something is not.
     #[arg(long, requires = "recordings")]
     verify: bool,
@@ -141,6 +144,7 @@ fn main() -> ExitCode {
             },
             ..recorder::Options::new(data)
         }),
+        metrics: arguments.metrics,
     };
     let ended = Shutdown::on_signals().map_err(shell::Error::from).and_then(|shutdown| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -8,6 +8,7 @@ mod exchange;
 mod fed;
 mod live;
 mod members;
+mod numbers;
 mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,7 @@ use crate::plan::{Plan, Target, TargetCounters};
 use crate::report::{ReportLog, Subject};
 use crate::session_announcement::SessionAnnouncements;
 pub use exchange::{FeedId, Input, Output, Reason};
+pub use numbers::{ChannelNumbers, DestinationNumbers};
 
 /// A command with a wrong tag is told of once in this time, since anybody can send one.
 pub const FORGERY_TOLD_EVERY: Duration = Duration::from_mins(1);

@@ -96,6 +96,7 @@ impl Site {
             unicast_viewers: 2,
             query_interval: std::time::Duration::from_secs(125),
             recordings: None,
+            metrics: None,
         })
         .unwrap();
         let feeds = host.feed_address().unwrap();

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use link::metrics_port::Question;
 use link::random;
 use link::shutdown::Shutdown;
+use link::supervision::Supervision;
 use protocols::ids::{ChannelId, HostId};
 use protocols::p1_registration::{InputState, ToDatabase};
 use tokio::sync::mpsc;
@@ -15,6 +17,7 @@ use crate::shell::Context;
 use crate::shell::channel::ChannelHandle;
 use crate::shell::database::DatabaseHandle;
 use crate::shell::feed;
+use crate::shell::metrics::Measures;
 use crate::shell::task::Task;
 use crate::{Acquisition, Config, Input, Output};
 
@@ -72,8 +75,13 @@ impl Driver {
     }
 
     /// Until `shutdown`; then everything is ended within a second.
-    pub(crate) async fn run(mut self, shutdown: &Shutdown) {
-        let clock = self.context.clock;
+    pub(crate) async fn run(
+        mut self,
+        mut asked: mpsc::Receiver<Question<Measures>>,
+        mut supervision: Supervision,
+        shutdown: &Shutdown,
+    ) {
+        let (clock, started) = (self.context.clock, Instant::now());
         let mut out = Vec::new();
         loop {
             let deadline = self.machine.deadline().map(|(at, _)| at);
@@ -84,6 +92,15 @@ impl Driver {
                     None => continue,
                 },
                 () = clock.reach(deadline) => Input::Tick,
+                () = supervision.due() => {
+                    supervision.alive();
+                    continue;
+                }
+                Some(question) = asked.recv() => {
+                    // Lost where nobody waits for it any more.
+                    let _ = question.send(self.measures(started));
+                    continue;
+                }
             };
             self.machine.handle(clock.now(), input, &mut out);
             for output in out.drain(..) {
@@ -96,6 +113,15 @@ impl Driver {
             self.channels.into_values().map(|channel| Task::start(channel.end(END_PATIENCE))).collect();
         for end in ends {
             end.finish(END_PATIENCE).await;
+        }
+    }
+
+    fn measures(&self, started: Instant) -> Measures {
+        Measures {
+            started,
+            registered: self.machine.is_registered(),
+            ignored_events: self.machine.ignored_events(),
+            report: self.machine.report(),
         }
     }
 

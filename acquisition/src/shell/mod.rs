@@ -18,16 +18,21 @@ mod database;
 mod driver;
 mod feed;
 mod inputs;
+mod metrics;
 mod task;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use link::clock::Clock;
 use link::key_file::{self, KeyError};
-use link::random;
 use link::shutdown::Shutdown;
+use link::supervision::Supervision;
+use link::udp::SocketError;
+use link::{metrics_port, random};
 use protocols::authority::ClusterKey;
 use protocols::ids::{AcquisitionId, BootId};
+use tokio::sync::mpsc;
 use tracing::info;
 
 use driver::Driver;
@@ -41,6 +46,8 @@ pub struct Options {
     pub database: String,
     /// The site's cluster key.
     pub cluster_key: PathBuf,
+    /// Where to serve metrics; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Why an acquisition server cannot run.
@@ -49,6 +56,9 @@ pub enum Error {
     /// The cluster key cannot be had.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The port of the metrics cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
 }
 
 impl Error {
@@ -56,6 +66,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Key(_) => 2,
+            Self::Socket(_) => 1,
         }
     }
 }
@@ -73,6 +84,10 @@ pub(crate) struct Context {
 /// Runs one acquisition server until `shutdown`; may be called several times in a process.
 pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     let key = key_file::load(&options.cluster_key)?;
+    let metrics = match options.metrics {
+        Some(address) => Some(metrics_port::bind(address).await?),
+        None => None,
+    };
     let context = Context {
         id: options.id,
         boot_id: random::boot_id(),
@@ -81,7 +96,12 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         clock: Clock::start(),
     };
     info!(id = %context.id, database = context.database, boot = %context.boot_id, "ready: acquisition server");
-    Driver::new(context).run(&shutdown).await;
+    let (questions, asked) = mpsc::channel(metrics_port::QUEUED_QUESTIONS);
+    let port = metrics.map(|listener| tokio::spawn(metrics_port::serve(listener, questions, metrics::text)));
+    Driver::new(context).run(asked, Supervision::ready(), &shutdown).await;
+    if let Some(port) = port {
+        port.abort();
+    }
     info!("acquisition server ended");
     Ok(())
 }

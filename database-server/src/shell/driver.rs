@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use link::clock::Clock;
 use link::shutdown::Shutdown;
+use link::supervision::Supervision;
 use protocols::ids::{AcquisitionId, BootId};
 use protocols::p1_registration::{ToAcquisition, ToDatabase as FromAcquisition};
 use protocols::p2_directory::{ToClient, ToDatabase as FromClient};
@@ -126,12 +127,14 @@ impl Driver {
     /// Drives the machine, from its first topology until `shutdown`.
     pub(super) async fn run(&mut self, topology: Arc<Topology>, inboxes: Inboxes, shutdown: &Shutdown) {
         let Inboxes { mut control, mut clients, mut asks } = inboxes;
+        let mut supervision = Supervision::ready();
         self.give(Input::Topology(topology));
         loop {
             let deadline = self.tools.machine.deadline().map(|(time, _)| time);
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
+                () = supervision.due() => supervision.alive(),
                 () = self.tools.clock.reach(deadline) => self.give(Input::Tick),
                 Some(event) = control.recv() => self.take(event),
                 Some(event) = clients.recv() => {

@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use link::clock::Clock;
+use link::metrics_port::Question;
 use link::shutdown::Shutdown;
+use link::supervision::Supervision;
 use link::udp::{self, Aim, SocketError};
 use protocols::codec;
 use protocols::handshake::FrameSeal;
@@ -22,9 +25,11 @@ use tokio::sync::mpsc;
 use super::Error;
 use super::data::{DataThread, Order};
 use super::ears::Ears;
+use super::metrics::Measures;
 use super::openings::Opening;
 use super::playback::{Call, Playback};
 use super::recorder::desk::{Change, Desk};
+use super::replication;
 use super::tally::Counts;
 use crate::live;
 use crate::membership;
@@ -56,6 +61,15 @@ pub(super) enum News {
     Live { channel: ChannelId, event: live::Event },
     /// A data thread has taken over a channel.
     Adopted { channel: ChannelId },
+}
+
+/// Who looks after the driver: those who read metrics, and the service manager.
+#[derive(Debug)]
+pub(super) struct Visits {
+    pub(super) asked: mpsc::Receiver<Question<Measures>>,
+    /// What replication counts, where there is any.
+    pub(super) replicated: Option<Arc<replication::Counts>>,
+    pub(super) supervision: Supervision,
 }
 
 /// The driver task.
@@ -132,8 +146,10 @@ impl Driver {
         mut self,
         mut heard: mpsc::Receiver<News>,
         mut members: mpsc::Receiver<membership::Event>,
+        mut visits: Visits,
         shutdown: Shutdown,
     ) -> Result<(), Error> {
+        let started = Instant::now();
         let mut log = tokio::time::interval(LOG_INTERVAL);
         let mut recordings = tokio::time::interval(RECORDINGS_INTERVAL);
         let ended = loop {
@@ -145,6 +161,15 @@ impl Driver {
                 Some(event) = members.recv() => self.handle(Input::Membership(event)),
                 () = self.clock.reach(deadline) => self.handle(Input::Tick),
                 _ = recordings.tick() => self.desk.news().into_iter().try_for_each(|news| self.handle(news)),
+                () = visits.supervision.due() => {
+                    visits.supervision.alive();
+                    Ok(())
+                }
+                Some(question) = visits.asked.recv() => {
+                    // Lost where nobody waits for it any more.
+                    let _ = question.send(self.measures(started, visits.replicated.as_deref()));
+                    Ok(())
+                }
                 _ = log.tick() => {
                     tracing::debug!(counters = ?self.machine.counters().named(), threads = ?self.counts(), repairs_dropped = self.repairs_dropped, recorder = ?self.desk.counts(), playback = ?self.playback.counts(), plays_dropped = self.plays_dropped, members_dropped = self.ears.dropped(), "counters");
                     Ok(())
@@ -162,6 +187,21 @@ impl Driver {
         self.playback.stop();
         self.threads.into_iter().for_each(DataThread::stop);
         ended
+    }
+
+    fn measures(&self, started: Instant, replicated: Option<&replication::Counts>) -> Measures {
+        Measures {
+            started,
+            counters: self.machine.counters().described(),
+            threads: self.counts(),
+            playback: self.playback.counts(),
+            recorder: self.desk.described(),
+            replication: replicated.map(replication::Counts::described).unwrap_or_default(),
+            repairs_dropped: self.repairs_dropped,
+            plays_dropped: self.plays_dropped,
+            members_dropped: self.ears.dropped(),
+            channels: self.machine.numbers(),
+        }
     }
 
     fn counts(&self) -> Vec<Counts> {

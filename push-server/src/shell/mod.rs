@@ -25,6 +25,7 @@ mod channel;
 mod data;
 mod driver;
 mod ears;
+mod metrics;
 mod openings;
 mod outlet;
 mod plane;
@@ -42,10 +43,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::clock::Clock;
-use link::open_files;
-use link::random;
 use link::shutdown::{Shutdown, SignalError};
+use link::supervision::Supervision;
 use link::udp::{self, SocketError};
+use link::{metrics_port, open_files, random};
 use protocols::authority::ClusterKey;
 use protocols::ids::HostId;
 use thiserror::Error;
@@ -54,7 +55,7 @@ use tokio::sync::mpsc;
 
 use crate::membership::timing::Timing;
 use crate::server::{Config, PushServer};
-use driver::Driver;
+use driver::{Driver, Visits};
 use ears::{EVENTS_WAITING, Ears};
 use playback::{Means, Playback, Shown};
 use recorder::Recorder;
@@ -99,6 +100,8 @@ pub struct Options {
     pub query_interval: Duration,
     /// Where and how to record; `None`: this host does not.
     pub recordings: Option<recorder::Options>,
+    /// Where to serve metrics; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Processors that this process may use, 1..=[`MAX_DATA_THREADS`].
@@ -189,6 +192,10 @@ impl Host {
         // Each destination has a socket.
         open_files::raise_limit();
         let Self { options, control, stream, playback, feeds, tallies, shown } = self;
+        let metrics = match options.metrics {
+            Some(address) => Some(metrics_port::bind(address).await?),
+            None => None,
+        };
         let clock = Clock::start();
         let boot_id = random::boot_id();
         let (news, heard) = mpsc::channel(NEWS_WAITING);
@@ -227,10 +234,18 @@ impl Host {
         let machine = PushServer::new(Config { host: options.host, key: options.key }, boot_id)
             .with_unicast_viewers(options.unicast_viewers)
             .with_membership_timing(Timing::with_query_interval(options.query_interval));
+        let (questions, asked) = mpsc::channel(metrics_port::QUEUED_QUESTIONS);
+        let port =
+            metrics.map(|listener| tokio::spawn(metrics_port::serve(listener, questions, metrics::text)));
+        let replicated = replication.as_ref().map(|replication| replication.counts().clone());
+        let visits = Visits { asked, replicated, supervision: Supervision::ready() };
         let (events, members) = mpsc::channel(EVENTS_WAITING);
         let driver = Driver::new(machine, clock, control, threads, playback, desk, Ears::new(events));
-        let ended = driver.drive(heard, members, shutdown).await;
+        let ended = driver.drive(heard, members, visits, shutdown).await;
         doorkeeper.abort();
+        if let Some(port) = port {
+            port.abort();
+        }
         drop(replication);
         ended
     }

@@ -51,6 +51,7 @@ pub(crate) fn options() -> Options {
         unicast_viewers: 64,
         query_interval: std::time::Duration::from_secs(125),
         recordings: None,
+        metrics: None,
     }
 }
 

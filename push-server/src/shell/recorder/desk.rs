@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use protocols::counters::Described;
 use protocols::ids::ChannelId;
 use protocols::recording::{RecordOrder, RecordingFault};
 
@@ -77,6 +78,11 @@ impl Desk {
     /// What the recorder has counted; nothing where there is none.
     pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
         self.recorder.as_ref().map(|recorder| recorder.status().counts.named()).unwrap_or_default()
+    }
+
+    /// The same with their meanings.
+    pub(crate) fn described(&self) -> Vec<Described> {
+        self.recorder.as_ref().map(|recorder| recorder.status().counts.described()).unwrap_or_default()
     }
 
     /// There is nowhere to record to.

@@ -166,7 +166,6 @@ impl Replication {
     }
 
     /// What was counted.
-    #[cfg(test)]
     pub(super) fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }

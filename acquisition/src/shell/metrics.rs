@@ -1,0 +1,93 @@
+//! The acquisition server in Prometheus' words. `docs/metrics.md` lists them.
+
+use std::time::Instant;
+
+use link::metrics::{Exposition, Kind};
+use protocols::p1_registration::{FeedState, InputState, Poll};
+
+/// What the driver knows at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct Measures {
+    pub(super) started: Instant,
+    pub(super) registered: bool,
+    pub(super) ignored_events: u64,
+    pub(super) report: Poll,
+}
+
+/// All metrics as text.
+pub(super) fn text(measures: Measures) -> String {
+    exposition(&measures).into_text()
+}
+
+fn exposition(measures: &Measures) -> Exposition {
+    let mut out = Exposition::new();
+    out.process("acquisition", env!("CARGO_PKG_VERSION"), measures.started);
+    let help = "Whether the database server is connected.";
+    out.gauge("masthead_acquisition_registered", help, measures.registered);
+    let help = "Version of the topology that the plan in force was made from.";
+    out.gauge("masthead_acquisition_plan_generation", help, measures.report.generation.0);
+    let help = "Events of channels or feeds that the plan does not hold any more.";
+    out.counter("masthead_acquisition_ignored_events_total", help, measures.ignored_events);
+    let channels = &measures.report.channels;
+    let ids: Vec<String> = channels.iter().map(|channel| channel.channel.to_string()).collect();
+    let all = || ids.iter().zip(channels);
+    let labels = &["channel"];
+    let help = "Whether the channel's input delivers.";
+    let mut inputs = out.family(Kind::Gauge, "masthead_acquisition_input_delivering", labels, help);
+    all().for_each(|(id, channel)| inputs.add(&[id], channel.input == InputState::Delivering));
+    let help = "Rate of the channel's transport stream over the last second.";
+    let mut rates = out.family(Kind::Gauge, "masthead_acquisition_rate_bits_per_second", labels, help);
+    all().for_each(|(id, channel)| rates.add(&[id], channel.rate_bps));
+    let help = "Packets made of the channel.";
+    let mut packets = out.family(Kind::Counter, "masthead_acquisition_packets_total", labels, help);
+    all().for_each(|(id, channel)| packets.add(&[id], channel.packets));
+    let labels = &["channel", "push_server"];
+    let feeds = || all().flat_map(|(id, channel)| channel.feeds.iter().map(move |feed| (id, feed)));
+    let help = "Whether the push server takes the channel.";
+    let mut connected = out.family(Kind::Gauge, "masthead_acquisition_feed_connected", labels, help);
+    feeds()
+        .for_each(|(id, feed)| connected.add(&[id, feed.host.as_str()], feed.state == FeedState::Connected));
+    let help = "Packets dropped because the connection to the push server could not keep up.";
+    let name = "masthead_acquisition_feed_dropped_packets_total";
+    let mut dropped = out.family(Kind::Counter, name, labels, help);
+    feeds().for_each(|(id, feed)| dropped.add(&[id, feed.host.as_str()], feed.dropped_packets));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use protocols::ids::ChannelId;
+    use protocols::p1_registration::{ChannelReport, FeedReport};
+
+    use super::*;
+
+    fn measures() -> Measures {
+        let feed =
+            FeedReport { host: "hall".parse().unwrap(), state: FeedState::Connected, dropped_packets: 3 };
+        let channel = ChannelReport {
+            channel: ChannelId(1),
+            input: InputState::Delivering,
+            packets: 9,
+            rate_bps: 5_000_000,
+            feeds: vec![feed],
+        };
+        let report = Poll { channels: vec![channel], ..Poll::default() };
+        Measures { started: Instant::now(), registered: true, ignored_events: 0, report }
+    }
+
+    /// Goal: the one table says what is really served. To mend it, copy the rows that the failure shows.
+    #[test]
+    fn the_table_of_metrics_says_what_an_acquisition_server_serves() {
+        let document = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
+        let wrong = exposition(&measures()).undocumented(document, &["masthead_acquisition_"]);
+        assert!(wrong.is_empty(), "docs/metrics.md is not right:\n{wrong}");
+    }
+
+    #[test]
+    fn what_a_push_server_lost_is_told_by_channel_and_push_server() {
+        let line =
+            "\nmasthead_acquisition_feed_dropped_packets_total{channel=\"1\",push_server=\"hall\"} 3\n";
+        let text = text(measures());
+        assert!(text.contains(line), "{text}");
+    }
+}
