@@ -198,6 +198,7 @@ impl Site {
             cluster_key: Some(self.key_path.clone()),
             listen: Some(self.topology.database_server.address),
             ports: Ports::Declared,
+            certificate: None,
             ready: Some(ready),
         }
     }

@@ -123,6 +123,8 @@ enum Command {
         #[arg(long)]
         channel: Option<String>,
     },
+    /// Administers the site, by an account or the cluster key.
+    Admin(shell::Admin),
     /// Orders a recording: it is kept until it is given up.
     Record {
         /// Id, name, or the beginning of its name.
@@ -296,6 +298,7 @@ impl From<Arguments> for Options {
                 })
             }
             Some(Command::Zap { channels, times, stay }) => Action::Zap(Zaps { channels, times, stay }),
+            Some(Command::Admin(admin)) => Action::Admin(Box::new(admin)),
             Some(Command::Gateway { listen }) => Action::Gateway(shell::Gateway { listen }),
             Some(Command::Recordings { channel }) => Action::Recordings { channel },
             Some(Command::Record { channel, from, to, title }) => {

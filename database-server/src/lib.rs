@@ -60,7 +60,7 @@ pub mod store;
 pub mod zaps;
 
 pub use counters::Counters;
-pub use database_server::DatabaseServer;
+pub use database_server::{DatabaseServer, SiteCommand};
 pub use input::{Config, ConnectionId, Input, Reason};
 pub use output::Output;
 pub use record::{Assignment, Event, Programme, Record, Remembered, Server};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use database_server::shell::{self, Options, Ports, Source};
+use database_server::shell::{self, Certificate, Options, Ports, Source};
 use link::logging::{self, LogFormat};
 use link::manual::{self, Manual};
 use link::shutdown::Shutdown;
@@ -29,6 +29,12 @@ struct Arguments {
     /// Address to listen on [default: all, IPv6 and IPv4]; the ports are those of the topology.
     #[arg(long, value_name = "ADDRESS", env = "MASTHEAD_LISTEN")]
     listen: Option<IpAddr>,
+    /// One's own TLS certificate with its chain, PEM [default: tls.crt in the data folder, made at the first start].
+    #[arg(long, value_name = "FILE", env = "MASTHEAD_TLS_CERTIFICATE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    #[arg(long, value_name = "FILE", env = "MASTHEAD_TLS_KEY", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
     /// How log lines look: `text` or `json`.
     #[arg(long, value_name = "FORMAT", env = "MASTHEAD_FORMAT", default_value = "text")]
     format: LogFormat,
@@ -72,6 +78,10 @@ fn main() -> ExitCode {
         cluster_key: arguments.cluster_key,
         listen: arguments.listen,
         ports: Ports::Declared,
+        certificate: arguments
+            .tls_certificate
+            .zip(arguments.tls_key)
+            .map(|(certificate, key)| Certificate { certificate, key }),
         ready: None,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -80,6 +80,7 @@ impl Site {
             cluster_key: None,
             listen: Some(IpAddr::from([127, 0, 0, 1])),
             ports: Ports::Any,
+            certificate: None,
             ready: Some(ready),
         };
         let shutdown = Shutdown::new();

@@ -5,6 +5,7 @@
     reason = "this is the client's shell: it owns sockets, threads and clocks"
 )]
 
+mod admin;
 mod cache_file;
 mod channels;
 mod directory;
@@ -34,6 +35,7 @@ use crate::selection::SelectionError;
 use crate::target::{HostPort, Target};
 use crate::viewer::Receiving;
 
+pub use self::admin::Admin;
 pub use cache_file::default_folder as default_cache_folder;
 pub use gateway::{GATEWAY_PORT, Gateway};
 pub use play::{Flow, Play, Remote, Speed};
@@ -89,6 +91,8 @@ pub enum Action {
     },
     /// Zap from channel to channel, and tell how long each took.
     Zap(Zaps),
+    /// Administer the site.
+    Admin(Box<Admin>),
     /// Serve channels by HTTP.
     Gateway(Gateway),
     /// Choose channels on the terminal.
@@ -214,6 +218,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         Action::Record(order) => recordings::record(&options, &order, &shutdown).await,
         Action::Unrecord { id } => recordings::unrecord(&options, id, &shutdown).await,
         Action::Gateway(gateway) => Box::pin(gateway::run(&options, gateway, &shutdown)).await,
+        Action::Admin(admin) => Box::pin(admin::run(&options, &admin, &shutdown)).await,
         Action::Zap(plan) => zaps::run(&options, &plan, &shutdown).await,
         Action::Pick { output } => Box::pin(screen::run(&options, output, &shutdown)).await,
     }

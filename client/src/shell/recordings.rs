@@ -5,6 +5,7 @@ use std::io::{Write, stdout};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use link::clock::Clock;
 use link::frames::{self, LinkError};
 use link::shutdown::Shutdown;
 use protocols::codec::{self, CodecError};
@@ -88,6 +89,16 @@ pub(super) async fn record(options: &Options, order: &Order, shutdown: &Shutdown
         Ok(())
     })
     .await
+}
+
+/// From when to when, by this host's clock.
+pub(super) fn span_of(from: &When, to: &When) -> Result<Span, Error> {
+    let (now, zone) = (Clock::wall(), TimeZone::system());
+    let span = || -> Result<Span, WhenError> {
+        let from = from.begin(now, &zone)?;
+        Ok(Span { from, to: to.end(now, from, &zone)? })
+    };
+    span().map_err(|error| Error::Usage(error.to_string()))
 }
 
 /// Gives a recording up.

@@ -10,6 +10,7 @@
 //! Work per input grows with what the input changes, not with the site: a poll costs its channels, a report its items, a
 //! question its answer. Only a new topology, the end of the grace after the start and the loss of a whole server touch more.
 
+mod commands;
 mod control;
 mod picture;
 mod playing;
@@ -21,6 +22,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
+pub use self::commands::SiteCommand;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

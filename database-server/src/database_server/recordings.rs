@@ -62,7 +62,7 @@ impl DatabaseServer {
         ToClient::RecordRefused(refusal)
     }
 
-    fn order_recording(
+    pub(super) fn order_recording(
         &mut self,
         now: Time,
         channel: ChannelId,
@@ -82,7 +82,7 @@ impl DatabaseServer {
         Ok(entry)
     }
 
-    fn remove_recording(
+    pub(super) fn remove_recording(
         &mut self,
         now: Time,
         id: RecordingId,

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use link::frames::{self, LinkError};
-use link::openings::Opening;
+use link::openings::{OPENING_LIMIT, Opening};
+use link::tls;
+use protocols::administration::{Answer, Failure, MAX_ADMINISTRATION_BYTES};
 use protocols::codec::{self, CodecError, decode_message};
 use protocols::p2_directory::{ToClient, ToDatabase};
 use protocols::preamble::{MAX_P2_REQUEST_BYTES, Protocol, Refusal};
-use tokio::io::BufReader;
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::Events;
+use super::administration::{Office, Origin, Person};
 use super::driver::Event;
 use super::listener::{self, Service};
 use super::tally::Tally;
@@ -32,12 +36,61 @@ const READ_BYTES: usize = 64;
 /// What one channel of a list with its tuning takes at most, roughly: name and cause of 264 bytes, keys and addresses.
 const BYTES_PER_CHANNEL: usize = 512;
 
+/// Connections by TLS at a time, which are those of administrators; one more is closed.
+const MAX_SECURE: usize = 64;
+/// First byte of a TLS handshake (RFC 8446, section 5.1); that of our preamble is `M`.
+const TLS_HANDSHAKE: u8 = 22;
+
 /// Serves P2.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
     events: Events,
     tally: Arc<Tally>,
     unsent_total: Arc<AtomicUsize>,
+    administration: Arc<Administration>,
+}
+
+/// What administrators need.
+pub(super) struct Administration {
+    pub(super) office: Arc<Office>,
+    pub(super) tls: TlsAcceptor,
+    /// Where passwords are taken, for who comes without TLS.
+    pub(super) secure_address: String,
+    places: Semaphore,
+}
+
+impl Administration {
+    pub(super) fn new(office: Arc<Office>, tls: TlsAcceptor, secure_address: String) -> Self {
+        Self { office, tls, secure_address, places: Semaphore::new(MAX_SECURE) }
+    }
+}
+
+impl std::fmt::Debug for Administration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Administration")
+    }
+}
+
+/// One connection as administration sees it.
+#[derive(Debug)]
+struct Counter {
+    address: std::net::IpAddr,
+    /// What only both ends of its TLS know; `None`: it has none.
+    exporter: Option<Exporter>,
+    /// Who has logged in by it.
+    person: Option<Person>,
+    /// The queue, which ends with the driver's end of it.
+    answers: mpsc::WeakSender<Waiting>,
+    unsent: Arc<Unsent>,
+}
+
+/// Secret bytes.
+struct Exporter([u8; protocols::administration::EXPORTER_BYTES]);
+
+impl std::fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Exporter(…)")
+    }
 }
 
 /// The driver's end of one client's connection.
@@ -58,28 +111,50 @@ struct Unsent {
 }
 
 impl Clients {
-    pub(super) fn new(events: Events, tally: Arc<Tally>) -> Self {
-        Self { events, tally, unsent_total: Arc::default() }
+    pub(super) fn new(events: Events, tally: Arc<Tally>, administration: Arc<Administration>) -> Self {
+        Self { events, tally, unsent_total: Arc::default(), administration }
     }
 
     pub(super) fn unsent_total(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.unsent_total)
     }
 
-    async fn read(
+    async fn read<R: AsyncRead + Unpin>(
         &self,
         connection: ConnectionId,
-        reader: &mut BufReader<ReadHalf<'_>>,
-        unsent: &Unsent,
+        reader: &mut R,
+        counter: &mut Counter,
     ) -> LinkError {
         loop {
-            unsent.wait().await;
-            let body = match frames::read_frame(reader, MAX_P2_REQUEST_BYTES).await {
+            counter.unsent.wait().await;
+            let limit =
+                if counter.person.is_some() { MAX_ADMINISTRATION_BYTES } else { MAX_P2_REQUEST_BYTES };
+            let body = match frames::read_frame(reader, limit).await {
                 Ok(Some(body)) => body,
                 Ok(None) => return LinkError::Closed,
                 Err(error) => return error,
             };
-            match decode_message::<ToDatabase, MAX_P2_REQUEST_BYTES>(&body) {
+            let decoded = match counter.person {
+                Some(_) => decode_message::<ToDatabase, MAX_ADMINISTRATION_BYTES>(&body),
+                None => decode_message::<ToDatabase, MAX_P2_REQUEST_BYTES>(&body),
+            };
+            match decoded {
+                Ok(
+                    message @ (ToDatabase::LogIn { .. }
+                    | ToDatabase::LogInByKey { .. }
+                    | ToDatabase::Administer(_)),
+                ) => {
+                    // The machine hears that the client is there.
+                    let ping = Event::ClientMessage { connection, message: ToDatabase::Ping };
+                    if self.events.send(ping).await.is_err() {
+                        return LinkError::Closed;
+                    }
+                    // In a box: it takes some kilobytes, and 10,000 clients never need it.
+                    let answer = Box::pin(self.administer(counter, message)).await;
+                    if !counter.answer(answer, &self.unsent_total) {
+                        return LinkError::Slow("take its answers");
+                    }
+                }
                 Ok(message) => {
                     if self.events.send(Event::ClientMessage { connection, message }).await.is_err() {
                         return LinkError::Closed;
@@ -91,11 +166,112 @@ impl Clients {
         }
     }
 
+    /// Answers what takes an account.
+    async fn administer(&self, counter: &mut Counter, message: ToDatabase) -> ToClient {
+        let Administration { office, secure_address, .. } = &*self.administration;
+        let refused = |failure| ToClient::AdministrationRefused(Box::new(failure));
+        let Some(exporter) = &counter.exporter else {
+            return refused(Failure::Unsafe(format!(
+                "by TLS (masthead-client admin does), or {secure_address}"
+            )));
+        };
+        let origin = Origin { address: counter.address, door: "P2", session: None };
+        let logged_in = match message {
+            ToDatabase::LogIn { name, password } => office.log_in(name, password, origin).await,
+            ToDatabase::LogInByKey { proof } => office.log_in_by_key(proof, &exporter.0, origin).await,
+            ToDatabase::Administer(request) => {
+                let Some(person) = &counter.person else { return refused(Failure::NotLoggedIn) };
+                return match office.perform(person, origin, *request).await {
+                    Ok(answer) => ToClient::Administered(Box::new(answer)),
+                    Err(failure) => refused(failure),
+                };
+            }
+            _ => return refused(Failure::NotLoggedIn),
+        };
+        match logged_in {
+            Ok((person, role)) => {
+                let name = person.name().to_owned();
+                counter.person = Some(person);
+                ToClient::LoggedIn { name, role }
+            }
+            Err(failure) => {
+                counter.person = None;
+                refused(failure)
+            }
+        }
+    }
+
+    /// Serves a connection whose preambles are through.
+    async fn converse<R, W>(&self, peer: SocketAddr, exporter: Option<Exporter>, reader: R, writer: &mut W)
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let connection = ConnectionId::next();
+        let (messages, mut inbox) = mpsc::channel(QUEUE);
+        let unsent = Arc::new(Unsent::default());
+        let mut counter = Counter {
+            address: peer.ip(),
+            exporter,
+            person: None,
+            answers: messages.downgrade(),
+            unsent: Arc::clone(&unsent),
+        };
+        let queue = ClientQueue { messages, unsent: Arc::clone(&unsent) };
+        let connected = Event::ClientConnected { connection, address: peer.ip(), queue };
+        if self.events.send(connected).await.is_err() {
+            return;
+        }
+        let mut reader = BufReader::with_capacity(READ_BYTES, reader);
+        let ended = tokio::select! {
+            error = self.read(connection, &mut reader, &mut counter) => error,
+            error = self.write(&mut inbox, writer, &unsent) => error,
+        };
+        debug!(%peer, %connection, reason = %ended, "P2 connection ended");
+        if matches!(ended, LinkError::Frame(_) | LinkError::Codec(_)) {
+            self.tally.frames_refused.add();
+            let refusal = ToClient::Refused(Refusal::Protocol(ended.to_string()));
+            // It may not read any more.
+            let _ = frames::write_frame(writer, &codec::encode(&refusal)).await;
+        }
+        inbox.close();
+        while let Ok(message) = inbox.try_recv() {
+            unsent.sent(weight(&message), &self.unsent_total);
+        }
+        let _ = self.events.send(Event::ClientClosed { connection }).await;
+    }
+
+    /// Serves a connection that begins with a TLS handshake.
+    async fn secure(&self, stream: TcpStream, peer: SocketAddr) {
+        let Ok(_place) = self.administration.places.try_acquire() else {
+            debug!(%peer, limit = MAX_SECURE, "too many connections by TLS");
+            return self.tally.openings_crowded_out.add();
+        };
+        let opening = async {
+            let mut stream = self.administration.tls.accept(stream).await?;
+            frames::answer(&mut stream, Protocol::Directory).await?;
+            Ok::<_, LinkError>(stream)
+        };
+        let stream = match timeout(OPENING_LIMIT, opening).await.unwrap_or(Err(LinkError::Slow("open"))) {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.tally.opening_failed(&error);
+                debug!(%peer, %error, "P2 connection by TLS did not open");
+                return;
+            }
+        };
+        // Before TLS 1.3 there is none: such a client cannot log in.
+        let exporter = tls::exporter(stream.get_ref().1).map(Exporter);
+        let (reader, mut writer) = tokio::io::split(stream);
+        self.converse(peer, exporter, reader, &mut writer).await;
+        let _ = timeout(listener::LINGER, tokio::io::AsyncWriteExt::shutdown(&mut writer)).await;
+    }
+
     /// Writes what is queued; ends when the driver lets go of the queue.
-    async fn write(
+    async fn write<W: AsyncWrite + Unpin>(
         &self,
         inbox: &mut mpsc::Receiver<Waiting>,
-        writer: &mut WriteHalf<'_>,
+        writer: &mut W,
         unsent: &Unsent,
     ) -> LinkError {
         while let Some(message) = inbox.recv().await {
@@ -117,38 +293,34 @@ impl Clients {
 
 impl Service for Clients {
     async fn connection(self, mut stream: TcpStream, peer: SocketAddr, opening: Opening) {
-        if let Err(error) = opening.run(frames::answer(&mut stream, Protocol::Directory)).await {
-            self.tally.opening_failed(&error);
-            debug!(%peer, %error, "P2 connection did not open");
-            return Box::pin(listener::close(stream)).await;
-        }
-        let connection = ConnectionId::next();
-        let (messages, mut inbox) = mpsc::channel(QUEUE);
-        let unsent = Arc::new(Unsent::default());
-        let queue = ClientQueue { messages, unsent: Arc::clone(&unsent) };
-        let connected = Event::ClientConnected { connection, address: peer.ip(), queue };
-        if self.events.send(connected).await.is_err() {
-            return;
+        let opened = opening.run(async {
+            let mut first = [0];
+            if stream.peek(&mut first).await? == 1 && first == [TLS_HANDSHAKE] {
+                return Ok(true);
+            }
+            frames::answer(&mut stream, Protocol::Directory).await.map(|()| false)
+        });
+        match opened.await {
+            Ok(false) => {}
+            Ok(true) => return Box::pin(self.secure(stream, peer)).await,
+            Err(error) => {
+                self.tally.opening_failed(&error);
+                debug!(%peer, %error, "P2 connection did not open");
+                return Box::pin(listener::close(stream)).await;
+            }
         }
         let (reader, mut writer) = stream.split();
-        let mut reader = BufReader::with_capacity(READ_BYTES, reader);
-        let ended = tokio::select! {
-            error = self.read(connection, &mut reader, &unsent) => error,
-            error = self.write(&mut inbox, &mut writer, &unsent) => error,
-        };
-        debug!(%peer, %connection, reason = %ended, "P2 connection ended");
-        if matches!(ended, LinkError::Frame(_) | LinkError::Codec(_)) {
-            self.tally.frames_refused.add();
-            let refusal = ToClient::Refused(Refusal::Protocol(ended.to_string()));
-            // It may not read any more.
-            let _ = frames::write_frame(&mut writer, &codec::encode(&refusal)).await;
-        }
-        inbox.close();
-        while let Ok(message) = inbox.try_recv() {
-            unsent.sent(weight(&message), &self.unsent_total);
-        }
-        let _ = self.events.send(Event::ClientClosed { connection }).await;
+        self.converse(peer, None, reader, &mut writer).await;
         Box::pin(listener::close(stream)).await;
+    }
+}
+
+impl Counter {
+    /// Queues an answer. `false`: there is no place for it.
+    fn answer(&self, message: ToClient, total: &AtomicUsize) -> bool {
+        // Without the driver's end the connection ends anyway.
+        let Some(messages) = self.answers.upgrade() else { return true };
+        ClientQueue { messages, unsent: Arc::clone(&self.unsent) }.put(message, total)
     }
 }
 
@@ -191,6 +363,17 @@ fn weight(message: &ToClient) -> usize {
         ToClient::Recordings(list) => {
             let ranges: usize = list.channels.iter().map(|channel| 1 + channel.ranges.len()).sum();
             BYTES_PER_CHANNEL * (1 + ranges + list.programmes.len())
+        }
+        ToClient::Administered(answer) => {
+            BYTES_PER_CHANNEL
+                + match &**answer {
+                    Answer::Topology { text, .. } => text.len(),
+                    Answer::Edited { difference, .. } => difference.len(),
+                    Answer::Status(json) => json.len(),
+                    Answer::Accounts(accounts) => BYTES_PER_CHANNEL * accounts.len(),
+                    Answer::Audit(lines) => 4 * BYTES_PER_CHANNEL * lines.len(),
+                    _ => 0,
+                }
         }
         _ => BYTES_PER_CHANNEL,
     }

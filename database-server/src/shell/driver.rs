@@ -181,6 +181,14 @@ impl Driver {
                 drop(answer.send(measures));
             }
             Ask::Ready(answer) => drop(answer.send(machine.readiness(now))),
+            Ask::Command(command, answer) => {
+                let mut outputs = Vec::new();
+                let outcome = machine.command(now, command, &mut outputs);
+                for input in self.carry_out_all(outputs) {
+                    self.give(input);
+                }
+                drop(answer.send(outcome));
+            }
         }
     }
 
@@ -229,16 +237,22 @@ impl Driver {
         while let Some(input) = inputs.pop_front() {
             let mut outputs = Vec::new();
             self.tools.machine.handle(self.tools.clock.now(), input, &mut outputs);
-            let mut records = Vec::new();
-            for output in outputs {
-                match output {
-                    Output::Store(record) => records.push(record),
-                    other => inputs.extend(self.carry_out(other)),
-                }
-            }
-            self.journal += records.iter().filter(|record| matches!(record, Record::Event(_))).count() as u64;
-            self.tools.store.put(records);
+            inputs.extend(self.carry_out_all(outputs));
         }
+    }
+
+    /// Carries out outputs. Returns what follows from those that could not be.
+    fn carry_out_all(&mut self, outputs: Vec<Output>) -> Vec<Input> {
+        let (mut records, mut inputs) = (Vec::new(), Vec::new());
+        for output in outputs {
+            match output {
+                Output::Store(record) => records.push(record),
+                other => inputs.extend(self.carry_out(other)),
+            }
+        }
+        self.journal += records.iter().filter(|record| matches!(record, Record::Event(_))).count() as u64;
+        self.tools.store.put(records);
+        inputs
     }
 
     /// Carries out one output. Returns the end of a connection whose peer does not read.

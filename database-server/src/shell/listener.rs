@@ -28,7 +28,7 @@ const BACKLOG: i32 = 4_096;
 /// After a failure to take connections, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A closed connection is read for this long, so that the last message is not lost to a reset.
-const LINGER: Duration = Duration::from_millis(500);
+pub(super) const LINGER: Duration = Duration::from_millis(500);
 /// Stands for an address that the operating system did not tell.
 pub(super) const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 

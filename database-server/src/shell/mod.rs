@@ -12,6 +12,7 @@
 //! of viewers makes no server look dead, and then who only looks.
 
 mod acquisitions;
+mod administration;
 mod clients;
 mod console;
 mod driver;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use link::clock::Clock;
 use link::key_file::{self, KeyError};
 use link::shutdown::Shutdown;
+use link::tls::{self, TlsError};
 use link::udp::SocketError;
 use link::{open_files, random};
 use protocols::preamble::Protocol;
@@ -36,8 +38,11 @@ use protocols::topology::{Faults, Topology};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tracing::info;
 
+use self::administration::{Clerk, Office};
+use self::clients::Administration;
 use self::console::{App, Desk, Means, QUEUED_ASKS};
 use self::driver::{Driver, Event, Inboxes, Tools};
 use self::tally::Tally;
@@ -63,8 +68,19 @@ pub struct Options {
     pub listen: Option<IpAddr>,
     /// Which ports to listen on.
     pub ports: Ports,
+    /// One's own certificate for TLS; `None`: the data folder's, made at the first start.
+    pub certificate: Option<Certificate>,
     /// Told once when all is open.
     pub ready: Option<oneshot::Sender<Bound>>,
+}
+
+/// A certificate for TLS, in PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate, and the chain to its authority behind it.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Where the topology comes from.
@@ -116,6 +132,9 @@ pub enum Error {
     /// There is no usable cluster key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// There is no usable certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// There is no store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -128,7 +147,7 @@ impl Error {
     /// What the process ends with: 2 for what the administrator wrote, 1 for what the host refuses.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Unreadable { .. } | Self::Topology(_) | Self::Key(_) => 2,
+            Self::Unreadable { .. } | Self::Topology(_) | Self::Key(_) | Self::Tls(_) => 2,
             Self::Store(_) | Self::Socket(_) => 1,
         }
     }
@@ -159,6 +178,10 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         Some(path) => key_file::load(path)?,
         None => key_file::load_or_make(&options.data.join(key_file::FILE_NAME))?,
     };
+    let identity = match &options.certificate {
+        Some(Certificate { certificate, key }) => tls::load(certificate, key)?,
+        None => tls::load_or_make(&options.data, served_names(declared.address))?,
+    };
     let wall = Clock::wall();
     let store = store::open(&options.data, wall)?;
     let clock = Clock::start();
@@ -183,7 +206,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         console: listener::local(&console),
     };
     info!(
-        registration = %bound.registration, directory = %bound.directory, console = %bound.console, key = %key.fingerprint(),
+        registration = %bound.registration, directory = %bound.directory, console = %bound.console, key = %key.fingerprint(), certificate = %identity.fingerprint,
         start = store.start, boot = %boot_id, "ready"
     );
 
@@ -191,30 +214,42 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     let mut tasks = JoinSet::new();
     let acquisitions = acquisitions::Acquisitions {
         boot_id,
-        key,
-        topology: topology_receiver,
+        key: key.clone(),
+        topology: topology_receiver.clone(),
         events: control_events.clone(),
         tally: Arc::clone(&tally),
     };
     tasks.spawn(listener::serve(registration, Protocol::Registration, acquisitions));
-    let clients = clients::Clients::new(client_events, Arc::clone(&tally));
+    let desk = Desk::new(asks);
+    let path = match options.topology {
+        Source::File(path) => Some(path),
+        Source::Parsed(_) => None,
+    };
+    let secure_address = format!("https://{}/", SocketAddr::new(declared.address, bound.console.port()));
+    let clerk = Clerk::new(path, declared, control_events.clone());
+    let office = Arc::new(Office::open(&options.data, clerk, desk.clone(), key)?);
+    let acceptor = TlsAcceptor::from(Arc::clone(&identity.config));
+    let administration = Administration::new(Arc::clone(&office), acceptor, secure_address.clone());
+    let clients = clients::Clients::new(client_events, Arc::clone(&tally), Arc::new(administration));
     let unsent = clients.unsent_total();
     tasks.spawn(listener::serve(directory, Protocol::Directory, clients));
     tasks.spawn(listener::receive(Arc::clone(&control), control_events.clone(), Arc::clone(&tally)));
     let means = Means {
-        desk: Desk::new(asks),
+        desk,
         journal: store.writer.reader(),
         tally: Arc::clone(&tally),
-        topology: topology_sender.subscribe(),
+        office: Arc::clone(&office),
+        topology: topology_receiver,
+        secure_address,
     };
     tasks.spawn(link::http::serve_within(
         console,
         console::app(App::new(means)),
-        None,
+        Some(identity.config),
         console::UNREAD_LIMIT,
     ));
-    if let (Source::File(path), Some(hangups)) = (options.topology, hangups) {
-        tasks.spawn(reload::on_hangup(hangups, path, declared, control_events));
+    if let Some(hangups) = hangups {
+        tasks.spawn(administration::on_hangup(hangups, office));
     }
     if let Some(ready) = options.ready {
         // The caller may have gone on without waiting.
@@ -229,6 +264,16 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     driver.close().await;
     info!("ended");
     Ok(())
+}
+
+/// The names and addresses that a certificate of ours is for.
+fn served_names(address: IpAddr) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let own = address.to_string();
+    if !names.contains(&own) {
+        names.push(own);
+    }
+    names
 }
 
 /// Each client has a descriptor.

@@ -72,6 +72,7 @@ impl Site {
             cluster_key: None,
             listen: Some("127.0.0.1".parse().unwrap()),
             ports: Ports::Any,
+            certificate: None,
             ready: Some(ready),
         };
         let shutdown = Shutdown::new();

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ApiError {
+pub(in crate::shell) struct ApiError {
     status: StatusCode,
     body: Fault,
 }
@@ -90,7 +90,7 @@ impl ApiError {
     }
 
     /// What is said to people.
-    pub(super) fn message(&self) -> &str {
+    pub(in crate::shell) fn message(&self) -> &str {
         &self.body.error.message
     }
 }

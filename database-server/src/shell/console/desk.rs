@@ -6,8 +6,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use protocols::administration::Answer;
+
 use super::answer::ApiError;
 use super::metrics::Measures;
+use crate::database_server::SiteCommand;
 use crate::recordings_view::RecordingsView;
 use crate::site_view::SiteView;
 
@@ -25,6 +28,8 @@ pub(in crate::shell) enum Ask {
     Recordings(oneshot::Sender<RecordingsView>),
     /// What was counted and measured.
     Measures(oneshot::Sender<Measures>),
+    /// A command to the site; answered for people where it is refused.
+    Command(SiteCommand, oneshot::Sender<Result<Answer, String>>),
     /// Whether this server can tell everybody where to go.
     Ready(oneshot::Sender<Result<(), &'static str>>),
 }
@@ -51,7 +56,10 @@ impl Desk {
     }
 
     /// Asks and awaits the answer.
-    pub(super) async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, ApiError> {
+    pub(in crate::shell) async fn ask<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
+    ) -> Result<T, ApiError> {
         let (sender, answer) = oneshot::channel();
         match self.asks.try_send(ask(sender)) {
             Ok(()) => {}

@@ -10,7 +10,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "it is a part of the shell: tasks and clocks live here")]
 
+mod accounts;
 mod answer;
+mod body;
+mod commands;
 mod desk;
 mod gallery;
 mod headers;
@@ -22,9 +25,11 @@ mod metrics;
 mod openapi;
 mod page;
 mod query;
+mod session;
 mod site;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod visitor;
 
 use std::sync::Arc;
@@ -39,6 +44,7 @@ pub(super) use self::desk::{Ask, Desk, Look, QUEUED_ASKS};
 use self::gallery::Gallery;
 use self::live::Listeners;
 pub(super) use self::metrics::Measures;
+use super::administration::Office;
 use super::tally::Tally;
 use crate::store;
 
@@ -62,6 +68,8 @@ struct Shared {
     /// Places of requests passed on to the gateway.
     passed: Arc<Semaphore>,
     started: Instant,
+    office: Arc<Office>,
+    secure_address: String,
 }
 
 /// What a console works with.
@@ -73,14 +81,18 @@ pub(super) struct Means {
     pub(super) journal: store::Reader,
     /// Where it counts.
     pub(super) tally: Arc<Tally>,
+    /// Who may do what, and does it.
+    pub(super) office: Arc<Office>,
     /// The topology in force.
     pub(super) topology: watch::Receiver<Arc<Topology>>,
+    /// Where passwords are taken: `https://…`.
+    pub(super) secure_address: String,
 }
 
 impl App {
     /// A console with these means.
     pub(super) fn new(means: Means) -> Self {
-        let Means { desk, journal, tally, topology } = means;
+        let Means { desk, journal, tally, office, topology, secure_address } = means;
         let gallery = Gallery::new(desk.clone(), journal.clone());
         Self(Arc::new(Shared {
             desk,
@@ -92,12 +104,24 @@ impl App {
             scrapes: Semaphore::new(metrics::MAX_SCRAPES),
             passed: Arc::new(Semaphore::new(media::MAX_PASSED)),
             started: Instant::now(),
+            office,
+            secure_address,
         }))
     }
 
     /// The way to the driver.
     fn desk(&self) -> &Desk {
         &self.0.desk
+    }
+
+    /// Where everything goes that takes an account.
+    fn office(&self) -> &Office {
+        &self.0.office
+    }
+
+    /// Where passwords are taken.
+    fn secure_address(&self) -> String {
+        self.0.secure_address.clone()
     }
 
     /// The newest picture of the site.
@@ -113,6 +137,10 @@ pub(super) fn app(state: App) -> Router {
         .merge(site::routes())
         .merge(journal::routes())
         .merge(live::routes())
+        .merge(session::routes())
+        .merge(topology::routes())
+        .merge(accounts::routes())
+        .merge(commands::routes())
         .merge(openapi::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

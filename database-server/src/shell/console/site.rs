@@ -6,16 +6,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 
-use super::App;
 use super::answer::{ApiError, Fault};
 use super::desk::Ask;
 use super::visitor::Visitor;
+use super::{App, commands};
 use crate::recordings_view::RecordingsView;
 use crate::site_view::SiteView;
 
 /// The routes below.
 pub(super) fn routes() -> Router<App> {
-    Router::new().route("/site", get(site)).route("/recordings", get(recordings))
+    Router::new().route("/site", get(site)).route("/recordings", get(recordings).post(commands::record))
 }
 
 /// The whole picture, made at most once a second.

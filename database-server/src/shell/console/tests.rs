@@ -51,11 +51,19 @@ fn console_with(more: &str) -> Console {
                 }
                 Ask::Measures(answer) => drop(answer.send(Measures::default())),
                 Ask::Ready(answer) => drop(answer.send(Err("not yet"))),
+                Ask::Command(_, answer) => drop(answer.send(Err("nobody is there".to_owned()))),
             }
         }
     });
-    let (desk, journal, tally) = (Desk::new(asks), store.writer.reader(), Arc::default());
-    let state = App::new(Means { desk, journal, tally, topology });
+    let desk = Desk::new(asks);
+    let (events, _) = mpsc::channel(1);
+    let clerk =
+        crate::shell::administration::Clerk::new(None, topology.borrow().database_server.clone(), events);
+    let key = protocols::authority::ClusterKey::new([7; 32]);
+    let office = Arc::new(Office::open(folder.path(), clerk, desk.clone(), key).unwrap());
+    let (journal, tally) = (store.writer.reader(), Arc::default());
+    let secure_address = "https://10.0.0.2:7480/".to_owned();
+    let state = App::new(Means { desk, journal, tally, topology, office, secure_address });
     let caller = Caller { address: "192.0.2.1:9".parse().unwrap(), secure: false };
     Console { app: app(state.clone()).layer(Extension(caller)), state, store, _folder: folder }
 }
