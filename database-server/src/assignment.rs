@@ -8,7 +8,8 @@
 //! A push server is *fit* when its host answers, it is fed, and its host can send to the destination. Among fit rivals the
 //! order is that of rendezvous hashing (Thaler & Ravishankar 1998): each pair of (channel, network) ranks the
 //! hosts by a hash of its own, so load spreads, and a lost host moves only what it served.
-//! An assignment does not lapse: with no fit rival it stays, whatever is or is not heard of its push server.
+//! A push server that the topology has *draining* is taken only where no other is fit, and hands its viewers over while it still
+//! serves them. An assignment does not lapse: with no fit rival it stays, whatever is or is not heard of its push server.
 
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Rival<'a> {
     pub fit: bool,
     /// Whether it sends to the destination now.
     pub sending: bool,
+    /// Whether the topology has it drained: it serves only where no other can.
+    pub draining: bool,
 }
 
 impl Rival<'_> {
@@ -79,7 +82,12 @@ pub fn decide(
     if let Some(present) = assigned {
         let present = &rivals[present];
         if present.serves() {
-            return Decision::Keep;
+            if !present.draining || rivals[best].draining {
+                return Decision::Keep;
+            }
+            // Its viewers are handed over while it still serves them; after a start, once all had time to speak up.
+            let in_grace = moment.now < moment.grace_end;
+            return if in_grace { Decision::Wait(moment.grace_end) } else { Decision::Assign(best) };
         }
         let wait_until = if present.alive { patience_end.max(moment.grace_end) } else { moment.grace_end };
         return if moment.now < wait_until { Decision::Wait(wait_until) } else { Decision::Assign(best) };
@@ -95,11 +103,12 @@ pub fn decide(
     if settled || moment.now >= wait_until { Decision::Assign(best) } else { Decision::Wait(wait_until) }
 }
 
-/// The fit rival to take: one that sends already, and then the highest rank.
+/// The fit rival to take: one that is not draining, one that sends already, and then the highest rank.
 fn best(rivals: &[Rival<'_>], rank: impl Fn(&HostId) -> u64) -> Option<usize> {
-    (0..rivals.len())
-        .filter(|index| rivals[*index].serves())
-        .max_by_key(|index| (rivals[*index].sending, rank(rivals[*index].host)))
+    (0..rivals.len()).filter(|index| rivals[*index].serves()).max_by_key(|index| {
+        let rival = &rivals[*index];
+        (!rival.draining, rival.sending, rank(rival.host))
+    })
 }
 
 /// Rendezvous rank of `host` for `channel` at `network`: the same in every life of every database server.
@@ -128,7 +137,7 @@ mod tests {
     }
 
     fn rival(host: &HostId, alive: bool, fit: bool) -> Rival<'_> {
-        Rival { host, alive, fit, sending: false }
+        Rival { host, alive, fit, sending: false, draining: false }
     }
 
     /// `a` ranks highest.
@@ -194,6 +203,23 @@ mod tests {
     fn a_push_server_without_rivals_is_assigned_before_it_is_heard() {
         let [a, ..] = hosts();
         assert_eq!(decide(&[rival(&a, false, false)], None, LATE, by_name), Decision::Assign(0));
+    }
+
+    #[test]
+    fn a_draining_push_server_serves_only_where_no_other_can() {
+        let [a, b, _] = hosts();
+        let draining = |rival| Rival { draining: true, sending: true, ..rival };
+        let rivals = [draining(rival(&a, true, true)), rival(&b, true, true)];
+        assert_eq!(decide(&rivals, Some(0), LATE, by_name), Decision::Assign(1), "handed over at once");
+        assert_eq!(decide(&rivals, None, LATE, by_name), Decision::Assign(1));
+        let rivals = [draining(rival(&a, true, true)), rival(&b, true, false)];
+        assert_eq!(decide(&rivals, Some(0), LATE, by_name), Decision::Keep, "no other is fit");
+        assert_eq!(decide(&rivals[..1], Some(0), LATE, by_name), Decision::Keep, "there is no other");
+        let rivals = [draining(rival(&a, true, true)), draining(rival(&b, true, true))];
+        assert_eq!(decide(&rivals, Some(1), LATE, by_name), Decision::Keep, "no use in moving");
+        let early = Moment { now: Time::from_ms(300), ..LATE };
+        let rivals = [draining(rival(&a, true, true)), rival(&b, true, true)];
+        assert_eq!(decide(&rivals, Some(0), early, by_name), Decision::Wait(Time::from_ms(1_500)));
     }
 
     /// Goal: load spreads, and the loss of one of four hosts moves what it served and nothing else.

@@ -222,7 +222,8 @@ fn servers(
         .map(|host| {
             let holds_all = edge.holds_all(&host.id, parts);
             let near = common_prefix(host.address, question.client);
-            let order = Reverse((holds_all, serves(&host.id), near, rank(channel, &name, &host.id)));
+            let order =
+                Reverse((holds_all, !host.drain, serves(&host.id), near, rank(channel, &name, &host.id)));
             (order, PlayServer { host: host.id.clone(), control: host.control(), holds_all })
         })
         .collect();

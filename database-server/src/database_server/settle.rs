@@ -272,7 +272,8 @@ fn rival<'a>(
     // Who cannot hear members can serve everybody else.
     let fit = fed
         && destination.is_none_or(|report| report.fault.is_none_or(|fault| fault == DestinationFault::Deaf));
-    Rival { host, alive, fit, sending }
+    let draining = topology.hosts.get(host).is_some_and(|declared| declared.drain);
+    Rival { host, alive, fit, sending, draining }
 }
 
 fn fault(

@@ -16,7 +16,8 @@ use link::shutdown::Shutdown;
 use protocols::administration::{Answer, Request};
 use protocols::topology::{Edit, Keys, TableName, Value};
 
-pub use self::arguments::{AccountCommand, Admin, AdminCommand, Assignment, LogInArguments, TopologyCommand};
+pub use self::arguments::Admin;
+use self::arguments::{AccountCommand, AdminCommand, Assignment, TopologyCommand};
 use self::connection::Connection;
 use super::{Error, Format, Options};
 

@@ -9,6 +9,8 @@
 mod clerk;
 mod file;
 mod password;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
