@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests too: what cannot be unwrapped fails the test")]
 
 mod acquisition_away;
+mod administration;
 mod bad_input;
 mod bench;
 mod bytes;

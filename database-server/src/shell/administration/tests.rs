@@ -542,3 +542,65 @@ async fn a_session_is_its_own_pages_and_ends_with_its_account() {
     assert_eq!(page.call("GET", "session", None).await.json["name"], Value::Null);
     site.end().await;
 }
+
+/// Goal: random edits, many of them wrong, by both doors in turn: the file always parses, and comments stay.
+/// Method: 200 of them, or as many as `MASTHEAD_EDITS` says.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_edits_at_both_doors_leave_a_whole_file_with_its_comments() {
+    let site = Site::start().await;
+    site.accounts().await;
+    let page = site.page("superuser").await;
+    let mut door = site.founder().await;
+    // A generator of its own: the same edits at each run.
+    let mut state = 0x2026_1122_u64;
+    let mut draw = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let edits = std::env::var("MASTHEAD_EDITS").ok().and_then(|count| count.parse().ok()).unwrap_or(200_u32);
+    let (mut done, mut refused) = (0, 0);
+    for n in 0..edits {
+        let id = draw(12);
+        let table = match draw(5) {
+            0 => json!({"push_server": (["hall", "annex"][draw(2) as usize])}),
+            1 => json!({"input": {"acquisition_server": "roof", "id": format!("input-{id}")}}),
+            2 => json!({"destination": {"push_server": "hall", "address": format!("239.192.1.{id}")}}),
+            _ => json!({"channel": id}),
+        };
+        let keys = json!({"name": format!("n{n} \"#\\"), "acquisition_server": "roof", "input": (["card", "input-3"][draw(2) as usize])});
+        let edit = match draw(6) {
+            0 | 1 => {
+                json!({"add": {"table": table, "keys": if table.get("channel").is_some() { keys } else { json!({"url": "testcard:"}) }}})
+            }
+            2 => json!({"change": {"table": table, "set": keys, "unset": ["service"]}}),
+            3 => {
+                json!({"change": {"table": {"push_server": "hall"}, "include": {"channels": [id]}, "exclude": {"channels": [draw(12)]}}})
+            }
+            4 => json!({"move": {"table": table, "before": {"channel": draw(12)}}}),
+            _ => json!({"remove": {"table": table}}),
+        };
+        // A base that is old now and then: of the other administrator.
+        let base = if draw(20) == 0 { "0".repeat(64) } else { crate::editing::revision(&site.text()) };
+        let before = site.text();
+        let taken = if n % 2 == 0 {
+            let edits = vec![serde_json::from_value(edit.clone()).unwrap()];
+            door.ask(Request::Edit { base, edits, trial: false }).await.is_ok()
+        } else {
+            let reply = page.call("POST", "topology", Some(json!({"base": base, "edits": [edit]}))).await;
+            assert!([200, 404, 409, 422].contains(&reply.status), "{} {}", reply.status, reply.json);
+            reply.status == 200
+        };
+        let text = site.text();
+        let parsed = protocols::topology::Topology::parse("topology.toml", &text);
+        assert!(parsed.is_ok(), "{edit}: {}\n{text}", parsed.unwrap_err());
+        assert!(text.starts_with("# The site.\n"), "{edit}\n{text}");
+        if taken {
+            done += 1;
+        } else {
+            refused += 1;
+            assert_eq!(text, before, "refused, and nothing changed: {edit}");
+        }
+    }
+    assert!(done > edits / 8 && refused > edits / 8, "{done} carried out, {refused} refused");
+    site.end().await;
+}
