@@ -4,6 +4,7 @@
 //! input bytes ─► Synchroniser ─► packets ─► PcrClock ─► (packet, MediaTime) ─► Packetizer ─► RtpPacket ─► P3 … P6
 //! a clip ──────► Looper ───────► packets ─► PcrClock ─► FilePacer (when) ────► Packetizer
 //! P3 … P6 ─────► RandomAccessFinder (where decoding may begin)
+//! P6 ──────────► fmp4::Muxer (fragmented MP4)
 //! P6, P5 ──────► Reassembly ───► packets in order ─► ContinuityCheck, a player
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! ISO/IEC 13818-1 unless another document is named.
 
 pub mod continuity;
+pub mod fmp4;
 pub mod looper;
 pub mod pacer;
 pub mod packet;

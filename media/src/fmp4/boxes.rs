@@ -91,7 +91,9 @@ mod tests {
     fn boxes_know_their_length_and_nest() {
         let mut w = Writer::new();
         w.put(*b"moof", |w| w.put_full(*b"mfhd", (0, 0), |w| w.u32(7)));
-        let expected = [0, 0, 0, 24, b'm', b'o', b'o', b'f', 0, 0, 0, 16, b'm', b'f', b'h', b'd', 0, 0, 0, 0, 0, 0, 0, 7];
+        let expected = [
+            0, 0, 0, 24, b'm', b'o', b'o', b'f', 0, 0, 0, 16, b'm', b'f', b'h', b'd', 0, 0, 0, 0, 0, 0, 0, 7,
+        ];
         assert_eq!(w.finish(), expected);
     }
 }

@@ -92,7 +92,8 @@ fn skip_scaling_list(bits: &mut Bits, count: u32) -> Option<()> {
 
 /// As RFC 6381 names it.
 pub(super) fn codec(sps: &[u8]) -> String {
-    let [profile, constraints, level] = sps.get(1..4).and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; 3]);
+    let [profile, constraints, level] =
+        sps.get(1..4).and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; 3]);
     format!("avc1.{profile:02x}{constraints:02x}{level:02x}")
 }
 
@@ -124,7 +125,8 @@ fn extension(w: &mut Writer, sps: &[u8]) {
         }
         Some([chroma, bits.unsigned()?, bits.unsigned()?])
     };
-    let [chroma, luma, colour] = depths().unwrap_or([1, 0, 0]).map(|value| u8::try_from(value & 7).unwrap_or(0));
+    let [chroma, luma, colour] =
+        depths().unwrap_or([1, 0, 0]).map(|value| u8::try_from(value & 7).unwrap_or(0));
     w.bytes(&[0xfc | (chroma & 3), 0xf8 | luma, 0xf8 | colour, 0]);
 }
 
@@ -141,8 +143,8 @@ mod tests {
     fn a_parameter_set_tells_size_and_codec() {
         // x264, High, 1920 by 1080: cropped by 8 lines.
         let sps = [
-            0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0x00, 0x00, 0x03, 0x00, 0x04, 0x00, 0x00,
-            0x03, 0x00, 0xc8, 0x3c, 0x60, 0xc6, 0x58,
+            0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0x00, 0x00, 0x03,
+            0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xc8, 0x3c, 0x60, 0xc6, 0x58,
         ];
         assert_eq!(size(&sps), Size::new(1920, 1080));
         assert_eq!(codec(&sps), "avc1.640028");

@@ -76,7 +76,8 @@ impl ParameterSets {
 
     /// With those of `newer`, which replace all of a kind that it has.
     pub fn replaced_by(&self, newer: &Self) -> Self {
-        let pick = |old: &Vec<Vec<u8>>, new: &Vec<Vec<u8>>| if new.is_empty() { old.clone() } else { new.clone() };
+        let pick =
+            |old: &Vec<Vec<u8>>, new: &Vec<Vec<u8>>| if new.is_empty() { old.clone() } else { new.clone() };
         Self {
             vps: pick(&self.vps, &newer.vps),
             sps: pick(&self.sps, &newer.sps),
@@ -98,15 +99,19 @@ pub struct Picture {
 
 /// The picture of a whole PES packet.
 pub fn picture(coding: Coding, pes: &[u8], payload: &[u8]) -> Picture {
-    let mut picture =
-        Picture { sample: Vec::with_capacity(payload.len()), sets: ParameterSets::default(), is_random: false };
+    let mut picture = Picture {
+        sample: Vec::with_capacity(payload.len()),
+        sets: ParameterSets::default(),
+        is_random: false,
+    };
     for nal in nal_units(payload) {
         let sets = &mut picture.sets;
         let list = match (coding, kind(coding, nal)) {
             (Coding::H264, h264::SPS) | (Coding::H265, h265::SPS) => Some(&mut sets.sps),
             (Coding::H264, h264::PPS) | (Coding::H265, h265::PPS) => Some(&mut sets.pps),
             (Coding::H265, h265::VPS) => Some(&mut sets.vps),
-            (Coding::H264, h264::DELIMITER | h264::FILLER) | (Coding::H265, h265::DELIMITER | h265::FILLER) => {
+            (Coding::H264, h264::DELIMITER | h264::FILLER)
+            | (Coding::H265, h265::DELIMITER | h265::FILLER) => {
                 continue;
             }
             _ => None,
@@ -180,13 +185,17 @@ mod tests {
     #[test]
     fn start_codes_become_lengths_and_parameter_sets_go_aside() {
         let payload = [
-            0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x68, 3, 0, 0, 1, 0x65, 4, 0, 0, 3, 1, 0, 0, 0, 1, 0x65, 5,
+            0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x68, 3, 0, 0, 1, 0x65, 4, 0, 0, 3, 1, 0,
+            0, 0, 1, 0x65, 5,
         ];
         let pes = [&[0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0][..], &payload].concat();
         let picture = picture(Coding::H264, &pes, &payload);
         assert_eq!(picture.sample, [0, 0, 0, 6, 0x65, 4, 0, 0, 3, 1, 0, 0, 0, 2, 0x65, 5]);
         assert!(picture.is_random && picture.sets.is_complete(Coding::H264));
-        assert_eq!((picture.sets.sps.clone(), picture.sets.pps.clone()), (vec![vec![0x67, 1, 2]], vec![vec![0x68, 3]]));
+        assert_eq!(
+            (picture.sets.sps.clone(), picture.sets.pps.clone()),
+            (vec![vec![0x67, 1, 2]], vec![vec![0x68, 3]])
+        );
     }
 
     proptest! {

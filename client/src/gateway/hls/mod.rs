@@ -5,8 +5,10 @@
 //! |---|---|
 //! | [`window`] | [`window::Window`]: the newest segments, numbered, bounded in time and bytes |
 //! | [`ts_segmenter`] | [`ts_segmenter::TsSegmenter`]: cuts a transport stream at random access points |
+//! | [`fmp4_segmenter`] | [`fmp4_segmenter::Fmp4Segmenter`]: segments and parts of fragmented MP4 |
 //! | [`playlist`] | playlists as text |
 
+pub mod fmp4_segmenter;
 pub mod playlist;
 pub mod ts_segmenter;
 pub mod window;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::super::session::{Session, Told};
 use super::super::{Error, Options};
+use crate::gateway::hls::fmp4_segmenter::Fmp4Segmenter;
 use crate::gateway::hls::ts_segmenter::TsSegmenter;
 use crate::gateway::line::{Line, Placed};
 use crate::gateway::tape::Tape;
@@ -39,6 +40,7 @@ pub(super) struct State {
     pub(super) bytes: u64,
     /// Segments, while playlists are asked for.
     transport_stream: Option<TsSegmenter>,
+    fragmented: Option<Fmp4Segmenter>,
 }
 
 impl State {
@@ -53,9 +55,31 @@ impl State {
         self.transport_stream.as_ref()
     }
 
-    /// Bytes of segments held.
-    pub(super) fn segment_bytes(&self) -> usize {
-        self.transport_stream.as_ref().map_or(0, |segmenter| segmenter.window().bytes())
+    /// Segments of fragmented MP4 are wanted from here on.
+    pub(super) fn want_fragmented(&mut self, now: Time) {
+        self.tenancy.ask(now);
+        self.fragmented.get_or_insert_with(|| Fmp4Segmenter::new(first_segment()));
+    }
+
+    /// Segments of fragmented MP4, while they are wanted.
+    pub(super) fn fragmented(&self) -> Option<&Fmp4Segmenter> {
+        self.fragmented.as_ref()
+    }
+
+    /// Bytes of segments held, and segments dropped for their bytes.
+    pub(super) fn segments_held(&self) -> (usize, u64) {
+        let windows = [
+            self.transport_stream.as_ref().map(TsSegmenter::window),
+            self.fragmented.as_ref().map(Fmp4Segmenter::window),
+        ];
+        windows.into_iter().flatten().fold((0, 0), |(bytes, dropped), window| {
+            (bytes + window.bytes(), dropped + window.dropped())
+        })
+    }
+
+    /// Nobody asks for segments any more.
+    fn drop_segments(&mut self) {
+        (self.transport_stream, self.fragmented) = (None, None);
     }
 
     fn push(&mut self, placed: &[Placed<'_>], tables: &[u8]) {
@@ -64,6 +88,9 @@ impl State {
         let now_ms = Clock::wall().0;
         if let Some(segmenter) = &mut self.transport_stream {
             placed.iter().for_each(|packet| segmenter.push(packet, tables, now_ms));
+        }
+        if let Some(segmenter) = &mut self.fragmented {
+            placed.iter().for_each(|packet| segmenter.push(packet, now_ms));
         }
     }
 }
@@ -84,6 +111,7 @@ impl Channel {
             is_over: false,
             bytes: 0,
             transport_stream: None,
+            fragmented: None,
         };
         Arc::new(Self { id, clock, state: Mutex::new(state), changed: watch::Sender::new(()) })
     }
@@ -132,7 +160,7 @@ pub(super) async fn feed(channel: &Channel, options: &Options) -> Result<(), Err
         let is_over = {
             let mut state = channel.state();
             if !state.tenancy.wants_segments(now) {
-                state.transport_stream = None;
+                state.drop_segments();
             }
             state.is_over || state.tenancy.is_over(now)
         };

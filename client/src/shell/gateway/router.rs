@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -39,9 +39,10 @@ async fn channel_file(
     State(shared): State<Arc<Shared>>,
     method: Method,
     Path((wanted, file)): Path<(String, String)>,
+    Query(blocking): Query<hls::Blocking>,
 ) -> Result<Response, Refusal> {
     let entry = shared.listing.select(&wanted).await?;
-    hls::file(&shared, &entry, (&method, &file)).await
+    hls::file(&shared, &entry, (&method, &file, blocking)).await
 }
 
 async fn unknown() -> Refusal {
