@@ -116,6 +116,12 @@ enum Command {
         /// Where: address or name, and the port if it is not 7490; more than once for several. Whoever reaches it may watch.
         #[arg(long, env = "MASTHEAD_LISTEN", value_name = "ADDR[:PORT]", default_value = "127.0.0.1", value_parser = gateway, value_delimiter = ',')]
         listen: Vec<HostPort>,
+        /// Is found and controlled as an HDHomeRun tuner too: UDP and TCP 65001, and streams at port 5004.
+        #[arg(long, env = "MASTHEAD_HDHOMERUN")]
+        hdhomerun: bool,
+        /// How many channels clients of an HDHomeRun have at a time.
+        #[arg(long, env = "MASTHEAD_TUNERS", default_value_t = 4, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=32))]
+        tuners: u8,
     },
     /// Prints what is recorded of the channels of this host's network, and what was ordered.
     Recordings {
@@ -299,7 +305,9 @@ impl From<Arguments> for Options {
             }
             Some(Command::Zap { channels, times, stay }) => Action::Zap(Zaps { channels, times, stay }),
             Some(Command::Admin(admin)) => Action::Admin(Box::new(admin)),
-            Some(Command::Gateway { listen }) => Action::Gateway(shell::Gateway { listen }),
+            Some(Command::Gateway { listen, hdhomerun, tuners }) => {
+                Action::Gateway(shell::Gateway { listen, tuners, hdhomerun })
+            }
             Some(Command::Recordings { channel }) => Action::Recordings { channel },
             Some(Command::Record { channel, from, to, title }) => {
                 Action::Record(Order { channel, from, to, title })

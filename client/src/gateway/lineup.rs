@@ -218,7 +218,10 @@ pub(crate) mod tests {
              http://h:7490/channel/20.ts\n"
         );
         assert!(playlist("b", &channels(), Form::Hls).contains("\nb/channel/1/master.m3u8\n"));
-        assert_eq!(recordings("b", &[programme()]), "#EXTM3U\n#EXTINF:90 tvg-id=\"1\",Rock & Roll\nb/recording/7.ts\n");
+        assert_eq!(
+            recordings("b", &[programme()]),
+            "#EXTM3U\n#EXTINF:90 tvg-id=\"1\",Rock & Roll\nb/recording/7.ts\n"
+        );
     }
 
     #[test]
@@ -240,7 +243,9 @@ pub(crate) mod tests {
             lineup_json("http://h:5004", &channels[..1]),
             "[{\"GuideNumber\":\"1\",\"GuideName\":\"One\",\"URL\":\"http://h:5004/auto/v1\",\"ImageURL\":\"http://x/1.png?a=1&b=2\"}]"
         );
-        assert!(lineup_xml("s", &channels).contains("<GuideName>&quot;A&quot; &lt;&amp;&gt; B\u{fffd}#EXTINF</GuideName><URL>s/auto/v20</URL>"));
+        assert!(lineup_xml("s", &channels).contains(
+            "<GuideName>&quot;A&quot; &lt;&amp;&gt; B\u{fffd}#EXTINF</GuideName><URL>s/auto/v20</URL>"
+        ));
         assert!(lineup_m3u("s", &channels).ends_with("\ns/auto/v20\n"));
     }
 }

@@ -11,9 +11,15 @@
 //! | [`line`] | [`line::Line`]: numbers packets, finds where decoding may begin and where nothing continues |
 //! | [`tape`] | [`tape::Tape`]: the newest seconds of a channel, for readers that begin and readers that lag |
 //! | [`hls`] | segments and playlists |
+//! | [`scale`] | [`scale::Scale`]: which byte of a recording stands for which time |
+//! | [`lineup`] | the channel list as M3U, XMLTV and an HDHomeRun's |
+//! | [`hdhomerun`] | how an HDHomeRun tuner is discovered and controlled |
 //! | [`tenancy`] | [`tenancy::Tenancy`]: when a channel that nobody wants is released |
 
+pub mod hdhomerun;
 pub mod hls;
 pub mod line;
+pub mod lineup;
+pub mod scale;
 pub mod tape;
 pub mod tenancy;

@@ -97,6 +97,11 @@ impl Control {
         self.tuners.iter().filter(|tuner| !tuner.is_free()).count()
     }
 
+    /// Whether a channel is sent to a connection.
+    pub fn has_target(&self, connection: u64) -> bool {
+        self.tuners.iter().any(|tuner| tuner.target.is_some_and(|(_, owner)| owner == connection))
+    }
+
     /// A control connection is gone.
     pub fn closed(&mut self, connection: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -138,13 +143,16 @@ impl Control {
             ("/sys/model", None) => return Ok("hdhomeruntc_atsc".to_owned()),
             ("/sys/hwmodel", None) => return Ok(MODEL.to_owned()),
             ("/sys/version", None) => return Ok(FIRMWARE.to_owned()),
-            ("/sys/features", None) => return Ok("channelmap: us-bcast\nmodulation: auto\nauto-modulation: auto\n".to_owned()),
+            ("/sys/features", None) => {
+                return Ok("channelmap: us-bcast\nmodulation: auto\nauto-modulation: auto\n".to_owned());
+            }
             ("/sys/copyright", None) => return Ok("Masthead".to_owned()),
             ("help", None) => return Ok(HELP.to_owned()),
             _ => {}
         }
         let unknown = || "unknown getset variable".to_owned();
-        let (tuner, item) = name.strip_prefix("/tuner").and_then(|rest| rest.split_once('/')).ok_or_else(unknown)?;
+        let (tuner, item) =
+            name.strip_prefix("/tuner").and_then(|rest| rest.split_once('/')).ok_or_else(unknown)?;
         let place: usize = tuner.parse().map_err(|_| unknown())?;
         let tuner = self.tuners.get_mut(place).ok_or_else(unknown)?;
         let Some(value) = set else { return tuner.told(item, channels).ok_or_else(unknown) };
@@ -183,7 +191,9 @@ impl Tuner {
                 |id| format!("ch=auto:{id} lock=auto ss=100 snq=100 seq=100 bps=0 pps=0"),
             ),
             "vstatus" => match self.entry(channels) {
-                Some(entry) => format!("vch={} name={} auth=unspecified cci=none", entry.id, printable(&entry.name)),
+                Some(entry) => {
+                    format!("vch={} name={} auth=unspecified cci=none", entry.id, printable(&entry.name))
+                }
                 None => "vch=none name=none auth=unspecified cci=none".to_owned(),
             },
             "streaminfo" => {
@@ -232,7 +242,11 @@ impl Tuner {
             "target" if value == "none" => self.target = None,
             "target" => {
                 let rest = value.strip_prefix("udp://").ok_or_else(invalid)?;
-                let to = rest.split_whitespace().next().and_then(|to| to.parse::<SocketAddr>().ok()).ok_or_else(invalid)?;
+                let to = rest
+                    .split_whitespace()
+                    .next()
+                    .and_then(|to| to.parse::<SocketAddr>().ok())
+                    .ok_or_else(invalid)?;
                 if to.ip().to_canonical() != caller.address || to.port() < 1_024 {
                     return Err("a target is the caller's own address".to_owned());
                 }
@@ -269,7 +283,10 @@ mod tests {
     #[test]
     fn a_tuner_is_tuned_and_sends_to_its_caller_until_that_is_gone() {
         let mut control = Control::new(2);
-        assert_eq!(ask(&mut control, ME, "/tuner0/status", None).0, "ch=none lock=none ss=0 snq=0 seq=0 bps=0 pps=0");
+        assert_eq!(
+            ask(&mut control, ME, "/tuner0/status", None).0,
+            "ch=none lock=none ss=0 snq=0 seq=0 bps=0 pps=0"
+        );
         let (_, effects) = ask(&mut control, ME, "/tuner0/vchannel", Some("1"));
         assert_eq!(effects, [Effect::Stop { tuner: 0 }]);
         assert_eq!(ask(&mut control, ME, "/tuner0/streaminfo", None).0, "1: 1 One\n");

@@ -32,9 +32,9 @@ impl DeviceId {
     /// One that follows from `seed`, such as the host's name: the same at each start.
     pub fn of(seed: &str) -> Self {
         // FNV-1a: stable over versions and hosts.
-        let hash = seed.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
+        let hash = seed
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         let bare = 0x1040_0000 | (hash & 0x000f_fff0);
         Self(bare | checksum(bare))
     }

@@ -146,9 +146,12 @@ pub struct TooLong;
 /// CRC-32 of ISO 3309, reflected.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ 0xedb8_8320 }
-        })
+        (0..8).fold(
+            crc ^ u32::from(byte),
+            |crc, _| {
+                if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ 0xedb8_8320 }
+            },
+        )
     })
 }
 
@@ -168,7 +171,7 @@ mod tests {
         let long = Message::new(GETSET_REPLY).with_text(VALUE, &"x".repeat(299));
         assert_eq!(long.encode()[4..7], [VALUE, 0x80 | 44, 2]);
         assert_eq!(Message::parse(&long.encode()), Some(long));
-        assert_eq!(Message::new(5).with(4, &[0; 2_000]).encode(), []);
+        assert!(Message::new(5).with(4, &[0; 2_000]).encode().is_empty());
     }
 
     proptest! {

@@ -157,7 +157,8 @@ mod tests {
             placed.continues = place != 1_000;
             segmenter.push(&placed, 0);
         }
-        let inits: Vec<_> = segmenter.window().listed().map(|segment| (segment.init, segment.is_discontinuous)).collect();
+        let inits: Vec<_> =
+            segmenter.window().listed().map(|segment| (segment.init, segment.is_discontinuous)).collect();
         assert_eq!(inits.iter().filter(|(_, is_discontinuous)| *is_discontinuous).count(), 1);
         assert_eq!((inits.first(), inits.last()), (Some(&(Some(0), false)), Some(&(Some(1), false))));
     }

@@ -72,9 +72,10 @@ impl State {
             self.transport_stream.as_ref().map(TsSegmenter::window),
             self.fragmented.as_ref().map(Fmp4Segmenter::window),
         ];
-        windows.into_iter().flatten().fold((0, 0), |(bytes, dropped), window| {
-            (bytes + window.bytes(), dropped + window.dropped())
-        })
+        windows
+            .into_iter()
+            .flatten()
+            .fold((0, 0), |(bytes, dropped), window| (bytes + window.bytes(), dropped + window.dropped()))
     }
 
     /// Nobody asks for segments any more.

@@ -101,7 +101,8 @@ async fn fragmented(channel: &Channel, blocking: Blocking) -> Result<String, Ref
             let end = Instant::now() + BLOCKED_MAX;
             let mut changes = channel.changes();
             while !has(channel, segment, part) {
-                if !matches!(timeout_at(end, changes.changed()).await, Ok(Ok(()))) || channel.state().is_over {
+                if !matches!(timeout_at(end, changes.changed()).await, Ok(Ok(()))) || channel.state().is_over
+                {
                     return Err(Refusal::unavailable("the channel does not go on"));
                 }
             }
@@ -136,7 +137,10 @@ async fn master(channel: &Channel) -> Result<String, Refusal> {
 }
 
 fn unsupported(channel: &Channel, reason: &str) -> Refusal {
-    let text = format!("channel {}: {reason}; /channel/{0}/index.m3u8 and /channel/{0}.ts have it as it is", channel.id);
+    let text = format!(
+        "channel {}: {reason}; /channel/{0}/index.m3u8 and /channel/{0}.ts have it as it is",
+        channel.id
+    );
     Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
 }
 

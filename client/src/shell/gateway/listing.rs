@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use protocols::ids::ChannelId;
 use protocols::p2_directory::{ChannelEntry, ChannelList, ChannelStatus};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -63,13 +62,6 @@ impl Listing {
         let id = select(&list, wanted).map_err(|error| Refusal::missing(error.to_string()))?;
         let found = list.channels.into_iter().find(|entry| entry.id == id);
         found.ok_or_else(|| Refusal::missing(format!("no channel {id} here")))
-    }
-
-    /// The name of a channel, where it is listed.
-    pub(super) fn name(&self, id: ChannelId) -> Option<String> {
-        let list = self.list.borrow();
-        let entry = list.as_ref()?.channels.iter().find(|entry| entry.id == id)?;
-        Some(entry.name.clone())
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
 use super::answer::{Refusal, fresh, piped};
+use super::hdhomerun::Taken;
 use super::hub::{Reader, count};
 use super::listing::inactive;
 use crate::gateway::tape::{Cursor, Read};
@@ -32,7 +33,7 @@ pub(super) const TRANSPORT_STREAM: &str = "video/mp2t";
 pub(super) async fn stream(
     shared: &Shared,
     entry: &ChannelEntry,
-    method: &Method,
+    (method, tuner): (&Method, Option<Taken>),
 ) -> Result<Response, Refusal> {
     if method == Method::HEAD {
         inactive(entry)?;
@@ -42,6 +43,7 @@ pub(super) async fn stream(
     let (cursor, prefix) = begin(&reader).await?;
     let (sender, body) = piped();
     tokio::spawn(async move {
+        let _tuner = tuner;
         if prefix.is_empty() || sender.send(prefix).await.is_ok() {
             pump(&reader, cursor, &sender).await;
         }

@@ -11,13 +11,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::answer::Refusal;
-use super::{Shared, hls, live};
+use super::{Shared, hdhomerun, hls, live, pages, recordings};
 
 /// The requests that are answered at a port bound to `bound`.
 pub(super) fn router(shared: &Arc<Shared>, bound: SocketAddr) -> Router {
     let router = Router::new()
         .route("/channel/{file}", get(channel))
         .route("/channel/{id}/{file}", get(channel_file))
+        .route("/recording/{file}", get(recordings::recording))
+        .route("/past/{file}", get(recordings::past))
+        .route("/{tuner}/{channel}", get(hdhomerun::stream))
+        .merge(pages::routes())
         .fallback(unknown)
         .with_state(Arc::clone(shared));
     if bound.ip().is_loopback() { router.layer(middleware::from_fn(from_this_host)) } else { router }
@@ -31,7 +35,7 @@ async fn channel(
 ) -> Result<Response, Refusal> {
     let Some(wanted) = file.strip_suffix(".ts") else { return Err(no_such_page()) };
     let entry = shared.listing.select(wanted).await?;
-    live::stream(&shared, &entry, &method).await
+    live::stream(&shared, &entry, (&method, None)).await
 }
 
 /// `/channel/ID/index.m3u8` and what it names.

@@ -27,12 +27,12 @@ pub(super) async fn resolve(options: &Options, wanted: &Wanted) -> Result<(PlayT
 }
 
 /// What there is.
-pub(super) async fn list(options: Options) -> Result<RecordingList, Error> {
+pub(in crate::shell) async fn list(options: Options) -> Result<RecordingList, Error> {
     recordings(&mut Conversation::open(&options).await?).await
 }
 
 /// The same again: a lease that ends later, and who plays now.
-pub(super) async fn renew(options: Options, target: PlayTarget) -> Result<Presentation, Error> {
+pub(in crate::shell) async fn renew(options: Options, target: PlayTarget) -> Result<Presentation, Error> {
     let mut directory = Conversation::open(&options).await?;
     present(&mut directory, target).await
 }

@@ -22,10 +22,11 @@ use crate::programme::Wanted;
 use crate::progress::State;
 use crate::remote_control::HELP;
 use crate::target::Target;
+pub(super) use ask::{list, renew as present};
 pub(super) use deck::{Deck, Event};
 use keys::Keys;
 pub(super) use keys::of_key;
-use show::{End, Setup, Show};
+pub(super) use show::{End, Setup, Show};
 
 /// A playback of which nothing comes for this long, though it should, fails.
 const SILENCE_TIMEOUT: Duration = Duration::from_mins(1);
