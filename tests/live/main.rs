@@ -8,6 +8,7 @@ mod bench;
 mod bytes;
 mod database_away;
 mod foreign;
+mod gateway;
 mod holding;
 mod judges;
 mod kills;
