@@ -184,20 +184,23 @@ fn hdhomerun_config_finds_the_gateway_and_plays() {
     let (host, viewer) = (site.viewer("gateway", &site.room), site.viewer("viewer", &site.room));
     site.wait_active(&host, 1, PATIENCE);
     let address = host.address_on(&site.room).to_string();
-    let gateway =
-        Gateway::start(&site, host, &["--listen", "127.0.0.1", "--listen", &address, "--hdhomerun", "--tuners", "2"]);
+    let gateway = Gateway::start(
+        &site,
+        host,
+        &["--listen", "127.0.0.1", "--listen", &address, "--hdhomerun", "--tuners", "2"],
+    );
 
     let found = viewer.run("hdhomerun_config discover");
     assert!(found.contains(&format!("found at {address}")), "{found}");
-    let config = |line: &str| viewer.run(format!("hdhomerun_config {address} {line}").as_str()).trim().to_owned();
+    let config =
+        |line: &str| viewer.run(format!("hdhomerun_config {address} {line}").as_str()).trim().to_owned();
     assert_eq!(config("get /sys/model"), "hdhomeruntc_atsc");
     config("set /tuner0/vchannel 1");
     assert_eq!(config("get /tuner0/streaminfo"), "1: 1 One");
     assert!(config("get /tuner0/status").starts_with("ch=auto:1 lock="));
     let file = lab.path("saved.ts");
-    let mut save = viewer.spawn(
-        Command::line(&format!("hdhomerun_config {address} save /tuner0")).arg(file.as_os_str()),
-    );
+    let mut save = viewer
+        .spawn(Command::line(&format!("hdhomerun_config {address} save /tuner0")).arg(file.as_os_str()));
     timeline::until("three seconds are saved", PATIENCE, || {
         fs::metadata(&file).is_ok_and(|file| file.len() > 400_000)
     });
@@ -213,7 +216,9 @@ fn hdhomerun_config_finds_the_gateway_and_plays() {
         .iter()
         .map(|url| gateway.host.spawn(Command::line(&format!("ffmpeg -nostdin -v error -i {url} -f null -"))))
         .collect();
-    timeline::until("both tuners are taken", PATIENCE, || gateway.figure("masthead_gateway_tuners_taken") == 2);
+    timeline::until("both tuners are taken", PATIENCE, || {
+        gateway.figure("masthead_gateway_tuners_taken") == 2
+    });
     let (head, _) = gateway.host.enter(|| ask("/auto/v1", "Connection: close\r\n", usize::MAX));
     assert!(head.starts_with("HTTP/1.1 503") && head.contains("x-hdhomerun-error: 805"), "{head}");
     drop(busy);
@@ -223,7 +228,9 @@ fn hdhomerun_config_finds_the_gateway_and_plays() {
 /// A recording is a file by HTTP: its length holds to the byte, and ffmpeg seeks in it.
 #[test]
 fn a_recording_is_a_file_that_ffmpeg_seeks_in() {
-    let Some(lab) = Lab::open("a_recording_is_a_file_that_ffmpeg_seeks_in", &["ffmpeg", "ffprobe"]) else { return };
+    let Some(lab) = Lab::open("a_recording_is_a_file_that_ffmpeg_seeks_in", &["ffmpeg", "ffprobe"]) else {
+        return;
+    };
     let plan = Plan::testcard();
     let site = Site::build(&lab, &plan);
     let text = plan.text().replace("\nchannels = [1]\n", "\nchannels = [1]\nrecord = { keep = \"1d\" }\n");
@@ -238,8 +245,12 @@ fn a_recording_is_a_file_that_ffmpeg_seeks_in() {
     let begun = Instant::now();
     timeline::lasts(Duration::from_secs(25));
     let gateway = Gateway::start(&site, host, &[]);
-    let path = |back: u64, to: u64| format!("/past/1.ts?from=-{}s&to=-{to}s", back.min(begun.elapsed().as_secs()));
-    let path = path(20, 5);
+    // What slides with the present is told where it stays.
+    let back = begun.elapsed().as_secs().min(20);
+    let sliding = format!("/past/1.ts?from=-{back}s&to=-5s");
+    let (head, _) = gateway.host.enter(|| ask(&sliding, "Connection: close\r\n", usize::MAX));
+    assert!(head.starts_with("HTTP/1.1 307"), "{head}");
+    let path = head.lines().find_map(|line| line.strip_prefix("location: ")).unwrap().to_owned();
 
     let (head, all) = gateway.host.enter(|| ask(&path, "Connection: close\r\n", usize::MAX));
     let length = |head: &str| {
@@ -251,7 +262,8 @@ fn a_recording_is_a_file_that_ffmpeg_seeks_in() {
     let whole = lab.path("whole.ts");
     fs::write(&whole, &all).unwrap();
     assert_eq!(judge::decode(&whole), [""; 0]);
-    let (head, part) = gateway.host.enter(|| ask(&path, "Range: bytes=100000-299999\r\nConnection: close\r\n", usize::MAX));
+    let (head, part) =
+        gateway.host.enter(|| ask(&path, "Range: bytes=100000-299999\r\nConnection: close\r\n", usize::MAX));
     assert!(head.starts_with("HTTP/1.1 206"), "{head}");
     assert_eq!((length(&head), part.len()), (200_000, 200_000));
 

@@ -30,7 +30,7 @@ use super::live::TRANSPORT_STREAM;
 use super::router::no_such_page;
 use crate::gateway::scale::{Filler, Scale, Wanted, wanted};
 use crate::playback::Wish;
-use crate::when::When;
+use crate::when::{When, rfc3339};
 
 /// Recordings read at a time; one more is refused with 503.
 pub(super) const PLAYBACKS_MAX: usize = 16;
@@ -81,6 +81,12 @@ pub(super) async fn past(
         Some(to) => when(to)?.end(now, from, &zone).map_err(bad)?,
         None => now,
     };
+    let is_fixed = |text: &str| matches!(text.parse(), Ok(When::At(_)));
+    if !is_fixed(&stretch.from) || !stretch.to.as_deref().is_some_and(is_fixed) {
+        // A player asks again for each part: it must be the same file then.
+        let place = format!("/past/{channel}.ts?from={}&to={}", rfc3339(from), rfc3339(to));
+        return Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response());
+    }
     // A file has an end.
     serve(&shared, PlayTarget::Channel { channel, from, to: Some(to) }, (&method, &headers)).await
 }
