@@ -1,5 +1,7 @@
 //! H.265: what its parameter sets say (ITU-T H.265 §7.3.2.2), and the configuration of its samples (ISO/IEC 14496-15 §8.3.3).
 
+use std::fmt::Write as _;
+
 use super::bits::Bits;
 use super::boxes::Writer;
 use super::video::Size;
@@ -88,8 +90,11 @@ pub(super) fn codec(sps: &[u8]) -> String {
     while let [rest @ .., 0] = constraints {
         constraints = rest;
     }
-    let constraints: String = constraints.iter().map(|byte| format!(".{byte:x}")).collect();
-    format!("hvc1.{space}{}.{compatible:x}.{tier}{}{constraints}", profile[0] & 0x1f, profile[11])
+    let mut codec = format!("hvc1.{space}{}.{compatible:x}.{tier}{}", profile[0] & 0x1f, profile[11]);
+    for byte in constraints {
+        let _ = write!(codec, ".{byte:x}");
+    }
+    codec
 }
 
 /// `hvcC`. `sets`: VPS, SPS and PPS.

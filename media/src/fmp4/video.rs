@@ -75,6 +75,7 @@ impl ParameterSets {
     }
 
     /// With those of `newer`, which replace all of a kind that it has.
+    #[must_use]
     pub fn replaced_by(&self, newer: &Self) -> Self {
         let pick =
             |old: &Vec<Vec<u8>>, new: &Vec<Vec<u8>>| if new.is_empty() { old.clone() } else { new.clone() };
