@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lab::site::{file_bytes, wait_for_growth};
-use lab::{Command, Host, Lab, Process, command, skip, timeline};
+use lab::{Command, Host, Lab, Lan, Process, command, skip, timeline};
 
 /// The four servers of the package.
 const UNITS: [&str; 4] =
@@ -232,6 +232,7 @@ fn package_installs_runs_upgrades_removes_and_purges() {
     let card = debian.path("/tmp/card.ts");
     wait_for_growth(&card, PLAYING, LIMIT);
     lab.note(format_args!("a channel plays"));
+    let _rooms = follows_the_guide(&lab, &debian, &services);
 
     let (topology, key) =
         (debian.path("/etc/masthead/topology.toml"), debian.path("/etc/masthead/cluster.key"));
@@ -251,6 +252,7 @@ fn package_installs_runs_upgrades_removes_and_purges() {
 
     viewer.terminate(END_LIMIT);
     Service::stop_all(services);
+    debian.run(&["rm", "-r", "/srv/tv"]);
     debian.run(&["dpkg", "--remove", "masthead"]);
     assert!(
         !debian.path("/usr/bin/masthead").exists()
@@ -264,6 +266,29 @@ fn package_installs_runs_upgrades_removes_and_purges() {
     assert_eq!(files.difference(&debian.files()).count(), 0, "something else is gone");
     assert_eq!(debian.accounts(), accounts);
     lab.note(format_args!("purged, nothing left"));
+}
+
+/// Steps 2 and 3 of `docs/guide.md`: its own topology, a channel from a file, a viewer in a room. The rooms' network.
+fn follows_the_guide(lab: &Lab, debian: &Debian, services: &[Service]) -> Lan {
+    let rooms = lab.lan("rooms", "10.10.0.0/20");
+    lab.attach(&debian.host, &rooms, "10.10.0.1");
+    let room = lab.host("room");
+    lab.attach(&room, &rooms, "10.10.0.101");
+    debian.run(&["install", "-d", "-o", "masthead", "/srv/tv"]);
+    debian.run(&["masthead-client", "watch", "1", "--duration", "3", "--output", "/srv/tv/welcome.ts"]);
+    let guide = fs::read_to_string(debian.path("/usr/share/doc/masthead/guide.md")).unwrap();
+    let (_, rest) = guide.split_once("```toml\n").unwrap();
+    fs::write(debian.path("/etc/masthead/topology.toml"), rest.split_once("```").unwrap().0).unwrap();
+    debian.run(&["masthead", "check", "/etc/masthead/topology.toml"]);
+    // What `systemctl reload` does.
+    Command::line(&format!("kill -HUP {}", services[0].process.pid())).succeed();
+    let in_room = lab.path("room.ts");
+    let client = Command::line("masthead-client --database 10.10.0.1 watch 2 --output").arg(&in_room);
+    let mut watching = room.spawn(client.env("XDG_CACHE_HOME", lab.path("cache")));
+    wait_for_growth(&in_room, PLAYING, LIMIT);
+    watching.terminate(END_LIMIT);
+    lab.note(format_args!("by the guide, a file plays in a room"));
+    rooms
 }
 
 /// Owners, modes, pages and units are what they should be.
