@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use link::http;
 use link::shutdown::Shutdown;
+use link::supervision::Supervision;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -113,7 +114,13 @@ pub(super) async fn run(options: &Options, gateway: Gateway, shutdown: &Shutdown
         let app = router::router(&shared, address);
         servers.spawn(http::serve_within(listener, app, None, UNREAD_LIMIT));
     }
-    shutdown.requested().await;
+    let mut supervision = Supervision::ready();
+    loop {
+        tokio::select! {
+            () = shutdown.requested() => break,
+            () = supervision.due() => supervision.alive(),
+        }
+    }
     servers.shutdown().await;
     shared.hub.release_all().await;
     Ok(())
