@@ -120,9 +120,10 @@ pub fn load(certificate: &Path, key: &Path) -> Result<Identity, TlsError> {
     Ok(Identity { config: Arc::new(config), fingerprint })
 }
 
-/// The certificate and key of a data folder; made for `names` (names and addresses) where there are none.
+/// The certificate and key of a data folder, which is made where missing; made for `names` (names and addresses) where there are none.
 pub fn load_or_make(folder: &Path, names: Vec<String>) -> Result<Identity, TlsError> {
     let (certificate, key) = (folder.join(CERTIFICATE_NAME), folder.join(KEY_NAME));
+    fs::create_dir_all(folder).map_err(|error| TlsError::Io { path: folder.to_owned(), error })?;
     if !certificate.exists() || !key.exists() {
         make(&certificate, &key, names)?;
     }
@@ -237,9 +238,10 @@ mod tests {
     async fn a_certificate_is_made_once_and_known_again_and_both_ends_export_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let names = || vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let identity = load_or_make(folder.path(), names()).unwrap();
-        assert_eq!(load_or_make(folder.path(), names()).unwrap().fingerprint, identity.fingerprint);
-        let mode = fs::metadata(folder.path().join(KEY_NAME)).unwrap().permissions().mode();
+        let folder = folder.path().join("not there yet");
+        let identity = load_or_make(&folder, names()).unwrap();
+        assert_eq!(load_or_make(&folder, names()).unwrap().fingerprint, identity.fingerprint);
+        let mode = fs::metadata(folder.join(KEY_NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

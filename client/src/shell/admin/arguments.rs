@@ -22,7 +22,7 @@ pub struct Admin {
 
 /// How one logs in.
 #[derive(Debug, Clone, Args)]
-pub struct LogInArguments {
+pub(super) struct LogInArguments {
     /// Name of the account.
     #[arg(long, env = "MASTHEAD_ACCOUNT", value_name = "NAME", global = true)]
     pub(super) name: Option<String>,
@@ -39,17 +39,15 @@ pub struct LogInArguments {
 
 /// What to do.
 #[derive(Debug, Clone, Subcommand)]
-pub enum AdminCommand {
+pub(super) enum AdminCommand {
     /// Accounts: who may log in.
     Account {
         #[command(subcommand)]
-        #[expect(missing_docs, reason = "clap would show it")]
         command: AccountCommand,
     },
     /// The topology file: shown and changed, with its comments kept.
     Topology {
         #[command(subcommand)]
-        #[expect(missing_docs, reason = "clap would show it")]
         command: TopologyCommand,
     },
     /// Moves the viewers of a push server away and keeps them away.
@@ -105,7 +103,7 @@ pub enum AdminCommand {
 
 /// Accounts.
 #[derive(Debug, Clone, Subcommand)]
-pub enum AccountCommand {
+pub(super) enum AccountCommand {
     /// Makes an account; its password is asked, or read from a file.
     Add {
         /// 1 to 32 of `A-Z a-z 0-9 . _ - @`.
@@ -143,7 +141,7 @@ pub enum AccountCommand {
 
 /// Whether to go through with it.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct Consent {
+pub(super) struct Consent {
     /// Only shows what would change.
     #[arg(long)]
     pub(super) trial: bool,
@@ -155,7 +153,7 @@ pub struct Consent {
 /// The topology file. TABLE is `channel:7`, `acquisition-server:roof`, `input:roof/mux-5`, `push-server:hall`,
 /// `destination:hall/239.192.1.1` or `database-server`; KEY=VALUE has a TOML value, or text without quotes.
 #[derive(Debug, Clone, Subcommand)]
-pub enum TopologyCommand {
+pub(super) enum TopologyCommand {
     /// Prints the file.
     Show,
     /// Carries out edits of a JSON file, all or none.
@@ -163,7 +161,6 @@ pub enum TopologyCommand {
         /// The file; `-`: standard input.
         file: PathBuf,
         #[command(flatten)]
-        #[expect(missing_docs, reason = "clap would show it")]
         consent: Consent,
     },
     /// Adds a channel: `add-channel 7 name=Seven acquisition_server=roof input=mux-5 --push-server hall`.
@@ -176,7 +173,6 @@ pub enum TopologyCommand {
         #[arg(long = "push-server", value_name = "ID")]
         push_servers: Vec<HostId>,
         #[command(flatten)]
-        #[expect(missing_docs, reason = "clap would show it")]
         consent: Consent,
     },
     /// Adds any table: `add input:roof/mux-6 url=testcard:`.
@@ -186,7 +182,6 @@ pub enum TopologyCommand {
         /// KEY=VALUE.
         keys: Vec<Assignment>,
         #[command(flatten)]
-        #[expect(missing_docs, reason = "clap would show it")]
         consent: Consent,
     },
     /// Changes a table: `set channel:7 name="Seven and a half" --unset service`.
@@ -205,7 +200,6 @@ pub enum TopologyCommand {
         #[arg(long, value_name = "KEY=LIST")]
         exclude: Vec<Assignment>,
         #[command(flatten)]
-        #[expect(missing_docs, reason = "clap would show it")]
         consent: Consent,
     },
     /// Moves a table, with all that is its.
@@ -219,7 +213,6 @@ pub enum TopologyCommand {
         #[arg(long, value_name = "TABLE")]
         before: Option<TableName>,
         #[command(flatten)]
-        #[expect(missing_docs, reason = "clap would show it")]
         consent: Consent,
     },
     /// Removes a table, with all that is its.
@@ -227,14 +220,13 @@ pub enum TopologyCommand {
         /// Which.
         table: TableName,
         #[command(flatten)]
-        #[expect(missing_docs, reason = "clap would show it")]
         consent: Consent,
     },
 }
 
 /// KEY=VALUE.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assignment {
+pub(super) struct Assignment {
     pub(super) key: String,
     pub(super) value: Value,
 }

@@ -198,7 +198,9 @@ fn require_same_origin(headers: &HeaderMap) -> Result<(), ApiError> {
 
 /// The session that a request's cookie names.
 fn cookie(headers: &HeaderMap, caller: Option<Caller>) -> Option<SessionId> {
-    let name = if caller.is_some_and(|caller| caller.secure) { SECURE_COOKIE } else { PLAIN_COOKIE };
+    // Whoever shows a cookie where others can listen has lost it, and what they would say after it.
+    let caller = caller.filter(Caller::is_private)?;
+    let name = if caller.secure { SECURE_COOKIE } else { PLAIN_COOKIE };
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let (_, value) = pairs.find(|(key, _)| *key == name)?;
