@@ -82,6 +82,8 @@ function navigation() {
     make: (view) => h("a", { href: `#/${view.name}`, text: view.title }),
     update: (link, view) => attribute(link, "aria-current", view.name === under ? "page" : null),
   });
+  const current = $("views").querySelector("[aria-current]");
+  if (current) $("views").scrollLeft = current.offsetLeft - ($("views").clientWidth - current.offsetWidth) / 2;
 }
 
 function who(account) {
@@ -113,7 +115,7 @@ function heard() {
   if (!live.site) return;
   if (live.site !== site?.source) {
     site = { ...understand(live.site), source: live.site };
-    say($("site-name"), site.site.name ?? "");
+    say($("site-name"), site.site.name && site.site.name !== "Masthead" ? site.site.name : "");
     say($("foot"), `Masthead ${site.site.version ?? ""} · topology generation ${site.site.generation ?? "–"}${site.site.mode === "offline" ? " · offline: the topology is not in force" : ""}`);
     titles();
     shown?.made.update?.(site);

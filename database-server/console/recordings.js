@@ -8,7 +8,7 @@ import { pastAddress } from "./watch.js";
 
 /** The list is read again so often while it is looked at. */
 const REFRESH_MS = 10_000;
-const SPANS = [[3_600_000, "1 hour"], [6 * 3_600_000, "6 hours"], [24 * 3_600_000, "24 hours"], [7 * 24 * 3_600_000, "7 days"]];
+const SPANS = [[600_000, "10 minutes"], [3_600_000, "1 hour"], [6 * 3_600_000, "6 hours"], [24 * 3_600_000, "24 hours"], [7 * 24 * 3_600_000, "7 days"]];
 /** Steps of the scale, of which the smallest is taken that leaves no more than eight. */
 const STEPS_MS = [60_000, 300_000, 900_000, 3_600_000, 3 * 3_600_000, 6 * 3_600_000, 12 * 3_600_000, 24 * 3_600_000];
 const WIDTH = 1_000;
@@ -17,7 +17,7 @@ export function recordingsView() {
   let data = null;
   const state = h("p", { class: "quiet", role: "status" });
   const reach = h("select", { id: "reach", onchange: () => draw() }, SPANS.map(([ms, text]) => h("option", { value: ms, text })));
-  reach.value = SPANS[2][0];
+  let reached = false;
   const scale = h("div", { class: "scale", "aria-hidden": "true" });
   const rows = h("ul", { class: "tracks" });
   const programmes = new Table({
@@ -77,6 +77,12 @@ export function recordingsView() {
   function draw() {
     if (!data) return;
     const to = Date.now();
+    if (!reached && data.channels.length) {
+      // At first as much as there is.
+      const oldest = Math.min(...data.channels.flatMap((channel) => channel.ranges.map((range) => range.from_ms)));
+      reach.value = (SPANS.find(([ms]) => ms >= to - oldest) ?? SPANS.at(-1))[0];
+      reached = true;
+    }
     const from = to - Number(reach.value);
     const x = (ms) => (Math.min(Math.max(ms, from), to) - from) / (to - from) * WIDTH;
     const step = STEPS_MS.find((each) => (to - from) / each <= 8) ?? STEPS_MS.at(-1);
@@ -118,7 +124,7 @@ export function recordingsView() {
           attribute(row.parts.play, "aria-disabled", range ? null : "true");
           attribute(row.parts.pick, "aria-valuetext", `${moment(at)}${range ? "" : ", not held"}`);
         };
-        if (!row.touched && ranges.length) row.parts.pick.value = Math.round(x(Math.max(ranges.at(-1).from_ms, from, (ranges.at(-1).to_ms ?? to) - (to - from) / 12)));
+        if (!row.touched && ranges.length) row.parts.pick.value = Math.ceil(x(begin(ranges.at(-1), from, to)));
         row.aim();
       },
     });
@@ -129,6 +135,12 @@ export function recordingsView() {
   load();
   const timer = setInterval(() => { if (!document.hidden) load(); }, REFRESH_MS);
   return { title: "Recordings", element, session: true, close: () => clearInterval(timer) };
+}
+
+/** Where to begin to watch unless somebody chooses: a little before the end of what is held. */
+function begin(range, from, to) {
+  const end = range.to_ms ?? to;
+  return Math.max(range.from_ms, from, end - Math.max((to - from) / 12, 20_000));
 }
 
 /** What is missing between the first and the last that is held. */
