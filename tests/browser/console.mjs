@@ -24,6 +24,8 @@ const PHONE = { width: 360, height: 760 };
 const BARS = [[191, 191, 191], [191, 191, 0], [0, 191, 191], [0, 191, 0], [191, 0, 191], [191, 0, 0], [0, 0, 191]];
 const BAR_TOLERANCE = 40;
 const CARD = { frames: 320, rate: 25, width: 640, height: 360, rulerRow: 343 };
+const RECORDING = "What the browser ordered";
+const RECORDED_MS = 20_000;
 /** How far the picture that is shown may be from the time that was chosen: a group of pictures, and the reading of a running picture. */
 const SEEK_TOLERANCE_S = 2.5;
 
@@ -228,10 +230,27 @@ async function codecs() {
   await page.context().close();
 }
 
+/** Orders what is to be played later: from a little before now, which is held already, to a little after. */
+async function order() {
+  const page = await open();
+  await go(page, "recordings");
+  await logIn(page, options.superuser);
+  const form = page.getByRole("region", { name: "Order a recording" });
+  await form.getByLabel("Title").fill(RECORDING);
+  const local = (ms) => page.evaluate((at) => new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 19), Date.now() + ms);
+  await form.getByLabel("From").fill(await local(-5_000));
+  await form.getByLabel("To").fill(await local(RECORDED_MS - 5_000));
+  await form.getByRole("button", { name: "Record" }).click();
+  await form.getByText("Ordered.").waitFor();
+  await page.getByRole("link", { name: RECORDING }).waitFor();
+  silent();
+  await page.context().close();
+}
+
 async function recorded() {
   const page = await open();
   await go(page, "recordings");
-  const link = page.getByRole("table", { name: "Ordered recordings" }).getByRole("link").first();
+  const link = page.getByRole("link", { name: RECORDING });
   await link.waitFor();
   await shot(page, "recordings");
   await link.click();
@@ -416,13 +435,14 @@ async function losing() {
 let status = 0;
 try {
   await step("the first screen loads without an error, and goes by keyboard", firstScreen);
+  if (options.recording) await step("an operator orders a recording", order);
   await step("a channel plays, and the keys zap", watching);
   await step("what a browser cannot show is said plainly", codecs);
-  if (options.recording) await step("a recording plays, and seeking goes there", recorded);
   if (options.superuser) await step("a wrong password is refused", wrongPassword);
   if (options.plain) await step("a password over plain HTTP is refused, with the way to go", plainPassword);
   if (options.superuser) await step("a superuser edits, is told of faults, and of another's edit", edit);
   if (options.viewer) await step("a viewer's account is refused an edit", refusedViewer);
+  if (options.recording) await step("a recording plays, and seeking goes there", recorded);
   await step("no view has a serious finding, in light, dark and on a phone", everywhereAccessible);
   if (options.losing) await step("the page says that the server is away, and comes back", losing);
   console.log(`all claims hold, ${((Date.now() - started) / 1000).toFixed(1)} s; screenshots in ${options.output}`);

@@ -77,6 +77,7 @@ function makeSite() {
   };
 }
 
+let ordered = "The ten o’clock news";
 const STARTED = Date.now();
 const HOUR = 3_600_000;
 function recordings() {
@@ -87,7 +88,7 @@ function recordings() {
       ranges: id === 2 ? [range(20, 13), range(12, 5, { replicas: 1, lacking: ["hall-spare"] }), range(4.5, 0)] : [range(24, 0)],
     })),
     programmes: [
-      { id: 7, channel: 1, from_ms: STARTED - CLIP_MS, to_ms: STARTED, title: "The ten o’clock news", state: "kept", replicas: 2, recorders: 2, bytes: 1_443_840, missing_ms: 0, holes: [] },
+      { id: 7, channel: 1, from_ms: STARTED - CLIP_MS, to_ms: STARTED, title: ordered, state: "kept", replicas: 2, recorders: 2, bytes: 1_443_840, missing_ms: 0, holes: [] },
       { id: 8, channel: 2, from_ms: STARTED - 6 * HOUR, to_ms: STARTED - 4 * HOUR, title: "A film with a hole", state: "kept", replicas: 1, recorders: 2, bytes: 4e9, missing_ms: 1_800_000, holes: [{ from_ms: STARTED - 5 * HOUR, to_ms: STARTED - 4.5 * HOUR }] },
     ],
   };
@@ -160,7 +161,11 @@ createServer(async (request, response) => {
       }
       return json(200, { revision: topology.revision, difference, warnings: ["channel 12 is carried by nobody"] });
     }
-    if (call.startsWith("POST topology") || call.startsWith("PATCH") || call.startsWith("POST recordings")) return json(200, {});
+    if (call.startsWith("POST topology") || call.startsWith("PATCH")) return json(200, {});
+    if (call === "POST recordings") {
+      ordered = (await read(request)).title;
+      return json(200, { id: 7 });
+    }
     if (call === "GET audit") return json(200, { audit: [{ id: 1, at_ms: STARTED, who: "admin", origin: "10.0.0.9, console", what: "EditTopology change channel:1", outcome: "done" }] });
     return fault(404, "not_found", `${call} is not in the double`);
   }
