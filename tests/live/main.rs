@@ -5,6 +5,7 @@ mod acquisition_away;
 mod administration;
 mod bad_input;
 mod bench;
+mod browser;
 mod bytes;
 mod database_away;
 mod foreign;

@@ -24,7 +24,8 @@ pub struct Admin {
 #[derive(Debug, Clone, Args)]
 pub(super) struct LogInArguments {
     /// Name of the account.
-    #[arg(long, env = "MASTHEAD_ACCOUNT", value_name = "NAME", global = true)]
+    // An id of its own: it is global, and `account add NAME` would give it its value.
+    #[arg(id = "account_name", long = "name", env = "MASTHEAD_ACCOUNT", value_name = "NAME", global = true)]
     pub(super) name: Option<String>,
     /// File with the password in its first line [default: MASTHEAD_PASSWORD of the environment, or one is asked].
     #[arg(long, env = "MASTHEAD_PASSWORD_FILE", value_name = "FILE", global = true)]
