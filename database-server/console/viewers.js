@@ -10,7 +10,7 @@ export function viewersView() {
   return {
     title: "Viewers", element,
     update(site) {
-      say(all, `${many(site.viewers, "viewer")} on ${many(site.networks.length, "network")}. A viewer is counted while he shows interest; where one is heard for many, the number is an estimate.`);
+      say(all, `${many(site.viewers, "viewer")} on ${many(site.networks.length, "network")}. Counted are clients that asked this server where to tune; a gateway is one, however many players it has.`);
       const most = Math.max(1, ...site.networks.flatMap((network) => network.channels.map((entry) => entry.viewers ?? 0)));
       keyed(list, site.networks, {
         key: (network) => network.id,

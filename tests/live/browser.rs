@@ -1,5 +1,4 @@
 //! The console in a real browser: Chromium on a viewer's host, driven by `tests/browser/console.mjs`, on a site of real daemons.
-#![expect(clippy::disallowed_methods, reason = "live tests are all effects: real clocks and sockets")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
