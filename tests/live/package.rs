@@ -127,7 +127,7 @@ impl Unit {
                     let set = |line: &&str| !line.is_empty() && !line.starts_with('#');
                     unit.environment.extend(file.lines().filter(set).map(str::to_owned));
                 }
-                "User" => unit.user = value.to_owned(),
+                "User" => value.clone_into(&mut unit.user),
                 "AmbientCapabilities" => {
                     let names = words(value).into_iter();
                     unit.capabilities =
@@ -164,7 +164,7 @@ impl Service {
         fs::set_permissions(debian.path(&socket), PermissionsExt::from_mode(0o666)).unwrap();
         notified.set_nonblocking(true).unwrap();
 
-        let capabilities: String = unit.capabilities.iter().map(|name| format!(",+{name}")).collect();
+        let capabilities: String = unit.capabilities.iter().flat_map(|name| [",+", name]).collect();
         let [bounding, inherited, ambient] =
             ["bounding-set", "inh-caps", "ambient-caps"].map(|set| format!("--{set}=-all{capabilities}"));
         let (user, group) = (format!("--reuid={}", unit.user), format!("--regid={}", unit.user));

@@ -164,8 +164,8 @@ mod tests {
     const ON_STAGE: &str = "MASTHEAD_TEST_ON_STAGE";
 
     fn panic_on_stage() -> ! {
-        let mut stage = Stage::enter().unwrap();
-        stage.draw(|frame| frame.render_widget("scenery", frame.area())).unwrap();
+        let mut stage = Stage::enter().expect("there is a terminal");
+        stage.draw(|frame| frame.render_widget("scenery", frame.area())).expect("it can be drawn on");
         panic!("it falls");
     }
 
