@@ -156,13 +156,13 @@ impl ChannelRecordingView {
             name: channel.name,
             recorders: channel.recorders,
             faults: faults.collect(),
-            ranges: channel.ranges.into_iter().map(RangeView::of).collect(),
+            ranges: channel.ranges.iter().map(RangeView::of).collect(),
         }
     }
 }
 
 impl RangeView {
-    fn of(range: Range) -> Self {
+    fn of(range: &Range) -> Self {
         Self {
             from_ms: range.span.from.0,
             to_ms: range.span.to.0,

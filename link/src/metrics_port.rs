@@ -30,7 +30,7 @@ pub type Question<T> = oneshot::Sender<T>;
 #[derive(Debug)]
 struct Source<T> {
     questions: mpsc::Sender<Question<T>>,
-    write: fn(T) -> String,
+    write: fn(&T) -> String,
 }
 
 impl<T> Clone for Source<T> {
@@ -49,7 +49,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, SocketError> {
 pub async fn serve<T: Send + 'static>(
     listener: TcpListener,
     questions: mpsc::Sender<Question<T>>,
-    write: fn(T) -> String,
+    write: fn(&T) -> String,
 ) {
     http::serve_within(listener, app(Source { questions, write }), None, UNREAD_LIMIT).await;
 }
@@ -63,7 +63,7 @@ async fn metrics<T: Send + 'static>(State(source): State<Source<T>>) -> Response
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     // Many lines, on a host that may have other things to do.
-    match tokio::task::spawn_blocking(move || (source.write)(known)).await {
+    match tokio::task::spawn_blocking(move || (source.write)(&known)).await {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -105,7 +105,7 @@ mod tests {
         let app = app(Source { questions, write: |up| format!("up {up}\n") });
         let driver = tokio::spawn(async move {
             for _ in 0..2 {
-                drop(asked.recv().await.unwrap().send(1));
+                asked.recv().await.unwrap().send(1).unwrap();
             }
             asked
         });

@@ -1,5 +1,5 @@
 //! The service manager's eye on a daemon: `READY=1` once it is open, and `WATCHDOG=1` from the driver's own loop, so that one
-//! that hangs is started again (sd_notify(3), sd_watchdog_enabled(3)). Without a service manager nothing happens.
+//! that hangs is started again (`sd_notify(3)`, `sd_watchdog_enabled(3)`). Without a service manager nothing happens.
 
 use std::time::Duration;
 

@@ -15,8 +15,8 @@ pub(super) struct Measures {
 }
 
 /// All metrics as text.
-pub(super) fn text(measures: Measures) -> String {
-    exposition(&measures).into_text()
+pub(super) fn text(measures: &Measures) -> String {
+    exposition(measures).into_text()
 }
 
 fn exposition(measures: &Measures) -> Exposition {
@@ -87,7 +87,7 @@ mod tests {
     fn what_a_push_server_lost_is_told_by_channel_and_push_server() {
         let line =
             "\nmasthead_acquisition_feed_dropped_packets_total{channel=\"1\",push_server=\"hall\"} 3\n";
-        let text = text(measures());
+        let text = text(&measures());
         assert!(text.contains(line), "{text}");
     }
 }

@@ -29,8 +29,8 @@ pub(super) struct Measures {
 }
 
 /// All metrics as text.
-pub(super) fn text(measures: Measures) -> String {
-    exposition(&measures).into_text()
+pub(super) fn text(measures: &Measures) -> String {
+    exposition(measures).into_text()
 }
 
 fn exposition(measures: &Measures) -> Exposition {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_where_is_told_by_channel_and_destination() {
-        let text = text(measures());
+        let text = text(&measures());
         let line = "\nmasthead_push_sent_packets_total{channel=\"1\",destination=\"239.192.1.1\"} 7\n";
         assert!(text.contains(line), "{text}");
         assert!(text.contains("\nmasthead_push_thread_turns_total{thread=\"1\"} 0\n"), "{text}");

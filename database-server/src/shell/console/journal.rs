@@ -83,6 +83,9 @@ pub(super) async fn events(
     if !(1..=store::MAX_LINES).contains(&limit) {
         return Err(ApiError::bad_request(format!("`limit` is 1 to {}", store::MAX_LINES)));
     }
+    if page.before.is_some_and(|before| before > i64::MAX.cast_unsigned()) {
+        return Err(ApiError::bad_request("`before` is at most 9223372036854775807"));
+    }
     let before = page.before.unwrap_or(u64::MAX);
     let events = read(&app.0.journal, JournalQuery { after: 0, before, limit }).await?;
     Ok(Json(EventsView { events }))

@@ -159,7 +159,7 @@ fn push_servers(view: &SiteView, out: &mut Exposition) {
     let help = "Whether the destination cannot be sent to.";
     let mut faults = out.family(Kind::Gauge, "masthead_site_destination_fault", labels, help);
     sent.iter().for_each(|(server, address, channel, sent)| {
-        faults.add(&[server, address, channel], sent.fault.is_some())
+        faults.add(&[server, address, channel], sent.fault.is_some());
     });
 }
 

@@ -1,4 +1,4 @@
-//! `/openapi.json`: the API described for programs (OpenAPI 3.1).
+//! `/openapi.json`: the API described for programs (`OpenAPI` 3.1).
 //!
 //! Every handler has a `#[utoipa::path]` and stands in the list below.
 
