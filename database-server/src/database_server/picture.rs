@@ -164,7 +164,7 @@ impl DatabaseServer {
             } else {
                 PresenceView::Away
             },
-            draining: false,
+            draining: host.drain,
             recorder_fault: self.catalogue.recorder_fault(&host.id).map(|fault| fault.text().to_owned()),
             channels: host.channels.iter().map(carried).collect(),
             destinations: host.destinations.iter().map(destination).collect(),

@@ -756,3 +756,46 @@ fn a_command_goes_out_once_per_connection_until_its_result_comes() {
     let Some((_, Output::AnswerOrder { outcome: Err(why), .. })) = world.told.pop() else { panic!() };
     assert_eq!(why, "64 commands wait for acquisition server `roof` already");
 }
+
+/// Goal: what people are shown is what was reported: who is there, what is assigned, who watches, what is away.
+#[test]
+fn the_picture_shows_what_everybody_reported_and_who_watches() {
+    use crate::site_view::{InputStateView, ModeView, PresenceView, RegistrationView, StatusView};
+
+    let mut world = World::live(SITE);
+    world.ask(FromClient::Watch { channel: ChannelId(1) });
+    let view = world.server.site_view(world.now);
+    assert_eq!((view.site.mode, view.site.generation), (ModeView::Live, 1));
+    let roof = &view.acquisition_servers[0];
+    assert_eq!((roof.state, &roof.inputs[0].channels[..]), (RegistrationView::Registered, &[1, 2][..]));
+    assert_eq!(roof.inputs[0].url.as_deref(), Some("testcard:"));
+    assert_eq!(view.channels[0].input_state, Some(InputStateView::Delivering));
+    let feeds: Vec<&str> = view.channels[0].feeds.iter().map(|feed| feed.push_server.as_str()).collect();
+    assert_eq!(feeds, ["hall", "yard"]);
+    let servers: Vec<_> = view.push_servers.iter().map(|server| (server.id.as_str(), server.state)).collect();
+    assert_eq!(servers, [("hall", PresenceView::Answers), ("yard", PresenceView::Answers)]);
+    let network = &view.networks[0];
+    assert_eq!((network.id.as_str(), network.viewers), ("10.0.1.0/24", 1));
+    let listed: Vec<_> =
+        network.channels.iter().map(|listed| (listed.channel, listed.status, listed.viewers)).collect();
+    assert_eq!(listed, [(1, StatusView::Active, 1), (2, StatusView::Active, 0)]);
+    // One of the rivals is assigned, and both pictures of that agree.
+    let assigned: Vec<&str> = view
+        .push_servers
+        .iter()
+        .filter(|server| server.destinations[0].channels[0].assigned)
+        .map(|server| server.id.as_str())
+        .collect();
+    assert_eq!(assigned, [network.channels[0].push_server.as_deref().unwrap()]);
+
+    world.give(Input::ClientClosed { connection: VIEWER });
+    world.host("yard").answers = false;
+    world.run(3_000);
+    let view = world.server.site_view(world.now);
+    assert_eq!((view.networks[0].viewers, view.push_servers[1].state), (0, PresenceView::Away));
+    // Nobody has polled for that long.
+    assert_eq!(
+        (view.site.mode, view.acquisition_servers[0].state),
+        (ModeView::Offline, RegistrationView::Away)
+    );
+}
