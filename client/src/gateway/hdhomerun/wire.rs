@@ -102,12 +102,11 @@ impl Message {
         let mut fields = Vec::new();
         for (name, value) in &self.fields {
             fields.push(*name);
-            match u8::try_from(value.len()) {
-                Ok(len @ ..0x80) => fields.push(len),
-                _ => {
-                    fields.push(0x80 | u8::try_from(value.len() & 0x7f).unwrap_or(0));
-                    fields.push(u8::try_from(value.len() >> 7).unwrap_or(u8::MAX));
-                }
+            if let Ok(len @ ..0x80) = u8::try_from(value.len()) {
+                fields.push(len);
+            } else {
+                fields.push(0x80 | u8::try_from(value.len() & 0x7f).unwrap_or(0));
+                fields.push(u8::try_from(value.len() >> 7).unwrap_or(u8::MAX));
             }
             fields.extend_from_slice(value);
         }
@@ -169,7 +168,7 @@ mod tests {
         assert_eq!(bytes[..10], [0, 2, 0, 6, 1, 4, 0, 0, 0, 1]);
         assert_eq!(Message::parse(&bytes), Some(request));
         let long = Message::new(GETSET_REPLY).with_text(VALUE, &"x".repeat(299));
-        assert_eq!(long.encode()[4..7], [VALUE, 0x80 | 44, 2]);
+        assert_eq!(long.encode()[4..7], [VALUE, 0xac, 2]);
         assert_eq!(Message::parse(&long.encode()), Some(long));
         assert!(Message::new(5).with(4, &[0; 2_000]).encode().is_empty());
     }

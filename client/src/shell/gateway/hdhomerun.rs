@@ -27,7 +27,7 @@ use crate::gateway::tape::Read;
 /// Control connections at a time; one more is closed.
 const CONNECTIONS_MAX: usize = 16;
 /// A control connection that says nothing for so long is closed, but for one that has a channel sent to it.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// Discovery answers in a second, to all together; what is asked beyond that is not answered.
 const ANSWERS_PER_S: u32 = 20;
 /// Transport packets in a datagram.
@@ -207,8 +207,7 @@ async fn converse(shared: &Arc<Shared>, mut stream: TcpStream, caller: Caller) {
     let mut held = Vec::new();
     let mut piece = [0; wire::PACKET_BYTES_MAX];
     loop {
-        loop {
-            let Ok(Some(len)) = Message::len(&held) else { break };
+        while let Ok(Some(len)) = Message::len(&held) {
             let Some(bytes) = held.get(..len) else { break };
             let Some(request) = Message::parse(bytes) else { return };
             held.drain(..len);

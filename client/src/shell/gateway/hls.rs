@@ -53,7 +53,7 @@ pub(super) async fn file(
     entry: &ChannelEntry,
     (method, file, blocking): (&Method, &str, Blocking),
 ) -> Result<Response, Refusal> {
-    if file.ends_with(".m3u8")
+    if matches!(file, "index.m3u8" | "fmp4.m3u8" | "master.m3u8")
         && let Some(head) = head(entry, method)?
     {
         return Ok(head);

@@ -53,7 +53,7 @@ pub struct Gateway {
 }
 
 /// A caller that reads nothing for so long is disconnected.
-const UNREAD_LIMIT: Duration = Duration::from_secs(60);
+const UNREAD_LIMIT: Duration = Duration::from_mins(1);
 
 /// What the requests share.
 #[derive(Debug)]
