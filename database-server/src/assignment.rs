@@ -8,8 +8,8 @@
 //! A push server is *fit* when its host answers, it is fed, and its host can send to the destination. Among fit rivals the
 //! order is that of rendezvous hashing (Thaler & Ravishankar 1998): each pair of (channel, network) ranks the
 //! hosts by a hash of its own, so load spreads, and a lost host moves only what it served.
-//! A push server that the topology has *draining* is taken only where no other is fit, and hands its viewers over while it still
-//! serves them. An assignment does not lapse: with no fit rival it stays, whatever is or is not heard of its push server.
+//! A push server that the topology has *draining* is taken only where no other is fit, and hands its viewers over at once,
+//! though it could go on. An assignment does not lapse: with no fit rival it stays, whatever is or is not heard of its push server.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ pub fn decide(
             if !present.draining || rivals[best].draining {
                 return Decision::Keep;
             }
-            // Its viewers are handed over while it still serves them; after a start, once all had time to speak up.
+            // After a start once all had time to speak up.
             let in_grace = moment.now < moment.grace_end;
             return if in_grace { Decision::Wait(moment.grace_end) } else { Decision::Assign(best) };
         }

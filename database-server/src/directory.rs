@@ -247,9 +247,9 @@ impl Directory {
             ToDatabase::Recordings { .. }
             | ToDatabase::Record { .. }
             | ToDatabase::Unrecord { .. }
-            | ToDatabase::Play(_) => {}
+            | ToDatabase::Play(_)
             // Answered by the shell, which knows accounts.
-            ToDatabase::LogIn { .. } | ToDatabase::LogInByKey { .. } | ToDatabase::Administer(_) => {}
+            | ToDatabase::LogIn { .. } | ToDatabase::LogInByKey { .. } | ToDatabase::Administer(_) => {}
         }
     }
 

@@ -72,7 +72,9 @@ impl Fingerprint {
     fn of(certificate: &CertificateDer<'_>) -> Self {
         let suite = ring::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
         let hash = suite.expect("it is a suite of TLS 1.3").common.hash_provider.hash(certificate);
-        Self(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+        let digit =
+            |nibble: u8| char::from_digit(nibble.into(), 16).expect("a nibble is a hexadecimal digit");
+        Self(hash.as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
     }
 
     /// Reads one as a person types it: with or without colons, in either case. `None`: it is none.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use protocols::time::Time;
 
 /// A session without a request for this long ends.
-pub const IDLE_LIMIT: Duration = Duration::from_mins(60);
+pub const IDLE_LIMIT: Duration = Duration::from_hours(1);
 /// A session ends after this whatever happens.
 pub const LIMIT: Duration = Duration::from_hours(12);
 /// Sessions of one account; one more ends the one used the longest ago.

@@ -71,7 +71,7 @@ pub(super) fn unset(table: &mut dyn TableLike, key: &str) -> String {
         return String::new();
     }
     let comments: String =
-        prefix.lines().filter(|line| line.contains('#')).map(|line| format!("{line}\n")).collect();
+        prefix.lines().filter(|line| line.contains('#')).flat_map(|line| [line, "\n"]).collect();
     match next.as_ref().and_then(|next| table.key_mut(next)) {
         Some(mut next) => {
             put_above(next.leaf_decor_mut(), &comments);
@@ -180,15 +180,12 @@ fn exclude_one(list: &mut Array, value: &Value) {
         let beside = format!("{}{}", text(decor.prefix()), text(decor.suffix()));
         if beside.contains('#') {
             let beside = if beside.ends_with('\n') { beside } else { format!("{}\n", beside.trim_end()) };
-            match list.get_mut(index) {
-                Some(next) => {
-                    let rest = text(next.decor().prefix()).trim_start_matches('\n').to_owned();
-                    next.decor_mut().set_prefix(format!("{beside}{rest}"));
-                }
-                None => {
-                    let rest = text(Some(list.trailing())).trim_start_matches('\n').to_owned();
-                    list.set_trailing(format!("{beside}{rest}"));
-                }
+            if let Some(next) = list.get_mut(index) {
+                let rest = text(next.decor().prefix()).trim_start_matches('\n').to_owned();
+                next.decor_mut().set_prefix(format!("{beside}{rest}"));
+            } else {
+                let rest = text(Some(list.trailing())).trim_start_matches('\n').to_owned();
+                list.set_trailing(format!("{beside}{rest}"));
             }
         } else if index == 0
             && let Some(first) = list.get_mut(0)

@@ -130,7 +130,7 @@ pub(super) fn hand_on_above(document: &mut DocumentMut, removed: &Taken) -> Stri
     let cut = prefix.rfind("\n\n").map_or(0, |at| at + 2);
     let cut = if prefix[..cut].contains('#') { cut } else { cut.min(prefix.len()) };
     let (others, own) = prefix.split_at(cut);
-    let own: String = own.lines().filter(|line| line.contains('#')).map(|line| format!("{line}\n")).collect();
+    let own: String = own.lines().filter(|line| line.contains('#')).flat_map(|line| [line, "\n"]).collect();
     if others.contains('#') {
         hand_on(document, table.position(), others);
     }

@@ -154,6 +154,10 @@ impl Error {
 }
 
 /// Runs a database server until `shutdown` is requested. Nothing is opened before the topology is known to be right.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one thing after the other, each opened once and handed to the next"
+)]
 pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     let topology = match &options.topology {
         Source::File(path) => {

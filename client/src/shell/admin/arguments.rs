@@ -27,7 +27,7 @@ pub(super) struct LogInArguments {
     // An id of its own: it is global, and `account add NAME` would give it its value.
     #[arg(id = "account_name", long = "name", env = "MASTHEAD_ACCOUNT", value_name = "NAME", global = true)]
     pub(super) name: Option<String>,
-    /// File with the password in its first line [default: MASTHEAD_PASSWORD of the environment, or one is asked].
+    /// File with the password in its first line [default: `MASTHEAD_PASSWORD` of the environment, or one is asked].
     #[arg(long, env = "MASTHEAD_PASSWORD_FILE", value_name = "FILE", global = true)]
     pub(super) password_file: Option<PathBuf>,
     /// Logs in by the site's cluster key instead: for the first account, and when all passwords are lost.

@@ -100,7 +100,7 @@ impl Connection {
         };
         let answered = timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(LinkError::Slow("answer")));
         match answered {
-            Ok(ToClient::AdministrationRefused(failure)) => Err(refused(*failure)),
+            Ok(ToClient::AdministrationRefused(failure)) => Err(refused(&failure)),
             Ok(ToClient::Refused(refusal)) => Err(Error::Refused(refusal.to_string())),
             Ok(message) => Ok(message),
             Err(error) => Err(Error::Refused(format!("the database server at {}: {error}", self.server))),
@@ -114,9 +114,9 @@ fn unexpected(_message: &ToClient) -> Error {
     )
 }
 
-fn refused(failure: Failure) -> Error {
+fn refused(failure: &Failure) -> Error {
     let mut text = failure.to_string();
-    if let Failure::Conflict { difference: Some(difference), .. } = &failure {
+    if let Failure::Conflict { difference: Some(difference), .. } = failure {
         text.push('\n');
         text.push_str(difference);
     }

@@ -80,7 +80,7 @@ fn keep(path: Option<&Path>, server: &str, seen: &Fingerprint) {
     let others: String = lines(path)
         .lines()
         .filter(|line| line.split_once(' ').is_none_or(|(name, _)| name != server))
-        .map(|line| format!("{line}\n"))
+        .flat_map(|line| [line, "\n"])
         .collect();
     if let Err(error) = write(path, &format!("{others}{server} {seen}\n")) {
         eprintln!("{}: {error}: the certificate cannot be kept", path.display());

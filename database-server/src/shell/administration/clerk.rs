@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use protocols::administration::{Answer, Failure};
 use protocols::ids::HostId;
-use protocols::topology::{DatabaseServer, Edit, MAX_FILE_BYTES, TableName, Topology, Value};
+use protocols::topology::{DatabaseServer, Edit, Keys, MAX_FILE_BYTES, TableName, Topology, Value};
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
@@ -74,14 +74,13 @@ impl Clerk {
     pub(super) async fn drain(&self, push_server: HostId, draining: bool) -> Result<Answer, Failure> {
         let key = "drain".to_owned();
         let table = TableName::PushServer(push_server);
-        let (mut set, mut unset) = (protocols::topology::Keys::new(), Vec::new());
+        let (mut set, mut unset) = (Keys::new(), Vec::new());
         if draining {
             set.insert(key, Value::Truth(true));
         } else {
             unset.push(key);
         }
-        let edit =
-            Edit::Change { table, set, unset, include: Default::default(), exclude: Default::default() };
+        let edit = Edit::Change { table, set, unset, include: Keys::new(), exclude: Keys::new() };
         self.change(Base::Present, vec![edit], false).await
     }
 

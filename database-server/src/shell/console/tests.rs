@@ -63,7 +63,7 @@ fn console_with(more: &str) -> Console {
     let office = Arc::new(Office::open(folder.path(), clerk, desk.clone(), key).unwrap());
     let (journal, tally) = (store.writer.reader(), Arc::default());
     let secure_address = "https://10.0.0.2:7480/".to_owned();
-    let state = App::new(Means { desk, journal, tally, topology, office, secure_address });
+    let state = App::new(Means { desk, journal, tally, office, topology, secure_address });
     let caller = Caller { address: "192.0.2.1:9".parse().unwrap(), secure: false };
     Console { app: app(state.clone()).layer(Extension(caller)), state, store, _folder: folder }
 }

@@ -31,6 +31,7 @@ pub(super) struct TopologyView {
 /// Edits of the topology file, carried out together or not at all.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the API's word for them")]
 pub(super) struct Edits {
     /// The revision that they were made from.
     base: String,
