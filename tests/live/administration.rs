@@ -58,7 +58,10 @@ fn a_drained_push_servers_viewers_go_on_by_the_other() {
     for viewing in viewings {
         viewing.wait_to_go_on(PATIENCE);
         let summary = viewing.finish();
-        lab.note(format_args!("lost {}, repaired {}, of {}", summary.lost, summary.repaired, summary.packets));
+        lab.note(format_args!(
+            "lost {}, repaired {}, of {}",
+            summary.lost, summary.repaired, summary.packets
+        ));
     }
 }
 
