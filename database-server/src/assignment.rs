@@ -25,6 +25,7 @@ pub const FIT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// One push server that could serve a channel at a network, as its host last reported.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts that are reported or declared apart")]
 pub struct Rival<'a> {
     /// Its host.
     pub host: &'a HostId,

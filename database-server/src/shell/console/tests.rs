@@ -47,7 +47,7 @@ fn console_with(more: &str) -> Console {
                     drop(answer.send(Look { view, journal: pictures }));
                 }
                 Ask::Recordings(answer) => {
-                    drop(answer.send(crate::recordings_view::RecordingsView::default()))
+                    drop(answer.send(crate::recordings_view::RecordingsView::default()));
                 }
                 Ask::Measures(answer) => drop(answer.send(Measures::default())),
                 Ask::Ready(answer) => drop(answer.send(Err("not yet"))),
