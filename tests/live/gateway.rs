@@ -267,7 +267,8 @@ fn a_recording_is_a_file_that_ffmpeg_seeks_in() {
     assert!(head.starts_with("HTTP/1.1 206"), "{head}");
     assert_eq!((length(&head), part.len()), (200_000, 200_000));
 
-    // Eight seconds in: what is left is as much shorter.
+    // Eight seconds in: what is left is as much shorter, within a second: time counts from the first sound, which may come before
+    // the first picture.
     let url = gateway.url(&path);
     let duration = |arguments: &str| {
         let line = format!("ffmpeg -nostdin -v error {arguments} -i {url} -map 0:v -f framemd5 -");
@@ -276,5 +277,5 @@ fn a_recording_is_a_file_that_ffmpeg_seeks_in() {
     };
     let (all, rest) = (duration(""), duration("-ss 8"));
     eprintln!("    {all} pictures, {rest} from 8 s on");
-    assert!(all.abs_diff(15 * 25) <= 50 && all.abs_diff(rest + 8 * 25) <= 13, "{all} {rest}");
+    assert!(all.abs_diff(15 * 25) <= 50 && all.abs_diff(rest + 8 * 25) <= 25, "{all} {rest}");
 }
