@@ -146,7 +146,7 @@ export function watchView(address) {
     wanted = { channel: id, kind: "channel" };
     const base = `media/channel/${id}`;
     playlist(`${base}.ts`, `channel-${id}`);
-    player.play({ live: true, open: () => ({ url: `${base}.ts` }), fragments: `${base}/fmp4.m3u8` });
+    player.play({ live: true, open: () => ({ url: `${base}.ts` }), fragments: `${base}/fmp4.m3u8?_HLS_msn=0` });
     draw();
   }
 

@@ -8,6 +8,9 @@ use hyper::body::Bytes;
 pub const LISTED_90K: u64 = 2_160_000;
 /// So much is kept for players that have read an older playlist: 40 s.
 pub const KEPT_90K: u64 = 3_600_000;
+/// So much there must be before a player is told of the first segment: 6 s. Players begin some segments before the end (RFC 8216
+/// §6.3.3); one that has only a single segment to begin with runs dry at once.
+pub const START_90K: u64 = 540_000;
 /// Bytes kept of one rendition: 48 MiB; of more, the oldest segment goes.
 pub const WINDOW_BYTES_MAX: usize = 48 << 20;
 /// Parts of one segment; further ones are made one with the last.
@@ -202,6 +205,11 @@ impl Window {
     /// Whether there is nothing to list yet.
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
+    }
+
+    /// Whether there is enough for a player to begin with: [`START_90K`].
+    pub fn is_startable(&self) -> bool {
+        self.segments.iter().map(Segment::duration_90k).sum::<u64>() >= START_90K
     }
 
     /// Initialisation segments that something refers to.

@@ -65,7 +65,7 @@ pub(super) async fn file(
             channel.state().want_transport_stream(now);
             let listed = first(&channel, |state| {
                 let window = state.transport_stream()?.window();
-                (!window.is_empty()).then(|| Ok(playlist::transport_stream(window)))
+                window.is_startable().then(|| Ok(playlist::transport_stream(window)))
             });
             listed.await?
         }
@@ -92,7 +92,9 @@ async fn fragmented(channel: &Channel, blocking: Blocking) -> Result<String, Ref
             return Some(Err(unsupported(channel, reason)));
         }
         let window = segmenter.window();
-        (!window.is_empty()).then(|| Ok(window.next_complete()))
+        // Who names a segment knows parts, and begins with them.
+        let ready = if blocking.segment.is_some() { !window.is_empty() } else { window.is_startable() };
+        ready.then(|| Ok(window.next_complete()))
     });
     let complete = ready.await?;
     match blocking {
