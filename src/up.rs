@@ -199,6 +199,7 @@ impl Site {
             listen: Some(self.topology.database_server.address),
             ports: Ports::Declared,
             certificate: None,
+            announce: true,
             ready: Some(ready),
         }
     }

@@ -54,6 +54,7 @@ pub mod remote_control;
 pub mod repair;
 pub mod selection;
 pub mod shell;
+pub mod sites;
 pub mod target;
 pub mod viewer;
 pub mod when;

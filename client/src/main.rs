@@ -35,9 +35,10 @@ const DATABASE_PORT: u16 = 7402;
                   usage or no such channel."
 )]
 struct Arguments {
-    /// The database server: host name or address, and the port of P2 if it is not 7402.
-    #[arg(long, env = "MASTHEAD_DATABASE", default_value = "127.0.0.1", value_name = "ADDR[:PORT]", value_parser = database, global = true)]
-    database: HostPort,
+    /// The database server: host name or address, and the port of P2 if it is not 7402. Without it: this host's own, the one of
+    /// the last time, or the only one that announces itself on the LAN.
+    #[arg(long, env = "MASTHEAD_DATABASE", value_name = "ADDR[:PORT]", value_parser = database, global = true)]
+    database: Option<HostPort>,
     /// How results are printed.
     #[arg(long, env = "MASTHEAD_FORMAT", default_value = "text", global = true)]
     format: Format,
@@ -63,6 +64,8 @@ struct Arguments {
 enum Command {
     /// Prints the channels of this host's network and whether they can be had.
     Channels,
+    /// Prints the sites that announce themselves on this network.
+    Sites,
     /// Watches a channel: its id, its name, or the beginning of its name.
     Watch {
         /// Id or name.
@@ -303,6 +306,7 @@ impl From<Arguments> for Options {
                     remote: if keys { Remote::Input } else { Remote::Terminal },
                 })
             }
+            Some(Command::Sites) => Action::Sites,
             Some(Command::Zap { channels, times, stay }) => Action::Zap(Zaps { channels, times, stay }),
             Some(Command::Admin(admin)) => Action::Admin(Box::new(admin)),
             Some(Command::Gateway { listen, hdhomerun, tuners }) => {
@@ -318,7 +322,8 @@ impl From<Arguments> for Options {
             }
         };
         Self {
-            database: arguments.database,
+            // Whoever lists sites asks none.
+            database: arguments.database.unwrap_or(HostPort { host: String::new(), port: DATABASE_PORT }),
             format: match arguments.format {
                 Format::Text => shell::Format::Text,
                 Format::Json => shell::Format::Json,
@@ -341,7 +346,7 @@ const MANUAL: Manual = Manual {
     ],
     files: &[(
         "~/.cache/masthead",
-        "The last known channel lists; in XDG_CACHE_HOME where that is set. Delete them freely.",
+        "The last known channel lists and the site of the last time; in XDG_CACHE_HOME where that is set. Delete them freely.",
     )],
     environment: &[
         ("MASTHEAD_LOG", "Which lines are logged, such as debug."),
@@ -371,7 +376,7 @@ fn main() -> ExitCode {
     // What is written on standard error would spoil the picker's screen.
     let default = if arguments.command.is_none() && std::io::stdout().is_terminal() { "off" } else { "warn" };
     logging::start(arguments.log_format, default);
-    match watch(arguments.into()) {
+    match watch(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("masthead-client: {}", printable(&error.to_string()));
@@ -380,14 +385,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn watch(options: Options) -> Result<(), Error> {
+fn watch(mut arguments: Arguments) -> Result<(), Error> {
     let shutdown = Shutdown::on_signals().map_err(|error| Error::System(error.to_string()))?;
     // One thread: a datagram then wakes the one who takes it, and nobody before him.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::System(error.to_string()))?;
-    let ended = runtime.block_on(shell::run(options, shutdown));
+    let ended = runtime.block_on(async {
+        if arguments.database.is_none() && !matches!(arguments.command, Some(Command::Sites)) {
+            let cache = arguments.cache.clone().or_else(shell::default_cache_folder);
+            arguments.database = Some(shell::find_database(cache.as_deref()).await?);
+        }
+        shell::run(arguments.into(), shutdown).await
+    });
     // A writer that hangs in a full pipe must not hold up the end.
     runtime.shutdown_background();
     ended

@@ -35,6 +35,9 @@ struct Arguments {
     /// Its key, PEM.
     #[arg(long, value_name = "FILE", env = "MASTHEAD_TLS_KEY", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
+    /// Does not announce the site on the LAN; clients then have to be given its address.
+    #[arg(long, env = "MASTHEAD_NO_ANNOUNCE")]
+    no_announce: bool,
     /// How log lines look: `text` or `json`.
     #[arg(long, value_name = "FORMAT", env = "MASTHEAD_FORMAT", default_value = "text")]
     format: LogFormat,
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
             .tls_certificate
             .zip(arguments.tls_key)
             .map(|(certificate, key)| Certificate { certificate, key }),
+        announce: !arguments.no_announce,
         ready: None,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

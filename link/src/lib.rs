@@ -8,6 +8,7 @@
 )]
 
 pub mod clock;
+pub mod discovery;
 pub mod frames;
 pub mod http;
 pub mod intake;

@@ -81,6 +81,7 @@ impl Site {
             listen: Some(IpAddr::from([127, 0, 0, 1])),
             ports: Ports::Any,
             certificate: None,
+            announce: false,
             ready: Some(ready),
         };
         let shutdown = Shutdown::new();

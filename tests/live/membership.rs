@@ -61,7 +61,7 @@ fn vlc_that_joins_a_group_is_sent_its_channel_until_it_leaves() {
     timeline::stays("nothing is sent to nobody", Duration::from_secs(3), || sent.packets() == 0);
 
     let url = format!("rtp://@{ROOM_GROUP}:7601");
-    let (joined, mut vlc) = std::thread::scope(|scope| {
+    let (joined, vlc) = std::thread::scope(|scope| {
         let joined = scope.spawn(|| {
             timeline::until("the switch knows of VLC", PATIENCE, || {
                 site.room.members(ROOM_GROUP).contains(&"vera".to_owned())

@@ -16,6 +16,7 @@ mod recordings;
 mod screen;
 mod session;
 mod sink;
+mod sites;
 mod sockets;
 mod status;
 mod watch;
@@ -41,6 +42,7 @@ pub use gateway::{GATEWAY_PORT, Gateway};
 pub use play::{Flow, Play, Remote, Speed};
 pub use player::Player;
 pub use recordings::Order;
+pub use sites::find_database;
 pub use zaps::Zaps;
 
 /// What a person asked for.
@@ -66,6 +68,8 @@ pub struct Options {
 pub enum Action {
     /// Print the channel list.
     Channels,
+    /// Print the sites of the LAN, whatever [`Options::database`] says.
+    Sites,
     /// Watch a channel.
     Watch {
         /// Id or name.
@@ -210,6 +214,7 @@ fn colour() -> Colour {
 pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     match options.action.clone() {
         Action::Channels => channels::run(&options, &shutdown).await,
+        Action::Sites => sites::list(options.format).await,
         Action::Watch { channel, output, duration } => {
             watch::run(&options, watch::Watch { channel, output, duration }, &shutdown).await
         }

@@ -187,7 +187,7 @@ fn unanswered(options: &Options, cause: String) -> Error {
     Error::Unanswered { database: options.database.clone(), cause }
 }
 
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     // A reader that has seen enough, such as `head`, is no failure.
     let _ = stdout().write_all(text.as_bytes());
 }

@@ -13,6 +13,7 @@
 
 mod acquisitions;
 mod administration;
+mod announcing;
 mod clients;
 mod console;
 mod driver;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use link::clock::Clock;
+use link::discovery::Announced;
 use link::key_file::{self, KeyError};
 use link::shutdown::Shutdown;
 use link::tls::{self, TlsError};
@@ -70,6 +72,8 @@ pub struct Options {
     pub ports: Ports,
     /// One's own certificate for TLS; `None`: the data folder's, made at the first start.
     pub certificate: Option<Certificate>,
+    /// Whether the site announces itself on the LAN by DNS-SD; it never does on loopback.
+    pub announce: bool,
     /// Told once when all is open.
     pub ready: Option<oneshot::Sender<Bound>>,
 }
@@ -252,6 +256,18 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         Some(identity.config),
         console::UNREAD_LIMIT,
     ));
+    let announced =
+        (options.announce && !is_loopback_only(options.listen, declared.address)).then(|| Announced {
+            site: declared.name.clone(),
+            directory_port: bound.directory.port(),
+            console_port: bound.console.port(),
+            listen: options.listen,
+            boot: boot_id.0,
+        });
+    let (end_announcing, announcing_ends) = oneshot::channel::<()>();
+    let announcing = announced.map(|announced| {
+        tokio::spawn(announcing::announce(announced, topology_sender.subscribe(), announcing_ends))
+    });
     if let Some(hangups) = hangups {
         tasks.spawn(administration::on_hangup(hangups, office));
     }
@@ -265,6 +281,11 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     let inboxes = Inboxes { control: control_inbox, clients: client_inbox, asks: asked };
     driver.run(topology, inboxes, &shutdown).await;
     tasks.shutdown().await;
+    drop(end_announcing);
+    if let Some(announcing) = announcing {
+        // A task that failed has nothing to take back.
+        let _ = announcing.await;
+    }
     driver.close().await;
     info!("ended");
     Ok(())
@@ -278,6 +299,11 @@ fn served_names(address: IpAddr) -> Vec<String> {
         names.push(own);
     }
     names
+}
+
+/// Whether nobody else can reach this server.
+fn is_loopback_only(listen: Option<IpAddr>, declared: IpAddr) -> bool {
+    declared.is_loopback() || listen.is_some_and(|listen| listen.is_loopback())
 }
 
 /// Each client has a descriptor.

@@ -73,6 +73,7 @@ impl Site {
             listen: Some("127.0.0.1".parse().unwrap()),
             ports: Ports::Any,
             certificate: None,
+            announce: false,
             ready: Some(ready),
         };
         let shutdown = Shutdown::new();
