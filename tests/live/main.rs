@@ -9,6 +9,7 @@ mod browser;
 mod bytes;
 mod console;
 mod database_away;
+mod discovery;
 mod foreign;
 mod gateway;
 mod holding;

@@ -236,6 +236,7 @@ fn ffmpeg_plays_and_vlc_lists_a_channel_announced_by_sap() {
             .as_nobody(),
     );
     vlc.wait_for_line("services discovery", PATIENCE);
+    timeline::until("both listen", PATIENCE, || site.room.members("239.195.255.255") == ["nina", "vera"]);
     let notices = site.room.sent_by(&site.hall, "udp dport 9875");
     let text = topology(&Plan::testcard())
         .replace("  membership = true\n", "  membership = true\n  announce = true\n  ttl = 2\n");
