@@ -12,8 +12,9 @@ use super::{Error, Format};
 use crate::sites::{self, Known, MAX_REMEMBERED_BYTES};
 use crate::target::HostPort;
 
-/// Longest that the LAN is searched.
-const SEARCH: Duration = Duration::from_secs(1);
+/// Longest that the LAN is searched. A responder says nothing twice within a second (RFC 6762 §6), so who asks just after
+/// somebody else is answered at the second question, a second after the first.
+const SEARCH: Duration = Duration::from_secs(2);
 /// Longest that a known address may take to answer.
 const ANSWER: Duration = Duration::from_millis(300);
 /// Port of the directory, P2.
