@@ -218,6 +218,14 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         start = store.start, boot = %boot_id, "ready"
     );
 
+    let announced =
+        (options.announce && !is_loopback_only(options.listen, declared.address)).then(|| Announced {
+            site: declared.name.clone(),
+            directory_port: bound.directory.port(),
+            console_port: bound.console.port(),
+            listen: options.listen,
+            boot: boot_id.0,
+        });
     let control = Arc::new(control);
     let mut tasks = JoinSet::new();
     let acquisitions = acquisitions::Acquisitions {
@@ -256,14 +264,6 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         Some(identity.config),
         console::UNREAD_LIMIT,
     ));
-    let announced =
-        (options.announce && !is_loopback_only(options.listen, declared.address)).then(|| Announced {
-            site: declared.name.clone(),
-            directory_port: bound.directory.port(),
-            console_port: bound.console.port(),
-            listen: options.listen,
-            boot: boot_id.0,
-        });
     let (end_announcing, announcing_ends) = oneshot::channel::<()>();
     let announcing = announced.map(|announced| {
         tokio::spawn(announcing::announce(announced, topology_sender.subscribe(), announcing_ends))
