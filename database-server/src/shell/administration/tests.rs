@@ -80,6 +80,7 @@ impl Site {
             cluster_key: None,
             listen: Some("127.0.0.1".parse().unwrap()),
             ports: Ports::Any,
+            announce: false,
             certificate: None,
             ready: Some(ready),
         };
