@@ -76,8 +76,10 @@ pub fn announce(announced: &Announced) -> Result<Announcement, DiscoveryError> {
     let version = env!("CARGO_PKG_VERSION");
     let site = [("txtvers", "1"), ("site", &announced.site), ("version", version), ("console", &console)];
     let page = [("path", "/")];
-    let services: [(&str, u16, &[(&str, &str)]); 2] =
-        [(SITE_SERVICE, announced.directory_port, &site), (CONSOLE_SERVICE, announced.console_port, &page)];
+    let services = [
+        (SITE_SERVICE, announced.directory_port, &site[..]),
+        (CONSOLE_SERVICE, announced.console_port, &page[..]),
+    ];
     let mut names = Vec::new();
     for (service, port, text) in services {
         let info = ServiceInfo::new(service, instance, &host, "", port, text)?.enable_addr_auto();

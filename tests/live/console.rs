@@ -1,5 +1,4 @@
 //! The console's API against its own description, by a tool that nobody here wrote.
-#![expect(clippy::disallowed_methods, reason = "live tests are all effects: real clocks and sockets")]
 
 use std::path::PathBuf;
 

@@ -37,7 +37,7 @@ impl Gateway {
         gateway
     }
 
-    fn url(&self, path: &str) -> String {
+    fn url(path: &str) -> String {
         format!("http://127.0.0.1:7490{path}")
     }
 
@@ -64,7 +64,7 @@ impl Gateway {
     fn decode(&self, path: &str, seconds: u32) -> Vec<String> {
         // It reads initialisation segments again with each playlist, and warns that it has them already.
         let level = if path.ends_with("fmp4.m3u8") { "error" } else { "warning" };
-        let line = format!("ffmpeg -nostdin -v {level} -t {seconds} -i {} -f null -", self.url(path));
+        let line = format!("ffmpeg -nostdin -v {level} -t {seconds} -i {} -f null -", Gateway::url(path));
         let output = self.host.output(Command::line(&line));
         let said = String::from_utf8_lossy(&output.stderr);
         let mut said: Vec<String> = said.lines().map(str::to_owned).collect();
@@ -211,7 +211,7 @@ fn hdhomerun_config_finds_the_gateway_and_plays() {
     gateway.released(PATIENCE);
 
     // Two streams have both tuners; a third is told so.
-    let (first, second) = (gateway.url("/auto/v1"), gateway.url("/auto/v2"));
+    let (first, second) = (Gateway::url("/auto/v1"), Gateway::url("/auto/v2"));
     let busy: Vec<Process> = [first, second]
         .iter()
         .map(|url| gateway.host.spawn(Command::line(&format!("ffmpeg -nostdin -v error -i {url} -f null -"))))
@@ -269,7 +269,7 @@ fn a_recording_is_a_file_that_ffmpeg_seeks_in() {
 
     // Eight seconds in: what is left is as much shorter, within a second: time counts from the first sound, which may come before
     // the first picture.
-    let url = gateway.url(&path);
+    let url = Gateway::url(&path);
     let duration = |arguments: &str| {
         let line = format!("ffmpeg -nostdin -v error {arguments} -i {url} -map 0:v -f framemd5 -");
         let said = gateway.host.run(line.as_str());

@@ -1,4 +1,5 @@
 //! Players that only join a group keep its channel flowing, and nobody else does.
+#![expect(clippy::disallowed_methods, reason = "live tests are all effects: real clocks and sockets")]
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

@@ -65,6 +65,7 @@ pub struct RecordPart {
 
 /// One destination of a push server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a message: each is a byte of its own on the wire")]
 pub struct DestinationOrder {
     /// Where to send.
     pub address: IpAddr,
