@@ -103,8 +103,8 @@ mod tests {
         HostPort { host: "127.0.0.1".to_owned(), port: 7402 }
     }
 
-    fn last(answers: bool) -> Option<(HostPort, bool)> {
-        Some((HostPort { host: "10.0.0.9".to_owned(), port: 7402 }, answers))
+    fn last(answers: bool) -> (HostPort, bool) {
+        (HostPort { host: "10.0.0.9".to_owned(), port: 7402 }, answers)
     }
 
     fn site(name: &str, address: &str) -> Found {
@@ -114,18 +114,21 @@ mod tests {
 
     #[test]
     fn this_host_comes_first_then_the_last_site_if_it_answers() {
-        let known = Known { here: true, remembered: last(true) };
+        let known = Known { here: true, remembered: Some(last(true)) };
         assert_eq!(without_search(&known, &local()), Some(local()));
-        let known = Known { here: false, remembered: last(true) };
+        let known = Known { here: false, remembered: Some(last(true)) };
         assert_eq!(without_search(&known, &local()).unwrap().host, "10.0.0.9");
-        assert_eq!(without_search(&Known { here: false, remembered: last(false) }, &local()), None);
+        assert_eq!(without_search(&Known { here: false, remembered: Some(last(false)) }, &local()), None);
     }
 
     #[test]
     fn the_only_site_is_taken_and_of_several_people_choose() {
-        let known = Known { here: false, remembered: last(false) };
+        let known = Known { here: false, remembered: Some(last(false)) };
         let hotel = site("Hotel", "10.0.0.2:7402");
-        assert_eq!(after_search(known.clone(), &[hotel.clone()], &local()).unwrap().host, "10.0.0.2");
+        assert_eq!(
+            after_search(known.clone(), std::slice::from_ref(&hotel), &local()).unwrap().host,
+            "10.0.0.2"
+        );
         assert_eq!(after_search(known.clone(), &[], &local()).unwrap().host, "10.0.0.9");
         assert_eq!(after_search(Known { here: false, remembered: None }, &[], &local()), Ok(local()));
         let text = after_search(known, &[hotel, site("Sh\u{1b}ip", "[fd00::2]:7402")], &local()).unwrap_err();

@@ -13,7 +13,7 @@
 //! | [`timers`] | a machine's deadlines, each with its reason |
 //! | [`backoff`] | when to try a lost link again |
 //! | [`budget`] | how much may be sent again, or asked for |
-//! | [`counters`] | counters that say what they mean |
+//! | [`mod@counters`] | counters that say what they mean |
 //! | [`preamble`], [`handshake`] | how every TCP protocol opens, and mutual authentication for P1 and P3 |
 //! | [`p1_registration`] … [`p6_broadcast`] | the messages |
 //! | [`administration`] | what people with an account may ask, and who may ask it |

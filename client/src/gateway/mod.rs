@@ -8,7 +8,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`line`] | [`line::Line`]: numbers packets, finds where decoding may begin and where nothing continues |
+//! | [`mod@line`] | [`line::Line`]: numbers packets, finds where decoding may begin and where nothing continues |
 //! | [`tape`] | [`tape::Tape`]: the newest seconds of a channel, for readers that begin and readers that lag |
 //! | [`hls`] | segments and playlists |
 //! | [`scale`] | [`scale::Scale`]: which byte of a recording stands for which time |

@@ -265,6 +265,10 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         console::UNREAD_LIMIT,
     ));
     let (end_announcing, announcing_ends) = oneshot::channel::<()>();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it must outlive the other tasks, to take back what it announced"
+    )]
     let announcing = announced.map(|announced| {
         tokio::spawn(announcing::announce(announced, topology_sender.subscribe(), announcing_ends))
     });

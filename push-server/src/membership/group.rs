@@ -242,9 +242,10 @@ impl Group {
 
     fn left(&self, now: Time, index: usize) -> std::time::Duration {
         let until = match (index, self.mode) {
-            (0, Mode::Exclude { until, .. }) => Some(until),
             (1, Mode::Include { until }) => until,
-            (1, Mode::Exclude { ours: Ours::Requested(until), .. }) => Some(until),
+            (0, Mode::Exclude { until, .. }) | (1, Mode::Exclude { ours: Ours::Requested(until), .. }) => {
+                Some(until)
+            }
             _ => None,
         };
         until.map(|until| until.since(now)).unwrap_or_default()

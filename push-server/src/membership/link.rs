@@ -23,7 +23,7 @@ pub const MAX_INITIAL_ADVERTISEMENTS: u32 = 3;
 pub(super) struct Link {
     own: IpAddr,
     source: IpAddr,
-    on_link: Vec<IpNet>,
+    prefixes: Vec<IpNet>,
     configured: Timing,
     /// The timing in force: the querier's, where that is another.
     timing: Timing,
@@ -44,7 +44,7 @@ pub(super) struct Addresses {
     /// From which channels come.
     pub(super) source: IpAddr,
     /// Whose addresses are there.
-    pub(super) on_link: Vec<IpNet>,
+    pub(super) prefixes: Vec<IpNet>,
 }
 
 /// A packet to be sent on the interface.
@@ -58,11 +58,11 @@ impl Link {
         timing: Timing,
         groups: impl Iterator<Item = IpAddr>,
     ) -> Self {
-        let Addresses { own, source, on_link } = addresses;
+        let Addresses { own, source, prefixes } = addresses;
         Self {
             own,
             source,
-            on_link,
+            prefixes,
             configured: timing,
             timing,
             other: None,
@@ -100,7 +100,7 @@ impl Link {
         if source == self.own {
             return Ok(Kind::Own);
         }
-        if !source.is_unspecified() && !self.on_link.iter().any(|prefix| prefix.contains(&source)) {
+        if !source.is_unspecified() && !self.prefixes.iter().any(|prefix| prefix.contains(&source)) {
             return Err(Flaw::Source);
         }
         match message {
@@ -239,7 +239,7 @@ mod tests {
     fn link(own: &str) -> Link {
         let groups = [ip("239.1.1.1")];
         let addresses =
-            Addresses { own: ip(own), source: ip(own), on_link: vec!["10.0.1.0/24".parse().unwrap()] };
+            Addresses { own: ip(own), source: ip(own), prefixes: vec!["10.0.1.0/24".parse().unwrap()] };
         Link::new(Time::ZERO, addresses, Timing::default(), groups.into_iter())
     }
 
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn the_queriers_own_timing_counts() {
         let mut link = link("10.0.1.5");
-        let slow = Timing { query_interval: Duration::from_secs(60), robustness: 3, ..Timing::default() };
+        let slow = Timing { query_interval: Duration::from_mins(1), robustness: 3, ..Timing::default() };
         let (_, query) = wire::query(ip("10.0.1.1"), About::All, false, &slow);
         link.hear(at(0), &query).unwrap();
         assert_eq!(link.timing.group_membership_interval(), Duration::from_secs(190));

@@ -198,7 +198,7 @@ impl Membership {
         match event {
             Event::Up { link, own, source, on_link } => {
                 let groups = self.groups.iter().filter(|(_, (at, _))| *at == link).map(|(group, _)| *group);
-                let up = Link::new(now, Addresses { own, source, on_link }, self.timing, groups);
+                let up = Link::new(now, Addresses { own, source, prefixes: on_link }, self.timing, groups);
                 if let Some(state) = self.links.get_mut(&link) {
                     tracing::info!(interface = link.interface, ipv6 = link.ipv6, %own, "listening for members");
                     *state = State::Up(Box::new(up));

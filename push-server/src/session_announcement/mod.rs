@@ -24,7 +24,7 @@ use sap::Kind;
 use sdp::Session;
 
 /// Shortest time between two announcements of a session (RFC 2974 §3.1).
-pub const MIN_INTERVAL: Duration = Duration::from_secs(300);
+pub const MIN_INTERVAL: Duration = Duration::from_mins(5);
 /// Bits a second that all announcements of a scope take together.
 pub const LIMIT_BPS: u64 = 4_000;
 /// The first announcements of many channels follow each other at this distance.
@@ -171,13 +171,14 @@ impl Announced {
     /// A session whose id and hash follow from what it says.
     fn new(channel: ChannelId, session: Session<'_>, interface: Option<String>) -> Self {
         let said = format!("{channel}\n{}", session.description());
-        let mut digest = [0; 10];
-        blake3::Hasher::new().update(said.as_bytes()).finalize_xof().fill(&mut digest);
-        let [a, b, c, d, e, f, g, h, i, j] = digest;
+        let mut digest = blake3::Hasher::new().update(said.as_bytes()).finalize_xof();
+        let (mut id, mut hash) = ([0; 8], [0; 2]);
+        digest.fill(&mut id);
+        digest.fill(&mut hash);
         // Numbers of 63 bits are safe with every receiver.
-        let session = Session { id: u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1, ..session };
+        let session = Session { id: u64::from_be_bytes(id) >> 1, ..session };
         // A hash of 0 says that there is none.
-        let hash = u16::from_be_bytes([i, j]).max(1);
+        let hash = u16::from_be_bytes(hash).max(1);
         let packet = |kind, payload: &str| sap::packet(kind, hash, session.origin, payload);
         let notice = Notice {
             to: SocketAddr::new(sap::address(session.group), sap::PORT),

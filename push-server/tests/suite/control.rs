@@ -1,5 +1,4 @@
 //! The control machine of a push server host, with literal times: commands, interest, feeds, reports.
-#![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 
 use crate::site;
 

@@ -2,8 +2,11 @@
 //!
 //! One program, since each one links all of the push server; what counts a process of its own is beside it.
 
+#[expect(clippy::disallowed_methods, reason = "a real host on real sockets")]
+#[expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 #[path = "../host/mod.rs"]
 mod host;
+#[expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 mod site;
 
 mod control;

@@ -1,6 +1,5 @@
 //! Goal: what a host is ordered to record, and is fed with marks, lies on its disk as it was fed, is told by P4, and is
 //! there after it has ended. Method: the whole host on loopback. Waits for what happens, with a limit.
-#![expect(clippy::disallowed_methods, reason = "this test runs the real host on real sockets")]
 #![expect(clippy::unwrap_used, reason = "a test says where it failed by panicking")]
 
 use crate::host;

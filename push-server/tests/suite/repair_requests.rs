@@ -1,5 +1,4 @@
 //! Requests for repair at the control machine: what a lease or a NACK lets through, and that nothing else does anything.
-#![expect(clippy::unwrap_used, reason = "what a test itself has made unwraps")]
 
 use crate::site;
 

@@ -274,7 +274,13 @@ impl HostNode {
                 self.drain(fabric, channel);
             }
             Output::Repair { channel, request } => self.repair(fabric, channel, &request),
-            Output::Record { .. } | Output::Play(_) | Output::PlayRepair(_) | Output::Live { .. } => {} // nothing is recorded here
+            // Nothing is recorded here, nobody joins without a client, nothing is announced.
+            Output::Record { .. }
+            | Output::Play(_)
+            | Output::PlayRepair(_)
+            | Output::Live { .. }
+            | Output::Membership(_)
+            | Output::Notify(_) => {}
             Output::Release { channel } => {
                 self.paths.remove(&channel);
             }
@@ -291,7 +297,6 @@ impl HostNode {
                 }
             }
             // No destination of the world has members count.
-            Output::Membership(_) | Output::Notify(_) => {}
             Output::TellFeed { feed, order, .. } => {
                 fabric.tell(stream(feed), End::Caller, Message::Order(order));
             }
