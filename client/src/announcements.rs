@@ -1,4 +1,5 @@
-//! Which announcements count: genuine, of the tuned channel, and later than the one before from the same host.
+//! Which announcements count: genuine, of the tuned channel, later than the one before from the same host, and not of the
+//! push server that was just moved away from.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,11 +7,14 @@ use std::time::Duration;
 use protocols::authority::{CLOCK_TOLERANCE, MacKey};
 use protocols::ids::{BootId, ChannelId};
 use protocols::p6_broadcast::Announcement;
-use protocols::time::ClusterTime;
+use protocols::time::{ClusterTime, Time};
 
 /// Boot ids whose last announcement is remembered; when one more comes, the one heard longest ago is forgotten. A
 /// replay of that one is then caught by its date.
 pub const BOOT_IDS_MAX: usize = 8;
+/// After a move the push server that announced last does not count for this long: it may go on until the new one sends, and
+/// interest that it holds is none at the new one.
+pub const MOVED_FROM_FOR: Duration = Duration::from_secs(4);
 
 /// Why announcements were ignored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,12 +27,18 @@ pub struct Counters {
     pub wrong_channel: u64,
     /// Genuine ones, not later than the one before of the same boot id, or dated long before the cluster's time.
     pub replays: u64,
+    /// Genuine ones of the push server that was just moved away from.
+    pub outgoing: u64,
 }
 
 /// The filter of one tuned channel.
 #[derive(Debug, Clone, Default)]
 pub struct AnnouncementFilter {
     last: BTreeMap<BootId, ClusterTime>,
+    /// Who announced last.
+    latest: Option<BootId>,
+    /// Who was moved away from, and until when that matters.
+    moved_from: Option<(BootId, Time)>,
     counters: Counters,
 }
 
@@ -37,6 +47,7 @@ impl AnnouncementFilter {
     /// time, if it is known.
     pub fn open(
         &mut self,
+        now: Time,
         datagram: &[u8],
         channel: ChannelId,
         key: &MacKey,
@@ -59,6 +70,11 @@ impl AnnouncementFilter {
             return None;
         }
         self.remember(announcement.boot_id, announcement.time);
+        if self.moved_from.is_some_and(|(old, until)| old == announcement.boot_id && now < until) {
+            self.counters.outgoing += 1;
+            return None;
+        }
+        self.latest = Some(announcement.boot_id);
         self.counters.heard += 1;
         Some(announcement.held_for)
     }
@@ -68,9 +84,16 @@ impl AnnouncementFilter {
         self.counters
     }
 
+    /// Another push server serves the channel from now on.
+    pub fn moved(&mut self, now: Time) {
+        self.moved_from = self.latest.map(|old| (old, now + MOVED_FROM_FOR));
+    }
+
     /// Another channel is tuned: forgets the hosts, keeps the counts.
     pub fn forget_hosts(&mut self) {
         self.last.clear();
+        self.latest = None;
+        self.moved_from = None;
     }
 
     fn remember(&mut self, boot_id: BootId, time: ClusterTime) {
@@ -102,7 +125,8 @@ mod tests {
 
     fn hears(filter: &mut AnnouncementFilter, announcement: Announcement, clock: u64) -> bool {
         let bytes = announcement.seal(&key());
-        filter.open(&bytes, CHANNEL, &key(), Some(ClusterTime(clock))).is_some()
+        let now = Time::from_ms(clock);
+        filter.open(now, &bytes, CHANNEL, &key(), Some(ClusterTime(clock))).is_some()
     }
 
     #[test]
@@ -124,12 +148,24 @@ mod tests {
     }
 
     #[test]
+    fn who_was_moved_away_from_does_not_count_for_four_seconds() {
+        let mut filter = AnnouncementFilter::default();
+        assert!(hears(&mut filter, said(1, 1_000), 1_000));
+        filter.moved(Time::from_ms(1_000));
+        assert!(!hears(&mut filter, said(1, 1_250), 1_250), "the old one goes on");
+        assert!(hears(&mut filter, said(2, 1_300), 1_300), "the new one");
+        assert!(!hears(&mut filter, said(1, 4_999), 4_999));
+        assert_eq!(filter.counters(), Counters { heard: 2, outgoing: 2, ..Counters::default() });
+        assert!(hears(&mut filter, said(1, 5_000), 5_000), "and if it were the new one all the same");
+    }
+
+    #[test]
     fn forged_and_foreign_ones_are_counted_apart() {
         let mut filter = AnnouncementFilter::default();
         let forged = said(1, 1).seal(&ClusterKey::new([8; 32]).announce_key(CHANNEL));
-        assert_eq!(filter.open(&forged, CHANNEL, &key(), None), None);
+        assert_eq!(filter.open(Time::ZERO, &forged, CHANNEL, &key(), None), None);
         let foreign = Announcement { channel: ChannelId(2), ..said(1, 1) }.seal(&key());
-        assert_eq!(filter.open(&foreign, CHANNEL, &key(), None), None);
+        assert_eq!(filter.open(Time::ZERO, &foreign, CHANNEL, &key(), None), None);
         assert_eq!(filter.counters(), Counters { bad_tags: 1, wrong_channel: 1, ..Counters::default() });
     }
 

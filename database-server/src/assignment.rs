@@ -9,7 +9,7 @@
 //! order is that of rendezvous hashing (Thaler & Ravishankar 1998): each pair of (channel, network) ranks the
 //! hosts by a hash of its own, so load spreads, and a lost host moves only what it served.
 //! A push server that the topology has *draining* is taken only where no other is fit, and hands its viewers over at once,
-//! though it could go on. An assignment does not lapse: with no fit rival it stays, whatever is or is not heard of its push server.
+//! though it could go on: both send until the other one is seen to be sending. An assignment does not lapse: with no fit rival it stays, whatever is or is not heard of its push server.
 
 use std::time::Duration;
 
@@ -22,6 +22,12 @@ pub const START_GRACE: Duration = Duration::from_millis(1_500);
 /// How long a living but unfit push server keeps what a fit rival could take: feeds of rivals open and stall
 /// within one report of each other, and who is a report late should not lose its channels.
 pub const FIT_PATIENCE: Duration = Duration::from_millis(500);
+/// A push server that drains goes on beside its successor for at most this long: where nobody watches, the successor
+/// never sends.
+pub const HANDOVER_LIMIT: Duration = Duration::from_secs(3);
+/// It goes on for this long after its successor is seen to be sending: that is said when interest comes, and the first
+/// packet may still be on its way. Longer than a report can be old.
+pub const HANDOVER_LINGER: Duration = Duration::from_millis(500);
 
 /// One push server that could serve a channel at a network, as its host last reported.
 #[derive(Debug, Clone, Copy)]

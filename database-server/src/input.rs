@@ -109,6 +109,8 @@ pub enum Reason {
     Registration,
     /// An assignment that had to wait is decided.
     Assignment,
+    /// Who handed a channel over stops.
+    Handover,
     /// A channel's recording may have become thin.
     Catalogue,
     /// A client is silent, or owed an answer or a change of its list.

@@ -120,6 +120,8 @@ pub enum Change {
     Gone(HostId),
     /// A push server's report, or that of one of its destinations, has changed in what assignments and status depend on.
     Server(HostId, ChannelId),
+    /// A push server has begun to send to this destination.
+    Sending(HostId, ChannelId, IpAddr),
     /// A push server says which configuration is in force.
     InForce(HostId, ChannelId, Revision),
     /// A host's recorder says whether it can write.
@@ -400,6 +402,9 @@ impl Host {
                     let old = std::mem::replace(report, DestinationReport { sending, packets, fault });
                     if old.fault != fault {
                         changes.push(Change::Server(id.clone(), channel));
+                    }
+                    if sending && !old.sending {
+                        changes.push(Change::Sending(id.clone(), channel, address));
                     }
                 }
                 ReportItem::Recorder { fault } => changes.push(Change::Recorder(id.clone(), fault)),

@@ -16,6 +16,8 @@ pub(crate) type Place = (ChannelId, NetworkId);
 pub(crate) struct Reception {
     /// The push server that is assigned.
     pub(crate) assigned: Option<Assigned>,
+    /// Those before it that still send until it does: each at most once, and never the assigned one.
+    pub(crate) outgoing: Vec<Assigned>,
     /// Since when a rival is fit and the assigned one is not.
     pub(crate) undecided_since: Option<Time>,
     /// What viewers are shown.
@@ -73,6 +75,7 @@ impl Reception {
         let cause = "the database server has just started".to_owned();
         Self {
             assigned,
+            outgoing: Vec::new(),
             undecided_since: None,
             status: ChannelStatus::Inactive { cause: cause.clone() },
             offer: Offer::Unavailable(cause),

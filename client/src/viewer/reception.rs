@@ -193,6 +193,7 @@ impl Reception {
         self.moves += u64::from(!same_server);
         if !same_server {
             self.repairer.moved();
+            self.announcements.moved(now);
         }
         if same_server && !moved_group && !start_over {
             return true;
@@ -379,7 +380,8 @@ impl Reception {
         let announcements = self.announcements.counters();
         total.announcements += announcements.heard;
         total.bad_tags += announcements.bad_tags + self.bad_tags;
-        total.ignored_announcements += announcements.wrong_channel + announcements.replays;
+        total.ignored_announcements +=
+            announcements.wrong_channel + announcements.replays + announcements.outgoing;
         total.bad_control += self.bad_control;
         total.interests_sent += self.interests_sent;
         total.interests_suppressed += self.keeper.counters().suppressed;
@@ -466,7 +468,7 @@ impl Reception {
     fn announcement(&mut self, now: Time, bytes: &[u8], clock: Option<&ClusterClock>) {
         let time = clock.map(|clock| clock.at(now));
         let (channel, key) = (self.tuning.channel, &self.tuning.announce_key);
-        if let Some(held_for) = self.announcements.open(bytes, channel, key, time) {
+        if let Some(held_for) = self.announcements.open(now, bytes, channel, key, time) {
             self.keeper.heard(now, held_for);
         }
     }

@@ -380,6 +380,18 @@ fn a_move_within_the_group_keeps_the_stream_and_speaks_to_the_new_server() {
 }
 
 #[test]
+fn after_a_move_the_new_server_hears_of_the_viewer_although_the_old_one_goes_on() {
+    let mut world = World::playing();
+    let mut sequence = 3;
+    world.play(Duration::from_millis(500), &mut sequence);
+    world.say(ToClient::Tuning(Box::new(tuning(CHANNEL, "cellar", GROUP_A, Revision::new(1, 2)))));
+    let mut out = world.announce(1, 4_000);
+    out.extend(world.play(Duration::from_millis(300), &mut sequence));
+    let spoken_to: Vec<_> = interests(&out).iter().map(|(to, _)| *to).collect();
+    assert_eq!(spoken_to, ["10.0.1.2:7404".parse().unwrap()]);
+}
+
+#[test]
 fn a_move_to_another_group_joins_it_before_it_leaves_the_old_one() {
     let mut world = World::playing();
     let out = world.say(ToClient::Tuning(Box::new(tuning(CHANNEL, "cellar", GROUP_B, Revision::new(1, 2)))));

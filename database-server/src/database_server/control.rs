@@ -116,6 +116,9 @@ impl DatabaseServer {
                     self.touched_hosts.remove(&host);
                 }
                 Change::Server(host, channel) => self.touch_server(&host, channel, topology),
+                Change::Sending(host, channel, address) => {
+                    self.seen_sending(now, &host, channel, address, topology);
+                }
                 Change::Recorder(host, fault) => self.recorder_fault(now, &host, fault, out),
                 Change::Held(host, channel, holding) => self.held(&host, channel, holding, topology),
                 Change::Told(host) => self.host_told(now, &host, topology, out),

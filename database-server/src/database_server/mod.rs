@@ -12,6 +12,7 @@
 
 mod commands;
 mod control;
+mod handover;
 mod picture;
 mod playing;
 mod recordings;
@@ -76,6 +77,8 @@ pub struct DatabaseServer {
     receptions: Receptions,
     /// Places whose assignment has to wait.
     waits: Timers<Place>,
+    /// Places whose former push servers still send, and until when at most.
+    handovers: Timers<Place>,
     touched_places: BTreeSet<Place>,
     touched_servers: BTreeSet<(HostId, ChannelId)>,
     touched_hosts: BTreeSet<HostId>,
@@ -107,6 +110,7 @@ impl DatabaseServer {
             mode: Mode::default(),
             receptions: Receptions::new(),
             waits: Timers::new(),
+            handovers: Timers::new(),
             touched_places: BTreeSet::new(),
             touched_servers: BTreeSet::new(),
             touched_hosts: BTreeSet::new(),
@@ -164,6 +168,7 @@ impl DatabaseServer {
             (self.configuration.deadline(), Reason::Configuration),
             (self.registrations.deadline(), Reason::Registration),
             (self.waits.due(), Reason::Assignment),
+            (self.handovers.due(), Reason::Handover),
             (self.catalogue.deadline(), Reason::Catalogue),
             (self.directory.deadline(), Reason::Directory),
         ];
@@ -273,6 +278,7 @@ impl DatabaseServer {
         while let Some(place) = self.waits.pop(now) {
             self.touched_places.insert(place);
         }
+        self.end_handovers(now);
         self.look_at_recordings(now, topology, out);
         // Clients last, so that they are told what the rest of this tick found out.
         self.settle(now, out);

@@ -121,6 +121,7 @@ impl DatabaseServer {
         for place in &removed {
             self.receptions.remove(place);
             self.waits.cancel(place);
+            self.handovers.cancel(place);
             let (channel, network) = place.clone();
             out.push(Output::Store(Record::Unassigned { channel, network }));
         }

@@ -77,8 +77,13 @@ impl DatabaseServer {
             Decision::Keep => self.waits.cancel(place),
             Decision::Wait(until) => self.waits.set(place.clone(), until),
             Decision::Assign(index) => {
+                let hands_over =
+                    present.is_some_and(|index| serves(&rivals[index]) && rivals[index].draining);
+                let outgoing = row.assigned.clone().filter(|_| hands_over);
+                let sending = rivals[index].sending;
                 self.waits.cancel(place);
                 self.assign(place, &carriers[index], topology, out);
+                self.hand_over(now, place, outgoing, sending);
             }
         }
     }
@@ -218,7 +223,7 @@ impl DatabaseServer {
                 dscp: destination.dscp,
                 window_ms: destination.window_ms,
                 broadcast: destination.kind == DestinationKind::Broadcast,
-                assigned: self.is_assigned(channel, &destination.network, &(host.clone(), index), topology),
+                assigned: self.is_to_send(channel, &destination.network, &(host.clone(), index), topology),
                 membership: destination.membership,
                 announce: destination.announce,
             })
@@ -235,17 +240,20 @@ impl DatabaseServer {
         Desired::Carry { port: declared_channel.port, destinations, record, session }
     }
 
-    fn is_assigned(
+    /// Whether `carrier` is assigned, or still sends until the one that is has taken over.
+    fn is_to_send(
         &self,
         channel: ChannelId,
         network: &NetworkId,
         carrier: &Carrier,
         topology: &Topology,
     ) -> bool {
-        let assigned = self.receptions.get(&(channel, network.clone())).and_then(|row| row.assigned.as_ref());
+        let Some(row) = self.receptions.get(&(channel, network.clone())) else { return false };
         let carriers = topology.carriers(channel, network);
-        let index = assigned.and_then(|assigned| position(assigned, carriers, topology));
-        index.is_some_and(|index| carriers[index] == *carrier)
+        row.assigned
+            .iter()
+            .chain(&row.outgoing)
+            .any(|sent| position(sent, carriers, topology).is_some_and(|index| carriers[index] == *carrier))
     }
 }
 

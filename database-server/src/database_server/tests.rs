@@ -77,6 +77,8 @@ struct PlayedHost {
     boot: BootId,
     answers: bool,
     fed: BTreeMap<u32, bool>,
+    /// Channels of whose destination it says whether it sends there.
+    sending: BTreeMap<u32, bool>,
     last: CommandOrder,
     revisions: BTreeMap<ChannelId, Revision>,
     assigned: BTreeMap<ChannelId, bool>,
@@ -91,6 +93,7 @@ impl PlayedHost {
             boot: BootId(7),
             answers: true,
             fed: BTreeMap::new(),
+            sending: BTreeMap::new(),
             last: CommandOrder::default(),
             revisions: BTreeMap::new(),
             assigned: BTreeMap::new(),
@@ -129,6 +132,15 @@ impl PlayedHost {
                             packets: 0,
                         })
                         .collect();
+                    body.items.extend(self.sending.iter().map(|(channel, sending)| {
+                        ReportItem::Destination {
+                            channel: ChannelId(*channel),
+                            address: "239.192.1.1".parse().unwrap(),
+                            sending: *sending,
+                            packets: 0,
+                            fault: None,
+                        }
+                    }));
                 }
                 Some(self.respond(Kind::Report, command.order, body, &key))
             }
@@ -433,6 +445,64 @@ fn viewers_are_retuned_within_two_seconds_of_a_push_servers_death_and_not_back_a
     assert_eq!(world.assigned(1).unwrap().0, second, "sticky");
     assert!(!world.host(&first).assigned[&ChannelId(1)], "the old one is told that it lost");
     assert_eq!(world.tunings_told(), []);
+}
+
+/// A site whose push server of channel 1 has just been drained; its id, and that of the one that takes over.
+fn drained() -> (World, String, String) {
+    let mut world = World::live(SITE);
+    let (first, revision) = world.assigned(1).unwrap();
+    world.host(&first).sending.insert(1, true);
+    world.run_polled(500);
+    world.ask(FromClient::Watch { channel: ChannelId(1) });
+    world.told.clear();
+    let id = format!("id = \"{first}\"");
+    world.give(Input::Topology(topology(&SITE.replace(&id, &format!("{id}\ndrain = true")))));
+    let (second, next) = world.assigned(1).unwrap();
+    assert_ne!(first, second);
+    assert!(next > revision);
+    assert_eq!(world.tunings_told().len(), 1, "its viewers move at once");
+    assert!(world.host(&second).assigned[&ChannelId(1)]);
+    assert!(world.host(&first).assigned[&ChannelId(1)], "and it goes on");
+    (world, first, second)
+}
+
+#[test]
+fn a_drained_push_server_goes_on_until_half_a_second_after_its_successor_is_seen_sending() {
+    let (mut world, first, second) = drained();
+    let sends = |world: &mut World| world.host(&first).assigned[&ChannelId(1)];
+    let before = world.host(&first).revisions[&ChannelId(1)];
+    world.run_polled(1_000);
+    assert!(sends(&mut world), "nobody else does");
+    world.host(&second).sending.insert(1, true);
+    // It says so when it is asked next, within 250 ms.
+    world.run(499);
+    assert!(sends(&mut world));
+    world.run(251);
+    assert!(!sends(&mut world));
+    assert!(world.host(&first).revisions[&ChannelId(1)] > before);
+    assert!(world.host(&second).assigned[&ChannelId(1)]);
+    assert_eq!(world.tunings_told().len(), 1, "viewers hear nothing of that");
+}
+
+#[test]
+fn a_drained_push_server_whose_successor_never_sends_goes_on_for_three_seconds() {
+    let (mut world, first, _) = drained();
+    world.run_polled(2_750);
+    world.run(249);
+    assert!(world.host(&first).assigned[&ChannelId(1)]);
+    world.run(1);
+    assert!(!world.host(&first).assigned[&ChannelId(1)]);
+}
+
+#[test]
+fn a_drained_push_server_whose_successor_dies_is_assigned_again_without_a_pause() {
+    let (mut world, first, second) = drained();
+    let configures = world.host(&first).configures;
+    world.host(&second).answers = false;
+    world.run_polled(5_000);
+    assert_eq!(world.assigned(1).unwrap().0, first);
+    assert!(world.host(&first).assigned[&ChannelId(1)]);
+    assert_eq!(world.host(&first).configures, configures, "it was never told to stop");
 }
 
 #[test]

@@ -276,12 +276,12 @@ async fn a_crowd_of_silent_connections_keeps_nobody_out_of_either_port() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_version_is_told_both_versions_on_either_port() {
     let site = Site::start(1).await;
-    for (address, protocol) in [(site.bound.registration, 1), (site.bound.directory, 2)] {
+    for (address, protocol, version) in [(site.bound.registration, 1, 1), (site.bound.directory, 2, 2)] {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(&[b'M', b'A', b'S', b'T', protocol, 9, 0, 0]).await.unwrap();
         stream.read_exact(&mut [0; 8]).await.unwrap();
         let refusal: Refusal = link::frames::read_opening(&mut stream).await.unwrap();
-        let expected = format!("speaks version 9 of P{protocol}, this program version 1");
+        let expected = format!("speaks version 9 of P{protocol}, this program version {version}");
         assert!(refusal.to_string().contains(&expected), "{refusal}");
     }
     site.end().await;
