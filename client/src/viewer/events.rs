@@ -244,7 +244,7 @@ pub struct Counters {
     pub announcements: u64,
     /// Announcements and P4 answers whose tag is wrong.
     pub bad_tags: u64,
-    /// Announcements of another channel, or replayed.
+    /// Announcements of another channel, replayed, or of the push server that was just moved away from.
     pub ignored_announcements: u64,
     /// P4 datagrams that are malformed or of a kind that no client takes.
     pub bad_control: u64,
