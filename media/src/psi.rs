@@ -21,6 +21,10 @@ const TABLE_PAT: u8 = 0x00;
 const TABLE_PMT: u8 = 0x02;
 const STUFFING: u8 = 0xff;
 const NO_PCR_PID: u16 = 0x1fff;
+const TYPE_PRIVATE_PES: u8 = 0x06;
+const DESCRIPTOR_AC3: u8 = 0x6a;
+const DESCRIPTOR_ENHANCED_AC3: u8 = 0x7a;
+const DESCRIPTOR_DTS: u8 = 0x7b;
 
 /// One elementary stream of a programme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,19 @@ pub struct ElementaryStream {
     pub pid: u16,
     /// What it is (§2.4.4.9, table 2-34): 0x1b H.264, 0x24 H.265, 0x0f AAC in ADTS, …
     pub stream_type: u8,
+    /// What its descriptors say of private data (type 0x06), which its type says nothing of.
+    pub private: Option<PrivateData>,
+}
+
+/// Sound that DVB carries as private data and tells by a descriptor (ETSI EN 300 468 §6.1, annexes D and G).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrivateData {
+    /// AC-3.
+    Ac3,
+    /// Enhanced AC-3.
+    EnhancedAc3,
+    /// DTS.
+    Dts,
 }
 
 /// One programme as PAT and PMT describe it.
@@ -167,15 +184,32 @@ fn parse_pmt(pmt_pid: u16, body: &[u8]) -> Option<(Programme, u64)> {
     let mut rest = rest.get(length_of([head[2], head[3]])..)?;
     let (mut streams, mut ignored) = (Vec::new(), 0);
     while let Some((entry, after)) = rest.split_first_chunk::<5>() {
+        let (descriptors, next) = after.split_at_checked(length_of([entry[3], entry[4]]))?;
         if streams.len() < STREAMS_MAX {
             let pid = u16::from_be_bytes([entry[1] & 0x1f, entry[2]]);
-            streams.push(ElementaryStream { pid, stream_type: entry[0] });
+            let stream_type = entry[0];
+            let private = (stream_type == TYPE_PRIVATE_PES).then(|| private_data(descriptors)).flatten();
+            streams.push(ElementaryStream { pid, stream_type, private });
         } else {
             ignored += 1;
         }
-        rest = after.get(length_of([entry[3], entry[4]])..)?;
+        rest = next;
     }
     Some((Programme { pmt_pid, pcr_pid, streams }, ignored))
+}
+
+/// What the first descriptor that is known says (§2.6: a tag, a length, so many bytes); a torn one ends them.
+fn private_data(mut descriptors: &[u8]) -> Option<PrivateData> {
+    while let Some((&[tag, len], rest)) = descriptors.split_first_chunk::<2>() {
+        let (_, next) = rest.split_at_checked(usize::from(len))?;
+        match tag {
+            DESCRIPTOR_AC3 => return Some(PrivateData::Ac3),
+            DESCRIPTOR_ENHANCED_AC3 => return Some(PrivateData::EnhancedAc3),
+            DESCRIPTOR_DTS => return Some(PrivateData::Dts),
+            _ => descriptors = next,
+        }
+    }
+    None
 }
 
 /// A section in the long syntax (§2.4.4.1), its CRC verified.
@@ -341,8 +375,30 @@ pub(crate) mod tests {
             (programme.pmt_pid, programme.pcr_pid, programme.streams.len()),
             (0x1000, Some(0x100), 40)
         );
-        assert_eq!(programme.streams[7], ElementaryStream { pid: 0x107, stream_type: 0x1b });
+        assert_eq!(programme.streams[7], ElementaryStream { pid: 0x107, stream_type: 0x1b, private: None });
         assert!(table.is_complete());
+    }
+
+    #[test]
+    fn private_data_is_what_its_descriptors_say() {
+        for (stream_type, descriptors, expected) in [
+            (0x06, &[0x6a, 1, 0][..], Some(PrivateData::Ac3)),
+            // Behind a language and a stream identifier.
+            (0x06, &[0x0a, 4, b'd', b'e', b'u', 0, 0x52, 1, 7, 0x7a, 1, 0], Some(PrivateData::EnhancedAc3)),
+            (0x06, &[0x7b, 0], Some(PrivateData::Dts)),
+            // Teletext; one that is longer than what holds it; half of one; none.
+            (0x06, &[0x56, 5, b'd', b'e', b'u', 9, 0], None),
+            (0x06, &[0x6a, 9, 0], None),
+            (0x06, &[0x6a], None),
+            (0x06, &[], None),
+            (0x1b, &[0x6a, 1, 0], None),
+        ] {
+            let len = u8::try_from(descriptors.len()).unwrap();
+            let body = [&[0xe1, 0, 0xf0, 0, stream_type, 0xe1, 1, 0xf0, len], descriptors].concat();
+            let (programme, _) = parse_pmt(0x20, &body).unwrap();
+            let stream = ElementaryStream { pid: 0x101, stream_type, private: expected };
+            assert_eq!(programme.streams, [stream], "{descriptors:x?}");
+        }
     }
 
     #[test]

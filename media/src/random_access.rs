@@ -248,10 +248,10 @@ fn video(stream: ElementaryStream) -> Option<Content> {
     }
 }
 
-/// ISO/IEC 13818-1 table 2-34, and AC-3 and E-AC-3 as ATSC has them; DVB's have no type of their own.
+/// ISO/IEC 13818-1 table 2-34, and AC-3 and E-AC-3 as ATSC has them; what DVB has as private data is told by its descriptors.
 fn audio(stream: ElementaryStream) -> Option<Content> {
-    matches!(stream.stream_type, 0x03 | 0x04 | 0x0f | 0x11 | 0x1c | 0x2d | 0x2e | 0x81 | 0x87)
-        .then_some(Content::Audio)
+    let is_typed = matches!(stream.stream_type, 0x03 | 0x04 | 0x0f | 0x11 | 0x1c | 0x2d | 0x2e | 0x81 | 0x87);
+    (is_typed || stream.private.is_some()).then_some(Content::Audio)
 }
 
 #[cfg(test)]

@@ -244,9 +244,25 @@ fn h265_and_ac3_are_decoded_whole() {
     assert!((149..=150).contains(&pictures) && (180..=189).contains(&sound), "{pictures} {sound}");
 }
 
+/// DVB has AC-3 as private data with a descriptor, and no type of its own.
+#[test]
+fn ac3_as_dvb_carries_it_is_decoded_whole() {
+    let encode = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "ac3", "-mpegts_flags", "system_b"];
+    let Some((events, pictures, sound)) = round_trip("dvb", &encode) else { return };
+    assert!(inits(&events)[0].codecs.ends_with(",ac-3"), "{}", inits(&events)[0].codecs);
+    assert!((149..=150).contains(&pictures) && (180..=189).contains(&sound), "{pictures} {sound}");
+}
+
 #[test]
 fn what_cannot_be_carried_is_said() {
-    let Some((events, ..)) = round_trip("mpeg2", &["-c:v", "mpeg2video", "-c:a", "mp2"]) else { return };
-    let [Event::Unsupported(reason), ..] = &events[..] else { panic!("{} events", events.len()) };
-    assert!(reason.contains("MPEG-2 video"), "{reason}");
+    let dvb = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "eac3", "-mpegts_flags", "system_b"];
+    for (name, encode, expected) in [
+        ("mpeg2", &["-c:v", "mpeg2video", "-c:a", "mp2"][..], "MPEG-2 video"),
+        ("eac3", &dvb[..6], "E-AC-3"),
+        ("dvb-eac3", &dvb, "E-AC-3"),
+    ] {
+        let Some((events, ..)) = round_trip(name, encode) else { return };
+        let [Event::Unsupported(reason), ..] = &events[..] else { panic!("{name}: {} events", events.len()) };
+        assert!(reason.contains(expected), "{reason}");
+    }
 }

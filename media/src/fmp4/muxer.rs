@@ -17,7 +17,7 @@ use super::track::{AUDIO_TRACK, VIDEO_TRACK, VideoTrack, initialisation};
 use super::video::{self, ParameterSets, Picture, Size};
 use crate::packet::{Packet, PacketBytes};
 use crate::pes::TIMESTAMP_MODULUS;
-use crate::psi::{ElementaryStream, Programme, ProgrammeTable};
+use crate::psi::{ElementaryStream, PrivateData, Programme, ProgrammeTable};
 
 /// Pictures wait so long for the sound that belongs to them: 2 s.
 pub const SOUND_PATIENCE_90K: i64 = 180_000;
@@ -479,8 +479,8 @@ impl State {
 impl Streams {
     fn choose(programme: &Programme) -> Result<Self, String> {
         let streams = &programme.streams;
-        let first = |name: fn(u8) -> Option<&'static str>| {
-            streams.iter().find_map(|stream| Some((*stream, name(stream.stream_type)?)))
+        let first = |name: fn(ElementaryStream) -> Option<&'static str>| {
+            streams.iter().find_map(|stream| Some((*stream, name(*stream)?)))
         };
         let video = streams.iter().find_map(|stream| Some((stream.pid, video_coding(*stream)?)));
         if let (None, Some((_, name))) = (video, first(video_name)) {
@@ -544,17 +544,18 @@ fn video_coding(stream: ElementaryStream) -> Option<video::Coding> {
 }
 
 fn audio_coding(stream: ElementaryStream) -> Option<audio::Coding> {
-    match stream.stream_type {
-        0x0f => Some(audio::Coding::Aac),
-        0x03 | 0x04 => Some(audio::Coding::Mpeg),
-        0x81 => Some(audio::Coding::Ac3),
+    match (stream.stream_type, stream.private) {
+        (0x0f, _) => Some(audio::Coding::Aac),
+        (0x03 | 0x04, _) => Some(audio::Coding::Mpeg),
+        // As ATSC and as DVB has it.
+        (0x81, _) | (_, Some(PrivateData::Ac3)) => Some(audio::Coding::Ac3),
         _ => None,
     }
 }
 
 /// Pictures that are not carried.
-fn video_name(stream_type: u8) -> Option<&'static str> {
-    Some(match stream_type {
+fn video_name(stream: ElementaryStream) -> Option<&'static str> {
+    Some(match stream.stream_type {
         0x01 => "MPEG-1 video",
         0x02 => "MPEG-2 video",
         0x10 => "MPEG-4 part 2",
@@ -567,11 +568,12 @@ fn video_name(stream_type: u8) -> Option<&'static str> {
 }
 
 /// Sound that is not carried.
-fn audio_name(stream_type: u8) -> Option<&'static str> {
-    Some(match stream_type {
-        0x11 => "AAC in LATM",
-        0x1c | 0x2d | 0x2e => "another MPEG-4 audio",
-        0x87 => "E-AC-3",
+fn audio_name(stream: ElementaryStream) -> Option<&'static str> {
+    Some(match (stream.stream_type, stream.private) {
+        (0x11, _) => "AAC in LATM",
+        (0x1c | 0x2d | 0x2e, _) => "another MPEG-4 audio",
+        (0x87, _) | (_, Some(PrivateData::EnhancedAc3)) => "E-AC-3",
+        (_, Some(PrivateData::Dts)) => "DTS",
         _ => return None,
     })
 }
