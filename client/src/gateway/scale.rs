@@ -5,8 +5,11 @@
 //! asked for byte n ─► time n / rate ─► the random access point before it ─► packets, nulls between them ─► … to the promised end
 //! ```
 
+use std::collections::VecDeque;
+
 use media::packet::{NULL_PACKET, PACKET_BYTES, Packet};
 use media::time::{PCR_MODULUS, TICKS_PER_SECOND};
+use protocols::p2_directory::PlayTarget;
 use protocols::recording::Span;
 use protocols::time::ClusterTime;
 
@@ -16,6 +19,8 @@ const RATE_GUESS_BYTES_PER_S: u64 = 625_000;
 const LEAP_TICKS: u64 = 5 * TICKS_PER_SECOND;
 /// Null packets put in at once, at most: a hole in the recording does not become minutes of nothing.
 const FILL_PACKETS_MAX: u64 = 4_096;
+/// Files of which the rate is remembered; beyond that the oldest is forgotten, and told anew when it is asked for.
+const RATES_MAX: usize = 256;
 
 /// How bytes stand for time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +67,27 @@ impl Scale {
             end: last.saturating_add(1),
             clock: None,
         }
+    }
+}
+
+/// The rates that files were told with first. What is held of a stretch is reported bit by bit, and its mean rate changes with that, from
+/// an unknown one on; but a player asks for a file by parts, and its bytes must not stand for other times with each.
+#[derive(Debug, Default)]
+pub struct Rates {
+    told: VecDeque<(PlayTarget, u64)>,
+}
+
+impl Rates {
+    /// The rate of a file that does not grow, `told` where it was not asked for before.
+    pub fn first_told(&mut self, target: PlayTarget, told: u64) -> u64 {
+        if let Some((_, known)) = self.told.iter().find(|(known, _)| *known == target) {
+            return *known;
+        }
+        if self.told.len() == RATES_MAX {
+            self.told.pop_front();
+        }
+        self.told.push_back((target, told));
+        told
     }
 }
 
@@ -183,6 +209,7 @@ pub fn wanted(range: Option<&str>, len: u64) -> Wanted {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use protocols::recording::RecordingId;
 
     use super::*;
     use crate::gateway::line::tests::testcard;
@@ -198,6 +225,18 @@ mod tests {
         let half = scale.time(scale.len() / 2).0;
         assert!((1_029_990..=1_030_010).contains(&half), "{half}");
         assert_eq!(scale.time(u64::MAX), ClusterTime(1_060_000));
+    }
+
+    #[test]
+    fn a_file_keeps_the_rate_that_it_was_told_with_first() {
+        let target = |id| PlayTarget::Programme(RecordingId(id));
+        let mut rates = Rates::default();
+        assert_eq!([0, 7, 8].map(|told| rates.first_told(target(1), told)), [0; 3]);
+        assert_eq!(rates.first_told(target(2), 7), 7);
+        for id in (0..).take(RATES_MAX) {
+            let _ = rates.first_told(target(100 + id), 9);
+        }
+        assert_eq!((rates.told.len(), rates.first_told(target(1), 8)), (RATES_MAX, 8));
     }
 
     #[test]

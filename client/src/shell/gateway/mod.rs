@@ -20,7 +20,7 @@ mod recordings;
 mod router;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use link::http;
@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 
 use super::{Error, Options};
 use crate::gateway::hdhomerun::{DeviceId, STREAM_PORT};
+use crate::gateway::scale::Rates;
 use crate::target::HostPort;
 use hdhomerun::Tuners;
 use hub::Hub;
@@ -65,6 +66,7 @@ struct Shared {
     tuner_count: u8,
     device: DeviceId,
     playbacks: Arc<Semaphore>,
+    rates: Mutex<Rates>,
     started: Instant,
 }
 
@@ -81,6 +83,7 @@ impl Shared {
             tuner_count: gateway.tuners,
             device: DeviceId::of(&format!("{} {listen}", host.trim())),
             playbacks: Arc::new(Semaphore::new(PLAYBACKS_MAX)),
+            rates: Mutex::default(),
             started: Instant::now(),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -99,7 +99,13 @@ async fn serve(
     let presentation =
         play::present(shared.options.clone(), target).await.map_err(|error| refusal(&error))?;
     let span = whole(&presentation, target);
-    let scale = Scale::new(span, presentation.rate_bytes_per_s);
+    let told = presentation.rate_bytes_per_s;
+    let rate = if is_closed(&presentation, target) {
+        shared.rates.lock().unwrap_or_else(PoisonError::into_inner).first_told(target, told)
+    } else {
+        told
+    };
+    let scale = Scale::new(span, rate);
     let len = scale.len();
     let tag = format!("\"{}-{}-{len}\"", span.from.0, span.to.0);
     let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
@@ -150,6 +156,14 @@ fn whole(presentation: &Presentation, target: PlayTarget) -> Span {
         PlayTarget::Channel { to: Some(end), .. } => Span { from, to: end.min(presentation.time).max(from) },
         _ if presentation.growing => Span { from, to: presentation.time.max(from) },
         _ => Span { from, to },
+    }
+}
+
+/// Whether its end has come.
+fn is_closed(presentation: &Presentation, target: PlayTarget) -> bool {
+    match target {
+        PlayTarget::Channel { to: Some(end), .. } => end <= presentation.time,
+        _ => !presentation.growing,
     }
 }
 
