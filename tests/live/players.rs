@@ -37,7 +37,7 @@ fn players_play_each_kind_of_output_for_half_a_minute() {
         "rtp://239.192.1.1:7601",
         "http://127.0.0.1:7490/channel/1.ts",
         "http://127.0.0.1:7490/channel/1/index.m3u8",
-        //"http://127.0.0.1:7490/channel/1/fmp4.m3u8",
+        "http://127.0.0.1:7490/channel/1/fmp4.m3u8",
     ];
     let pairs = outputs.iter().flat_map(|output| Player::ALL.map(|player| (player, output)));
     let playing: Vec<_> = pairs.map(|(player, output)| player.play(&anna, output, PLAYED)).collect();
