@@ -76,7 +76,8 @@ impl Player {
                 "mpv --no-config --vo=null --ao=null --term-status-msg= --msg-level=all=warn,statusline=no",
             )
             .arg(format!("--frames={pictures}"))
-            .arg(url),
+            // It would else take the RTP for a bare transport stream.
+            .arg(url.replace("rtp://", "av://rtp:rtp://")),
             Self::Vlc => {
                 let home = host.namespace().ground().folder().join(format!("home-{}", host.name()));
                 std::fs::create_dir_all(&home).expect("a home for VLC");
@@ -146,12 +147,15 @@ impl Player {
         }
         match self {
             // What it says at this level is a complaint; its progress is key=value.
-            Self::Ffmpeg => !line.trim().is_empty() && !is_progress(line),
-            Self::Mpv => !line.trim().is_empty(),
+            // FFmpeg reads a playlist's initialisation section anew with each playlist.
+            Self::Ffmpeg => !line.trim().is_empty() && !is_progress(line) && !speaks_of(&["duplicated moov"]),
+            Self::Mpv => !line.trim().is_empty() && !speaks_of(&["duplicated moov"]),
             // Without a desktop it misses its desktop's interfaces.
             Self::Vlc => {
                 speaks_of(&[" error:", "discontinuity", "lost", "corrupt"])
                     && !speaks_of(&["interface error", "interface \"", "libvlc debug", "dbus"])
+                    // It finds out at the start how much to buffer, and that a live stream's first fragment is not number 0.
+                    && !speaks_of(&["pts_delay increased", "fragment sequence discontinuity detected 1 != 0"])
             }
             Self::Gstreamer => {
                 // RTCP comes at the port of the RTP (RFC 5761), which `rtpjitterbuffer` drops with a warning.
