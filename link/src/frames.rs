@@ -170,7 +170,8 @@ mod tests {
         let mut preamble = [0; 8];
         theirs.read_exact(&mut preamble).await.unwrap();
         let refusal: Refusal = read_opening(&mut theirs).await.unwrap();
-        assert!(refusal.to_string().contains("version 7 of P2, this program version 1"), "{refusal}");
+        let both = format!("version 7 of P2, this program version {}", Protocol::Directory.version());
+        assert!(refusal.to_string().contains(&both), "{refusal}");
         assert!(matches!(side.await.unwrap(), Err(LinkError::Preamble(PreambleError::Version { .. }))));
     }
 

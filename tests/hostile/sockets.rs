@@ -210,7 +210,7 @@ fn another_version_and_another_protocol_are_told_so() {
             let number = protocol.number();
             let other = if number == 3 { 2 } else { number + 1 };
             let cases = [
-                ([number, 9], format!("version 9 of P{number}, this program version 1")),
+                ([number, 9], format!("version 9 of P{number}, this program version {}", protocol.version())),
                 ([other, 1], format!("protocol P{other} to a port of P{number}")),
             ];
             for ([said, version], told) in cases {
