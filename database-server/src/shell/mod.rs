@@ -186,12 +186,12 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         Some(path) => key_file::load(path)?,
         None => key_file::load_or_make(&options.data.join(key_file::FILE_NAME))?,
     };
+    let wall = Clock::wall();
+    let store = store::open(&options.data, wall)?;
     let identity = match &options.certificate {
         Some(Certificate { certificate, key }) => tls::load(certificate, key)?,
         None => tls::load_or_make(&options.data, served_names(declared.address))?,
     };
-    let wall = Clock::wall();
-    let store = store::open(&options.data, wall)?;
     let clock = Clock::start();
     let base = wall.0.saturating_sub(u64::try_from(clock.now().since_origin().as_millis()).unwrap_or(0));
     let config = Config {
