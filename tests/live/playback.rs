@@ -244,12 +244,13 @@ fn shows_whole_pictures(
     assert!(summary.pictures >= at_least && summary.torn_pictures == 0, "{summary:?}");
     // A faster one comes to the end of the recording before `q` is typed, and plays on from there.
     assert!(summary.bytes == 0 || times > 4, "{summary:?}");
-    // The PMT names a sound, of which pictures alone have none: that is all that there is to complain of.
-    let of_sound = ["stream 1", "analyzeduration"];
+    // The PMT names a sound, of which pictures alone have none; and what ffmpeg puts out has a frame rate, which pictures of a
+    // fast forward have not: two may be rounded to one tick. That is all that there is to complain of.
+    let of_others = ["stream 1", "analyzeduration", "non monotonically increasing dts to muxer"];
     let complaints = judge::decode(&file);
     let of_pictures: Vec<&String> = complaints
         .iter()
-        .filter(|complaint| !of_sound.iter().any(|words| complaint.contains(words)))
+        .filter(|complaint| !of_others.iter().any(|words| complaint.contains(words)))
         .collect();
     assert!(of_pictures.is_empty(), "{of_pictures:?}");
 }
