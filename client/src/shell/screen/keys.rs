@@ -76,3 +76,68 @@ pub(super) fn of(event: KeyEvent) -> Option<Key> {
 fn is_control(event: KeyEvent, letter: char) -> bool {
     event.modifiers.contains(KeyModifiers::CONTROL) && event.code == KeyCode::Char(letter)
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::{Read, Write, stdin};
+
+    use nix::sys::signal::{Signal, raise};
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+    use rustix::io::ioctl_fionread;
+
+    use super::*;
+
+    /// Tells this program that it is the one in the terminal.
+    const AT_THE_KEYS: &str = "MASTHEAD_TEST_AT_THE_KEYS";
+
+    /// Says which two events it finds at once: a key and another size.
+    fn find_both() -> ! {
+        crossterm::terminal::enable_raw_mode().expect("there is a terminal");
+        assert!(!event::poll(Duration::ZERO).unwrap(), "nothing happened yet");
+        println!("press");
+        while ioctl_fionread(stdin()).unwrap() == 0 {
+            std::thread::yield_now();
+        }
+        raise(Signal::SIGWINCH).unwrap();
+        let found = [(); 2].map(|()| {
+            assert!(event::poll(Duration::from_secs(5)).unwrap(), "one of the two is lost");
+            match event::read().unwrap() {
+                event::Event::Resize(..) => "resize",
+                event::Event::Key(_) => "key",
+                _ => "other",
+            }
+        });
+        println!("found {} and {}", found[0], found[1]);
+        std::process::exit(0)
+    }
+
+    /// Goal: who types while the window changes its size is heard at once. Method: this very program, in a terminal.
+    #[test]
+    fn a_key_is_not_lost_when_the_size_changes_with_it() {
+        if std::env::var_os(AT_THE_KEYS).is_some() {
+            find_both();
+        }
+        let pair = native_pty_system().openpty(PtySize { rows: 24, cols: 80, ..PtySize::default() }).unwrap();
+        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+        command.env(AT_THE_KEYS, "1");
+        command.args([
+            "--exact",
+            "--nocapture",
+            "shell::screen::keys::tests::a_key_is_not_lost_when_the_size_changes_with_it",
+        ]);
+        let mut child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let mut keyboard = pair.master.take_writer().unwrap();
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let (mut said, mut buffer, mut pressed) = (String::new(), [0; 4_096], false);
+        while let Ok(count @ 1..) = reader.read(&mut buffer) {
+            said.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            if !pressed && said.contains("press\n") {
+                pressed = true;
+                keyboard.write_all(b"\t").unwrap();
+            }
+        }
+        assert!(child.wait().unwrap().success(), "{said}");
+        assert!(said.contains("found key and resize") || said.contains("found resize and key"), "{said}");
+    }
+}
