@@ -12,7 +12,7 @@ use super::super::{Error, Options};
 use crate::gateway::hls::fmp4_segmenter::Fmp4Segmenter;
 use crate::gateway::hls::ts_segmenter::TsSegmenter;
 use crate::gateway::line::{Line, Placed};
-use crate::gateway::tape::Tape;
+use crate::gateway::tape::{Cursor, Read, Tape};
 use crate::gateway::tenancy::Tenancy;
 use crate::listing::printable;
 use crate::viewer::{Input, Notice};
@@ -121,6 +121,12 @@ impl Channel {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Nothing is left half done by a panic that could hurt who comes next.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is there at `cursor`, which goes on behind it; and whether no more will come.
+    pub(super) fn read(&self, cursor: &mut Cursor) -> (Read, bool) {
+        let state = self.state();
+        (state.tape.read(cursor), state.is_over)
     }
 
     /// Tells of each change from here on.

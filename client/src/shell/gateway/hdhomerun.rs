@@ -259,10 +259,7 @@ async fn send(shared: Arc<Shared>, channel: ChannelId, to: SocketAddr) {
     let mut held = prefix.to_vec();
     let mut changes = reader.channel.changes();
     loop {
-        let (read, is_over) = {
-            let state = reader.channel.state();
-            (state.tape.read(&mut cursor), state.is_over)
-        };
+        let (read, is_over) = reader.channel.read(&mut cursor);
         match read {
             Read::Bytes(bytes) => held.extend_from_slice(&bytes),
             Read::Nothing if !is_over => {

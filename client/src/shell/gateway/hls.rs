@@ -231,8 +231,7 @@ async fn first<T>(
             let patience = if problem.is_some() { PROBLEM_PATIENCE } else { START_PATIENCE };
             if state.is_over || start.elapsed() >= patience {
                 let why = problem.unwrap_or_else(|| "nothing arrives".to_owned());
-                let text = format!("channel {} cannot be had now: {why}", channel.id);
-                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text));
+                return Err(Refusal::not_had(channel.id, &why));
             }
             patience
         };

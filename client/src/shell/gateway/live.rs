@@ -68,10 +68,7 @@ pub(super) async fn begin(reader: &Reader) -> Result<(Cursor, Bytes), Refusal> {
             let patience = if problem.is_some() { PROBLEM_PATIENCE } else { START_PATIENCE };
             if state.is_over || start.elapsed() >= patience {
                 let why = problem.unwrap_or_else(|| "nothing arrives".to_owned());
-                return Err(Refusal::unavailable(format!(
-                    "channel {} cannot be had now: {why}",
-                    reader.channel.id
-                )));
+                return Err(Refusal::not_had(reader.channel.id, &why));
             }
             patience.min(POINT_PATIENCE.max(start.elapsed() + Duration::from_millis(250)))
         };
@@ -84,10 +81,7 @@ async fn pump(reader: &Reader, mut cursor: Cursor, sender: &mpsc::Sender<Bytes>)
     let counters = &reader.hub.counters;
     let mut changes = reader.channel.changes();
     loop {
-        let (read, is_over) = {
-            let state = reader.channel.state();
-            (state.tape.read(&mut cursor), state.is_over)
-        };
+        let (read, is_over) = reader.channel.read(&mut cursor);
         match read {
             Read::Bytes(bytes) => {
                 count(&counters.bytes, bytes.len() as u64);
