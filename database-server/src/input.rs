@@ -87,13 +87,6 @@ pub enum Input {
         /// All of it.
         bytes: Vec<u8>,
     },
-    /// A superuser posts a command to an acquisition server.
-    Order {
-        /// To whom.
-        acquisition: AcquisitionId,
-        /// What to do.
-        order: p1::Order,
-    },
     /// The deadline has been reached.
     Tick,
 }

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 
-use protocols::ids::AcquisitionId;
 use protocols::preamble::Refusal;
 use protocols::time::ClusterTime;
 use protocols::{p1_registration as p1, p2_directory as p2};
@@ -50,13 +49,6 @@ pub enum Output {
         to: SocketAddr,
         /// The datagram.
         bytes: Vec<u8>,
-    },
-    /// Tell whoever posted an order what became of it at once.
-    AnswerOrder {
-        /// To whom the order was.
-        acquisition: AcquisitionId,
-        /// The command that waits now; or why it is refused.
-        outcome: Result<p1::Command, String>,
     },
     /// Keep across restarts.
     Store(Record),

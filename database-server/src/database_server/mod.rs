@@ -155,7 +155,6 @@ impl DatabaseServer {
             }
             Input::ClientClosed { connection } => self.directory.close(connection),
             Input::Datagram { bytes, .. } => self.datagram(now, &bytes, out),
-            Input::Order { acquisition, order } => self.order(acquisition, order, out),
             Input::Tick => self.tick(now, &topology, out),
         }
         self.settle(now, out);
@@ -401,18 +400,6 @@ impl DatabaseServer {
             topology.channels_from(&closed.server).map(|channel| channel.id).collect();
         self.registrations.forget_reports(channels.iter().copied());
         self.touch_channels(channels);
-    }
-
-    fn order(&mut self, acquisition: AcquisitionId, order: p1::Order, out: &mut Vec<Output>) {
-        let outcome = self.feeding.post(&acquisition, order);
-        match &outcome {
-            Ok(command) => {
-                let (acquisition, command) = (acquisition.clone(), command.clone());
-                out.push(Output::Store(Record::CommandPosted { acquisition, command }));
-            }
-            Err(_) => self.counters.commands_refused += 1,
-        }
-        out.push(Output::AnswerOrder { acquisition, outcome });
     }
 
     fn touch_channels(&mut self, channels: impl IntoIterator<Item = ChannelId>) {

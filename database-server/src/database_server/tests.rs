@@ -8,7 +8,7 @@ use protocols::authority::ClusterKey;
 use protocols::ids::{BootId, ChannelId, HostId, Revision};
 use protocols::p1_registration::{
     ChannelReport, Command as Order1, CommandResult, FeedReport, FeedState, InputState, MAX_PENDING_COMMANDS,
-    Order, Poll, ToAcquisition, ToDatabase as FromAcquisition,
+    Poll, ToAcquisition, ToDatabase as FromAcquisition,
 };
 use protocols::p2_directory::{ChannelList, ChannelStatus, ToClient, ToDatabase as FromClient, Tuning};
 use protocols::p4_control::{
@@ -779,10 +779,9 @@ fn an_undeclared_acquisition_server_is_refused_and_a_newer_connection_replaces()
 #[test]
 fn a_command_goes_out_once_per_connection_until_its_result_comes() {
     let mut world = World::live(SITE);
-    let order = Order::RestartInput("card".parse().unwrap());
-    let post = |world: &mut World| {
-        world.give(Input::Order { acquisition: "roof".parse().unwrap(), order: order.clone() });
-    };
+    let (acquisition_server, input) = ("roof".parse().unwrap(), "card".parse().unwrap());
+    let restart = SiteCommand::RestartInput { acquisition_server, input };
+    let post = |world: &mut World| world.server.command(world.now, restart.clone(), &mut Vec::new());
     let sent = |world: &mut World| -> Vec<Order1> {
         world.told.clear();
         world.poll(&InputState::Delivering);
@@ -797,7 +796,7 @@ fn a_command_goes_out_once_per_connection_until_its_result_comes() {
             })
             .unwrap()
     };
-    post(&mut world);
+    post(&mut world).unwrap();
     let first = sent(&mut world);
     assert_eq!(first.len(), 1);
     assert_eq!(sent(&mut world), []);
@@ -820,10 +819,10 @@ fn a_command_goes_out_once_per_connection_until_its_result_comes() {
     let message = FromAcquisition::Poll(Poll { done, ..Poll::default() });
     world.give(Input::AcquisitionMessage { connection: ConnectionId(2), message });
     assert_eq!(world.server.counters().commands_done, 1);
-    for _ in 0..=MAX_PENDING_COMMANDS {
-        post(&mut world);
+    for _ in 0..MAX_PENDING_COMMANDS {
+        post(&mut world).unwrap();
     }
-    let Some((_, Output::AnswerOrder { outcome: Err(why), .. })) = world.told.pop() else { panic!() };
+    let why = post(&mut world).unwrap_err();
     assert_eq!(why, "64 commands wait for acquisition server `roof` already");
 }
 

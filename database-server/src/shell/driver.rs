@@ -291,10 +291,6 @@ impl Driver {
                 }
                 None
             }
-            Output::AnswerOrder { acquisition, outcome } => {
-                debug!(%acquisition, ?outcome, "order answered");
-                None
-            }
             Output::Store(record) => {
                 self.tools.store.put([record]);
                 None

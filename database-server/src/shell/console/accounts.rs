@@ -147,7 +147,7 @@ pub(super) async fn add(
     Actor(visitor): Actor,
     Body(NewAccount { name, password, role }): Body<NewAccount>,
 ) -> Result<StatusCode, ApiError> {
-    visitor.perform(&app, Request::AddAccount { name, role, password }).await.map(|_| StatusCode::NO_CONTENT)
+    visitor.carry_out(&app, Request::AddAccount { name, role, password }).await
 }
 
 /// Changes the role or the password of an account, whose other sessions end; one's own password by the present one.
@@ -180,7 +180,7 @@ pub(super) async fn change(
             ));
         }
     };
-    visitor.perform(&app, request).await.map(|_| StatusCode::NO_CONTENT)
+    visitor.carry_out(&app, request).await
 }
 
 /// Removes an account; its sessions end.
@@ -197,7 +197,7 @@ pub(super) async fn remove(
     Actor(visitor): Actor,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    visitor.perform(&app, Request::RemoveAccount { name }).await.map(|_| StatusCode::NO_CONTENT)
+    visitor.carry_out(&app, Request::RemoveAccount { name }).await
 }
 
 /// Who has changed what, newest first.

@@ -113,7 +113,7 @@ pub(super) async fn drain(
     Body(DrainBody { draining }): Body<DrainBody>,
 ) -> Result<StatusCode, ApiError> {
     let push_server: HostId = named(&id)?;
-    visitor.perform(&app, Request::Drain { push_server, draining }).await.map(|_| StatusCode::NO_CONTENT)
+    visitor.carry_out(&app, Request::Drain { push_server, draining }).await
 }
 
 /// Orders a recording.
@@ -154,7 +154,7 @@ pub(super) async fn give_up(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id = RecordingId(id.parse().map_err(|_| ApiError::bad_request("a recording's id is a number"))?);
-    visitor.perform(&app, Request::DeleteRecording { id }).await.map(|_| StatusCode::NO_CONTENT)
+    visitor.carry_out(&app, Request::DeleteRecording { id }).await
 }
 
 fn named<T: std::str::FromStr<Err = protocols::ids::IdError>>(text: &str) -> Result<T, ApiError> {

@@ -137,7 +137,7 @@ impl Teller {
         let mut silent_since = Instant::now();
         loop {
             let began = Instant::now();
-            let Ok(visitor) = self.visitor.renew(&self.place.app).await else { return };
+            let Ok(visitor) = self.visitor.renew(&self.place.app) else { return };
             self.visitor = visitor;
             if self.visitor.may_read(&self.place.app).is_err() {
                 return;

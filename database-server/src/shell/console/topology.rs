@@ -106,5 +106,5 @@ pub(super) async fn edit(
     (status = 503, description = "There is no file, or it cannot be read", body = Fault),
 ))]
 pub(super) async fn reload(State(app): State<App>, Actor(visitor): Actor) -> Result<StatusCode, ApiError> {
-    visitor.perform(&app, Request::Reload).await.map(|_| StatusCode::NO_CONTENT)
+    visitor.carry_out(&app, Request::Reload).await
 }

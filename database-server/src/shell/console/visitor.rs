@@ -72,8 +72,7 @@ impl Visitor {
     }
 
     /// The same visitor some time later; refused where the session is over.
-    #[expect(clippy::unused_async, reason = "callers await what may be looked up elsewhere one day")]
-    pub(super) async fn renew(&self, app: &App) -> Result<Self, ApiError> {
+    pub(super) fn renew(&self, app: &App) -> Result<Self, ApiError> {
         let Some(person) = &self.person else { return Ok(self.clone()) };
         let role = app.office().role(person).ok_or_else(ApiError::unauthorized)?;
         Ok(Self { role: role.into(), ..self.clone() })
@@ -106,6 +105,11 @@ impl Visitor {
     pub(super) async fn perform(&self, app: &App, request: Request) -> Result<Answer, ApiError> {
         let person = self.person().ok_or_else(ApiError::unauthorized)?;
         app.office().perform(person, self.origin(), request).await.map_err(refused)
+    }
+
+    /// As [`Self::perform`], for what has no answer but that it is done.
+    pub(super) async fn carry_out(&self, app: &App, request: Request) -> Result<StatusCode, ApiError> {
+        self.perform(app, request).await.map(|_| StatusCode::NO_CONTENT)
     }
 
     fn of(parts: &Parts, app: &App) -> Self {

@@ -211,7 +211,6 @@ impl DatabaseNode {
                 self.disk.commit(fabric.now);
                 self.disk.uncommitted.push((fabric.now + COMMIT, record));
             }
-            Output::AnswerOrder { .. } => {}
         }
     }
 }
