@@ -93,15 +93,15 @@ mod tests {
     /// Says which two events it finds at once: a key and another size.
     fn find_both() -> ! {
         crossterm::terminal::enable_raw_mode().expect("there is a terminal");
-        assert!(!event::poll(Duration::ZERO).unwrap(), "nothing happened yet");
+        assert!(!event::poll(Duration::ZERO).expect("it can be asked"), "nothing happened yet");
         println!("press");
-        while ioctl_fionread(stdin()).unwrap() == 0 {
+        while ioctl_fionread(stdin()).expect("a terminal counts what waits") == 0 {
             std::thread::yield_now();
         }
-        raise(Signal::SIGWINCH).unwrap();
+        raise(Signal::SIGWINCH).expect("a signal to itself");
         let found = [(); 2].map(|()| {
-            assert!(event::poll(Duration::from_secs(5)).unwrap(), "one of the two is lost");
-            match event::read().unwrap() {
+            assert!(event::poll(Duration::from_secs(5)).expect("it can be asked"), "one of the two is lost");
+            match event::read().expect("there is one") {
                 event::Event::Resize(..) => "resize",
                 event::Event::Key(_) => "key",
                 _ => "other",
