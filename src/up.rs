@@ -224,16 +224,3 @@ async fn run_push_server(options: push_server::shell::Options, shutdown: Shutdow
     let host = options.host.to_string();
     push_server::shell::run(options, shutdown).await.map_err(|error| UpError::Push(host, error))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_built_in_topology_has_no_faults_and_serves_this_machine() {
-        let (topology, warnings) = Topology::parse("up.toml", OWN_TOPOLOGY).unwrap();
-        assert!(warnings.is_empty());
-        let network = topology.network_of("127.0.0.1".parse().unwrap()).unwrap();
-        assert_eq!(topology.channels_of(network).len(), 2);
-    }
-}

@@ -308,6 +308,14 @@ fn the_small_file_is_right() {
 }
 
 #[test]
+fn what_masthead_up_runs_without_a_file_is_right_and_serves_this_machine() {
+    let (topology, warnings) = Topology::parse("up.toml", OWN).unwrap();
+    assert_eq!(warnings, []);
+    let network = topology.network_of("127.0.0.1".parse().unwrap()).unwrap();
+    assert_eq!(topology.channels_of(network).len(), 2);
+}
+
+#[test]
 fn the_example_is_right() {
     let (topology, warnings) = Topology::parse("topology.toml", EXAMPLE).unwrap();
     assert_eq!(warnings, []);
@@ -652,3 +660,4 @@ proptest! {
 }
 
 const EXAMPLE: &str = include_str!("../../../topology.toml");
+const OWN: &str = include_str!("../../../src/up.toml");
