@@ -202,7 +202,7 @@ fn loss_is_counted_and_seen_in_the_continuity_counters() {
         "--output",
         "/dev/null",
         "--duration",
-        "1",
+        "2",
     ]);
     let lost = number(&out.stdout, "lost");
     assert!(lost > 2.0, "{lost}");

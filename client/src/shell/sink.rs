@@ -392,9 +392,9 @@ mod tests {
             sink.put(&packet(u16::try_from(n).unwrap()));
             sink.flush();
         }
-        // The pipe and the writer's hands hold some.
+        // The pipe holds some, and so may the writer's hands.
         let lost = usize::try_from(sink.overflows()).unwrap();
-        assert!((1..=1_000 - WRITE_PACKETS).contains(&lost), "{lost}");
+        assert!((1..1_000).contains(&lost), "{lost}");
         drop(reader);
         tokio::time::timeout(Duration::from_secs(10), writing.ended()).await.expect("it ends").unwrap();
         sink.put(&packet(1));
