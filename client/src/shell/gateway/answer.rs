@@ -8,7 +8,6 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Bytes, Frame};
-use protocols::ids::ChannelId;
 use tokio::sync::mpsc;
 
 /// Pieces that wait to be written to one reader; its task waits when there are more.
@@ -59,11 +58,6 @@ impl Refusal {
     /// It cannot be had now.
     pub(super) fn unavailable(text: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
-    }
-
-    /// A channel that was subscribed to does not come.
-    pub(super) fn not_had(channel: ChannelId, why: &str) -> Self {
-        Self::unavailable(format!("channel {channel} cannot be had now: {why}"))
     }
 
     /// The sentence.

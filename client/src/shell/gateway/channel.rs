@@ -1,6 +1,7 @@
 //! One channel that somebody wants: its subscription at work, and what readers see of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use link::clock::Clock;
 use protocols::ids::ChannelId;
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 
 use super::super::session::{Session, Told};
 use super::super::{Error, Options};
+use super::answer::Refusal;
 use crate::gateway::hls::fmp4_segmenter::Fmp4Segmenter;
 use crate::gateway::hls::ts_segmenter::TsSegmenter;
 use crate::gateway::line::{Line, Placed};
@@ -16,6 +18,9 @@ use crate::gateway::tape::{Cursor, Read, Tape};
 use crate::gateway::tenancy::Tenancy;
 use crate::listing::printable;
 use crate::viewer::{Input, Notice};
+
+/// How long a channel is waited for that says why it cannot be had.
+const PROBLEM_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A channel in the hub.
 #[derive(Debug)]
@@ -127,6 +132,21 @@ impl Channel {
     pub(super) fn read(&self, cursor: &mut Cursor) -> (Read, bool) {
         let state = self.state();
         (state.tape.read(cursor), state.is_over)
+    }
+
+    /// How long in all who has waited for `waited` goes on waiting, `patience` at most; refused when that is over, or nothing more will come.
+    pub(super) fn patience(
+        &self,
+        state: &State,
+        waited: Duration,
+        patience: Duration,
+    ) -> Result<Duration, Refusal> {
+        let patience = if state.problem.is_some() { PROBLEM_PATIENCE } else { patience };
+        if state.is_over || waited >= patience {
+            let why = state.problem.as_deref().unwrap_or("nothing arrives");
+            return Err(Refusal::unavailable(format!("channel {} cannot be had now: {why}", self.id)));
+        }
+        Ok(patience)
     }
 
     /// Tells of each change from here on.

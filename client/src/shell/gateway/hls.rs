@@ -23,8 +23,6 @@ use crate::gateway::hls::{TARGET_DURATION_S, playlist};
 
 /// How long the first segment may take, once the channel was subscribed to.
 const START_PATIENCE: Duration = Duration::from_secs(12);
-/// How long it is waited for where the channel says why it cannot be had.
-const PROBLEM_PATIENCE: Duration = Duration::from_secs(3);
 /// What is made from here on does not change: it may be kept for as long as it is listed.
 const SEGMENT_CACHE: &str = "max-age=60";
 
@@ -227,13 +225,7 @@ async fn first<T>(
             if let Some(found) = look(&state) {
                 return found;
             }
-            let problem = state.problem.clone();
-            let patience = if problem.is_some() { PROBLEM_PATIENCE } else { START_PATIENCE };
-            if state.is_over || start.elapsed() >= patience {
-                let why = problem.unwrap_or_else(|| "nothing arrives".to_owned());
-                return Err(Refusal::not_had(channel.id, &why));
-            }
-            patience
+            channel.patience(&state, start.elapsed(), START_PATIENCE)?
         };
         let _ = timeout_at(start + patience, changes.changed()).await;
     }

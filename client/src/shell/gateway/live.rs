@@ -19,8 +19,6 @@ use crate::gateway::tape::{Cursor, Read};
 
 /// How long the first random access point may take, once the channel was subscribed to.
 const START_PATIENCE: Duration = Duration::from_secs(10);
-/// How long it is waited for where the channel says why it cannot be had.
-const PROBLEM_PATIENCE: Duration = Duration::from_secs(3);
 /// A stream without a random access point is given as it is after this.
 const POINT_PATIENCE: Duration = Duration::from_secs(5);
 /// A reader of a channel that falls silent for so long is disconnected: its player asks again.
@@ -64,12 +62,7 @@ pub(super) async fn begin(reader: &Reader) -> Result<(Cursor, Bytes), Refusal> {
             if let Some(cursor) = state.tape.begin_anywhere().filter(|_| start.elapsed() >= POINT_PATIENCE) {
                 return Ok((cursor, Bytes::new()));
             }
-            let problem = state.problem.clone();
-            let patience = if problem.is_some() { PROBLEM_PATIENCE } else { START_PATIENCE };
-            if state.is_over || start.elapsed() >= patience {
-                let why = problem.unwrap_or_else(|| "nothing arrives".to_owned());
-                return Err(Refusal::not_had(reader.channel.id, &why));
-            }
+            let patience = reader.channel.patience(&state, start.elapsed(), START_PATIENCE)?;
             patience.min(POINT_PATIENCE.max(start.elapsed() + Duration::from_millis(250)))
         };
         let _ = timeout_at(start + patience, changes.changed()).await;
