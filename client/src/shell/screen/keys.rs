@@ -82,13 +82,10 @@ mod tests {
     use std::io::{Read, Write, stdin};
 
     use nix::sys::signal::{Signal, raise};
-    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
     use rustix::io::ioctl_fionread;
 
+    use super::super::rehearsal;
     use super::*;
-
-    /// Tells this program that it is the one in the terminal.
-    const AT_THE_KEYS: &str = "MASTHEAD_TEST_AT_THE_KEYS";
 
     /// Says which two events it finds at once: a key and another size.
     fn find_both() -> ! {
@@ -114,18 +111,12 @@ mod tests {
     /// Goal: who types while the window changes its size is heard at once. Method: this very program, in a terminal.
     #[test]
     fn a_key_is_not_lost_when_the_size_changes_with_it() {
-        if std::env::var_os(AT_THE_KEYS).is_some() {
+        if rehearsal::is_on_stage() {
             find_both();
         }
-        let pair = native_pty_system().openpty(PtySize { rows: 24, cols: 80, ..PtySize::default() }).unwrap();
-        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
-        command.env(AT_THE_KEYS, "1");
-        command.args([
-            "--exact",
-            "--nocapture",
-            "shell::screen::keys::tests::a_key_is_not_lost_when_the_size_changes_with_it",
-        ]);
-        let mut child = pair.slave.spawn_command(command).unwrap();
+        let pair = rehearsal::terminal();
+        let name = "keys::tests::a_key_is_not_lost_when_the_size_changes_with_it";
+        let mut child = rehearsal::start(&pair, name);
         drop(pair.slave);
         let mut keyboard = pair.master.take_writer().unwrap();
         let mut reader = pair.master.try_clone_reader().unwrap();

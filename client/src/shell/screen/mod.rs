@@ -1,6 +1,8 @@
 //! The picker on the terminal: keys from a thread of their own, the picker's picture on the alternate screen.
 
 mod keys;
+#[cfg(all(test, unix))]
+mod rehearsal;
 mod stage;
 
 use std::future::pending;

@@ -156,12 +156,8 @@ mod tests {
     use std::io::Read;
     use std::process::Command;
 
-    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
-
+    use super::super::rehearsal;
     use super::*;
-
-    /// Tells this program that it is the one in the terminal.
-    const ON_STAGE: &str = "MASTHEAD_TEST_ON_STAGE";
 
     fn panic_on_stage() -> ! {
         let mut stage = Stage::enter().expect("there is a terminal");
@@ -172,19 +168,15 @@ mod tests {
     /// Goal: who reads why it failed does so on a terminal that works. Method: this very program, in a terminal.
     #[test]
     fn a_panic_gives_the_terminal_back_before_its_message() {
-        if std::env::var_os(ON_STAGE).is_some() {
+        if rehearsal::is_on_stage() {
             panic_on_stage();
         }
-        let pair = native_pty_system().openpty(PtySize { rows: 24, cols: 80, ..PtySize::default() }).unwrap();
+        let pair = rehearsal::terminal();
         let tty = pair.master.tty_name().unwrap();
         let modes = || Command::new("stty").arg("-g").arg("-F").arg(&tty).output().unwrap().stdout;
         let before = modes();
-        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
-        command.env(ON_STAGE, "1");
-        command.env("RUST_BACKTRACE", "0");
-        let name = "shell::screen::stage::tests::a_panic_gives_the_terminal_back_before_its_message";
-        command.args(["--exact", "--nocapture", name]);
-        let mut child = pair.slave.spawn_command(command).unwrap();
+        let name = "stage::tests::a_panic_gives_the_terminal_back_before_its_message";
+        let mut child = rehearsal::start(&pair, name);
         let mut reader = pair.master.try_clone_reader().unwrap();
         let reading = std::thread::spawn(move || {
             let (mut said, mut buffer) = (Vec::new(), [0; 4_096]);
