@@ -473,7 +473,7 @@ mod tests {
             section.extend(service.to_be_bytes());
             section.extend((0xe000 | pid).to_be_bytes());
         }
-        section.extend(media::psi::crc32(&section).to_be_bytes());
+        section.extend(media::section::crc32(&section).to_be_bytes());
         let mut bytes = [0xff; PACKET_BYTES];
         bytes[..5].copy_from_slice(&[0x47, 0x40, 0, 0x10, 0]);
         bytes[5..5 + section.len()].copy_from_slice(&section);

@@ -25,6 +25,7 @@ pub mod random_access;
 pub mod reassembly;
 pub mod rtcp;
 pub mod rtp;
+pub mod section;
 pub mod sequence;
 pub mod sync;
 pub mod time;

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::packet::PacketBytes;
     use crate::packet::tests::packet;
-    use crate::psi;
+    use crate::section;
 
     const MS: u64 = 27_000;
 
@@ -289,13 +289,13 @@ mod tests {
     #[test]
     fn the_only_programmes_pcr_pid_is_followed() {
         let mut clock = PcrClock::automatic();
-        for bytes in psi::tests::packets(0, &psi::tests::section(0, 1, &[0, 1, 0xe0, 0x20])) {
+        for bytes in section::tests::packets(0, &section::tests::section(0, 1, &[0, 1, 0xe0, 0x20])) {
             stamp(&mut clock, &bytes);
         }
         stamp(&mut clock, &packet(0x50, 0, Some(3 * MS), 0));
         assert_eq!(clock.pid(), Some(0x50));
         let pmt = [0xe1, 0x00, 0xf0, 0x00, 0x1b, 0xe1, 0x00, 0xf0, 0x00];
-        for bytes in psi::tests::packets(0x20, &psi::tests::section(2, 1, &pmt)) {
+        for bytes in section::tests::packets(0x20, &section::tests::section(2, 1, &pmt)) {
             stamp(&mut clock, &bytes);
         }
         assert_eq!(clock.pid(), Some(0x100));

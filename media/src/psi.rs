@@ -1,9 +1,9 @@
-//! Programme specific information: sections out of packets, and the programmes that PAT and PMT describe
-//! (ISO/IEC 13818-1 §2.4.4).
+//! Programme specific information: the programmes that PAT and PMT describe (ISO/IEC 13818-1 §2.4.4).
 
 use std::collections::BTreeMap;
 
 use crate::packet::Packet;
+use crate::section::{Section, SectionAssembler, length_of};
 
 /// PID of the programme association table.
 pub const PAT_PID: u16 = 0;
@@ -14,12 +14,8 @@ pub const PROGRAMMES_MAX: usize = 256;
 /// Elementary streams kept of one programme; further ones are ignored and counted.
 pub const STREAMS_MAX: usize = 64;
 
-/// Largest section of a PAT or PMT with its three header bytes (§2.4.4.3: `section_length` ≤ 1021).
-pub const SECTION_BYTES_MAX: usize = 1024;
-
 const TABLE_PAT: u8 = 0x00;
 const TABLE_PMT: u8 = 0x02;
-const STUFFING: u8 = 0xff;
 const NO_PCR_PID: u16 = 0x1fff;
 const TYPE_PRIVATE_PES: u8 = 0x06;
 const DESCRIPTOR_AC3: u8 = 0x6a;
@@ -62,10 +58,18 @@ pub struct Programme {
 /// The programmes of one multiplex, kept current from its packets.
 #[derive(Debug, Default)]
 pub struct ProgrammeTable {
-    sections: BTreeMap<u16, SectionAssembler>,
+    sections: BTreeMap<u16, TableSections>,
     programmes: BTreeMap<u16, Programme>,
     ignored: u64,
     crc_errors: u64,
+}
+
+/// The sections of one PID.
+#[derive(Debug, Default)]
+struct TableSections {
+    assembler: SectionAssembler,
+    /// The section that was read last.
+    read: Vec<u8>,
 }
 
 impl ProgrammeTable {
@@ -80,8 +84,8 @@ impl ProgrammeTable {
         if pid != PAT_PID && !self.sections.contains_key(&pid) {
             return false;
         }
-        let mut assembler = std::mem::take(self.sections.entry(pid).or_default());
-        let (mut read, mut changed) = (std::mem::take(&mut assembler.read), false);
+        let TableSections { mut assembler, mut read } = std::mem::take(self.sections.entry(pid).or_default());
+        let mut changed = false;
         assembler.push(packet, |section| {
             // Tables are repeated many times a second: what was read just before says nothing new.
             if read != section {
@@ -92,8 +96,7 @@ impl ProgrammeTable {
         });
         // It may have gone with its programme.
         if let Some(place) = self.sections.get_mut(&pid) {
-            assembler.read = read;
-            *place = assembler;
+            *place = TableSections { assembler, read };
         }
         changed
     }
@@ -152,7 +155,7 @@ impl ProgrammeTable {
         }
         self.sections.retain(|pid, _| *pid == PAT_PID || listed.values().any(|listed| listed == pid));
         // A programme that is listed anew has to be read anew, though its section be the same.
-        self.sections.values_mut().for_each(|assembler| assembler.read.clear());
+        self.sections.values_mut().for_each(|sections| sections.read.clear());
         let mut before = std::mem::take(&mut self.programmes);
         for (number, pmt_pid) in listed {
             self.sections.entry(pmt_pid).or_default();
@@ -212,137 +215,13 @@ fn private_data(mut descriptors: &[u8]) -> Option<PrivateData> {
     None
 }
 
-/// A section in the long syntax (§2.4.4.1), its CRC verified.
-#[derive(Debug, Clone, Copy)]
-struct Section<'a> {
-    table_id: u8,
-    extension: u16,
-    current: bool,
-    last_number: u8,
-    body: &'a [u8],
-}
-
-impl<'a> Section<'a> {
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (head, rest) = bytes.split_first_chunk::<8>()?;
-        let body = rest.get(..rest.len().checked_sub(4)?)?;
-        (crc32(bytes) == 0).then_some(Self {
-            table_id: head[0],
-            extension: u16::from_be_bytes([head[3], head[4]]),
-            current: head[5] & 1 != 0,
-            last_number: head[7],
-            body,
-        })
-    }
-}
-
-/// Sections of one PID out of its packets. Holds at most one section; one that a gap tore is dropped.
-#[derive(Debug, Default)]
-pub struct SectionAssembler {
-    section: Vec<u8>,
-    collecting: bool,
-    counter: Option<u8>,
-    /// The section that [`ProgrammeTable`] read last.
-    read: Vec<u8>,
-}
-
-impl SectionAssembler {
-    /// Takes the PID's next packet and calls `emit` for each section that it completes (CRC unchecked).
-    pub fn push(&mut self, packet: Packet<'_>, mut emit: impl FnMut(&[u8])) {
-        if !packet.has_payload() || packet.transport_error() || packet.is_scrambled() {
-            return;
-        }
-        let counter = packet.continuity_counter();
-        let before = self.counter.replace(counter);
-        if before == Some(counter) {
-            return;
-        }
-        if before.is_some_and(|before| (before + 1) & 15 != counter) {
-            self.collecting = false;
-        }
-        let payload = packet.payload();
-        if !packet.payload_unit_start() {
-            self.continue_with(payload, &mut emit);
-            return;
-        }
-        // pointer_field (§2.4.4.2): so many bytes still belong to the section before.
-        let Some((&pointer, rest)) = payload.split_first() else { return };
-        let Some((tail, mut rest)) = rest.split_at_checked(usize::from(pointer)) else { return };
-        self.continue_with(tail, &mut emit);
-        while rest.first().is_some_and(|&table_id| table_id != STUFFING) {
-            self.section.clear();
-            self.collecting = true;
-            rest = self.continue_with(rest, &mut emit);
-        }
-    }
-
-    /// Adds bytes to the section being collected; what is left over after its end comes back.
-    fn continue_with<'a>(&mut self, bytes: &'a [u8], emit: &mut impl FnMut(&[u8])) -> &'a [u8] {
-        if !self.collecting {
-            return &[];
-        }
-        let held = self.section.len();
-        self.section.extend_from_slice(bytes);
-        let Some(&[_, high, low]) = self.section.first_chunk::<3>() else { return &[] };
-        let total = 3 + length_of([high, low]);
-        if total > SECTION_BYTES_MAX {
-            self.collecting = false;
-            return &[];
-        }
-        if self.section.len() < total {
-            return &[];
-        }
-        emit(&self.section[..total]);
-        self.collecting = false;
-        bytes.get(total.saturating_sub(held)..).unwrap_or(&[])
-    }
-}
-
-/// Twelve bits of length, as every loop and section of PSI has it.
-fn length_of([high, low]: [u8; 2]) -> usize {
-    usize::from(u16::from_be_bytes([high & 0x0f, low]))
-}
-
-/// CRC-32/MPEG-2 (§ annex A); over a section with its CRC it is zero.
-pub fn crc32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).fold(crc ^ (u32::from(byte) << 24), |crc, _| {
-            if crc & 0x8000_0000 == 0 { crc << 1 } else { (crc << 1) ^ 0x04c1_1db7 }
-        })
-    })
-}
-
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::packet::PacketBytes;
-    use crate::packet::tests::packet;
-
-    /// A long section with its CRC.
-    pub(crate) fn section(table_id: u8, extension: u16, body: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(body.len() + 9).unwrap() | 0xb000;
-        let mut bytes = vec![table_id];
-        bytes.extend(length.to_be_bytes());
-        bytes.extend(extension.to_be_bytes());
-        bytes.extend([0xc1, 0, 0]);
-        bytes.extend(body);
-        bytes.extend(crc32(&bytes).to_be_bytes());
-        bytes
-    }
-
-    /// The packets of one section, counters from 0.
-    pub(crate) fn packets(pid: u16, section: &[u8]) -> Vec<PacketBytes> {
-        let bytes: Vec<u8> = std::iter::once(0).chain(section.iter().copied()).collect();
-        let cut = |(n, part): (usize, &[u8])| {
-            let mut bytes = packet(pid, u8::try_from(n & 15).unwrap(), None, STUFFING);
-            bytes[1] |= if n == 0 { 0x40 } else { 0 };
-            bytes[4..4 + part.len()].copy_from_slice(part);
-            bytes
-        };
-        bytes.chunks(184).enumerate().map(cut).collect()
-    }
+    use crate::section::tests::{packets, section};
 
     fn push(table: &mut ProgrammeTable, packets: &[PacketBytes]) -> bool {
         packets.iter().filter(|bytes| table.push(Packet::parse(bytes).unwrap())).count() > 0
@@ -354,11 +233,6 @@ pub(crate) mod tests {
             body.extend([0x1b, 0xe1, u8::try_from(n).unwrap(), 0xf0, 0x03, 0x0a, 0x01, 0x00]);
         }
         body
-    }
-
-    #[test]
-    fn crc_has_its_catalogued_check_value() {
-        assert_eq!(crc32(b"123456789"), 0x0376_e6e7);
     }
 
     #[test]

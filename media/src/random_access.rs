@@ -261,7 +261,7 @@ mod tests {
     use super::*;
     use crate::packet::NULL_PACKET;
     use crate::packet::tests::packet;
-    use crate::psi::tests::{packets, section};
+    use crate::section::tests::{packets, section};
 
     const PID: u16 = 0x100;
     const IDR: &[u8] = &[0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x65, 0x88];
