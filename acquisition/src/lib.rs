@@ -26,9 +26,11 @@ mod feed;
 pub mod feed_queues;
 pub mod paced_stream;
 mod packet_store;
+pub mod pids;
 mod retry;
 pub mod server_address;
 pub mod shell;
+pub mod signal;
 
 pub use acquisition::{Acquisition, Config};
 pub use events::{ChannelCounters, Input, Output, Reason};

@@ -10,11 +10,12 @@ use protocols::ids::ChannelId;
 use protocols::p1_registration::InputState;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::debug;
+use tracing::{debug, trace};
 
 use crate::access_points::AccessPoints;
 use crate::capture::Capture;
 use crate::feed_queues::{FeedQueues, Moment};
+use crate::pids::Pids;
 use crate::shell::Context;
 use crate::shell::driver::{Event, Run};
 use crate::shell::inputs::{Batch, End, OpenInput};
@@ -158,6 +159,7 @@ impl Channel {
             Ok(open) => input.insert(open),
             Err(cause) => return End::Closed(cause),
         };
+        input.select(&Pids::All);
         self.capture.opened(clock.now(), order.service);
         self.points = AccessPoints::new(order.service);
         self.told = InputState::Starting;
@@ -184,7 +186,12 @@ impl Channel {
                     self.capture.tick(clock.now(), &mut self.packets);
                     self.publish();
                 }
-                _ = seconds.tick() => self.count(),
+                _ = seconds.tick() => {
+                    if let Some(signal) = input.signal() {
+                        trace!(channel = %self.id, ?signal, "receiving");
+                    }
+                    self.count();
+                }
             }
             self.tell(order.run).await;
         }

@@ -11,6 +11,8 @@ use link::clock::Clock;
 use media::packet::PacketBytes;
 
 use crate::paced_stream::PacedStream;
+use crate::pids::Pids;
+use crate::signal::Signal;
 use protocols::topology::{InputUrl, command_words};
 
 use exec::Exec;
@@ -86,6 +88,21 @@ impl OpenInput {
             Self::Udp(udp) => udp.next(batch).await.map_err(End::Closed),
             Self::Rtp(rtp) => rtp.next(clock, batch).await.map_err(End::Closed),
             Self::Paced(paced) => paced.next(clock, batch).await,
+        }
+    }
+
+    /// Tells which packets are needed from now on. What is brought beyond them does no harm, so that an input that
+    /// cannot choose does nothing.
+    pub(crate) fn select(&mut self, _pids: &Pids) {
+        match self {
+            Self::Udp(_) | Self::Rtp(_) | Self::Paced(_) => {}
+        }
+    }
+
+    /// How well it is received; `None` where there is no tuner.
+    pub(crate) fn signal(&self) -> Option<Signal> {
+        match self {
+            Self::Udp(_) | Self::Rtp(_) | Self::Paced(_) => None,
         }
     }
 
