@@ -17,6 +17,7 @@
 //! | [`preamble`], [`handshake`] | how every TCP protocol opens, and mutual authentication for P1 and P3 |
 //! | [`p1_registration`] … [`p6_broadcast`] | the messages |
 //! | [`administration`] | what people with an account may ask, and who may ask it |
+//! | [`guide`] | programmes that broadcasters announce |
 //! | [`recording`] | extents, spans, orders to record |
 //! | [`topology`] | `topology.toml`, parsed and validated |
 
@@ -26,6 +27,7 @@ pub mod backoff;
 pub mod budget;
 pub mod codec;
 pub mod counters;
+pub mod guide;
 pub mod handshake;
 pub mod ids;
 pub mod p1_registration;
