@@ -30,6 +30,7 @@
 #![expect(clippy::missing_panics_doc, reason = "the laboratory's one error path is the failing test")]
 
 pub mod cable;
+pub mod closed_captions;
 pub mod command;
 pub mod host;
 pub mod impair;
@@ -37,6 +38,7 @@ pub mod judge;
 pub mod lan;
 pub mod lossy_link;
 pub mod member;
+pub mod multiplex;
 pub mod namespace;
 pub mod packets;
 pub mod pcap;
@@ -45,6 +47,7 @@ pub mod process;
 pub mod site;
 pub mod skip;
 pub mod source;
+pub mod teletext;
 pub mod timeline;
 pub mod wire;
 
