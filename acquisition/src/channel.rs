@@ -51,6 +51,8 @@ impl Channel {
         ChannelReport {
             channel,
             input: self.state.clone(),
+            source: 0,
+            switches: 0,
             packets: self.packets,
             rate_bps: self.rate_bps,
             feeds: self.feeds.iter().map(|(host, feed)| feed.report(host)).collect(),

@@ -55,7 +55,16 @@ fn feed(host: &str, port: u16) -> FeedTarget {
 
 fn channel(id: ChannelId, url: &str, feeds: &[FeedTarget]) -> ChannelPlan {
     let input = format!("input-{id}").parse().expect("a literal id");
-    ChannelPlan { channel: id, input, url: url.into(), service: None, feeds: feeds.to_vec() }
+    ChannelPlan {
+        channel: id,
+        input,
+        url: url.into(),
+        service: None,
+        backups: vec![],
+        hold_off_s: 2,
+        return_after_s: 30,
+        feeds: feeds.to_vec(),
+    }
 }
 
 fn plan(generation: u64, channels: Vec<ChannelPlan>) -> FeedPlan {

@@ -138,7 +138,16 @@ fn target(host: &str, address: SocketAddr) -> FeedTarget {
 
 fn plan(url: &str, feeds: Vec<FeedTarget>) -> ToAcquisition {
     let input = "one".parse().expect("an id");
-    let channel = ChannelPlan { channel: CHANNEL, input, url: url.to_owned(), service: None, feeds };
+    let channel = ChannelPlan {
+        channel: CHANNEL,
+        input,
+        url: url.to_owned(),
+        service: None,
+        backups: vec![],
+        hold_off_s: 2,
+        return_after_s: 30,
+        feeds,
+    };
     ToAcquisition::Plan(FeedPlan { generation: Generation(1), channels: vec![channel] })
 }
 

@@ -130,6 +130,8 @@ async fn be_acquisition(stream: std::net::TcpStream, cluster: &ClusterKey, chann
     let report = |id| ChannelReport {
         channel: ChannelId(id),
         input: InputState::Delivering,
+        source: 0,
+        switches: 0,
         packets: 1,
         rate_bps: 5_000_000,
         feeds: Vec::new(),

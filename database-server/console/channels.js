@@ -85,6 +85,7 @@ export function channelView([id]) {
       say(title, `${channel.id} ${channel.name}`);
       keyed(facts, [
         ["Group", channel.group ?? "–"], ["Input", `${channel.input} of ${channel.acquisition_server}`], ["Service", channel.service ?? "the only one"],
+        ["In use", channel.input_in_use ? `${channel.input_in_use}${channel.input_in_use === channel.input ? "" : " (backup)"}` : "–"],
         ["Input state", channel.input_state ?? "–"], ["Cause", channel.cause ?? "–"], ["Rate", rate(channel.rate_bps)], ["Port", channel.port],
         ["Viewers", count(channel.viewers)], ["Recorded", channel.recorded ? "yes" : "no"],
       ], { key: ([name]) => name, make: ([name]) => h("div", {}, h("dt", { text: name }), h("dd")), update: (item, [, text]) => say(item.lastChild, String(text)) });

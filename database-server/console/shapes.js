@@ -34,6 +34,8 @@ export const SHAPES = {
       { key: "acquisition_server", title: "Acquisition server", kind: "select", options: servers },
       { key: "input", title: "Input", kind: "select", options: (topology) => [...new Set(topology.acquisition_server.flatMap((server) => (server.input ?? []).map(({ id }) => id)))].map((value) => ({ value })) },
       { key: "service", title: "Service id", kind: "number", otherwise: "the only one" },
+      { key: "hold_off", title: "Hold-off", kind: "text", hint: "How long the input may be bad before a backup is taken: 2s" },
+      { key: "return_after", title: "Return after", kind: "text", hint: "How long it has to be good before it is taken again: 30s" },
       { key: "port", title: "Port", kind: "number", otherwise: "7600 + number" },
       { key: "logo", title: "Logo (web address)", kind: "text" },
       {

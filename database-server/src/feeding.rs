@@ -5,12 +5,13 @@
 //! away; each goes out once per connection, and the acquisition server carries out each id once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use protocols::ids::{AcquisitionId, Generation};
+use protocols::ids::{AcquisitionId, Generation, InputId};
 use protocols::p1_registration::{
-    ChannelPlan, Command, CommandResult, FeedPlan, FeedTarget, MAX_PENDING_COMMANDS, Order,
+    ChannelPlan, Command, CommandResult, FeedPlan, FeedTarget, MAX_PENDING_COMMANDS, Order, SourcePlan,
 };
-use protocols::topology::Topology;
+use protocols::topology::{Backup, Failover, Topology};
 
 use crate::input::ConnectionId;
 
@@ -116,19 +117,50 @@ fn plans(topology: &Topology, generation: Generation) -> BTreeMap<AcquisitionId,
         }
     }
     for channel in topology.channels.values() {
-        let input = topology
-            .acquisition_servers
-            .get(&channel.acquisition_server)
-            .and_then(|server| server.inputs.get(&channel.input));
+        let server = topology.acquisition_servers.get(&channel.acquisition_server);
+        let url = |input: &InputId| server.and_then(|server| Some(server.inputs.get(input)?.url.to_string()));
         // A validated topology has both; a channel without them could not be captured anyway.
-        let (Some(input), Some(plan)) = (input, plans.get_mut(&channel.acquisition_server)) else { continue };
+        let (Some(main), Some(plan)) = (url(&channel.input), plans.get_mut(&channel.acquisition_server))
+        else {
+            continue;
+        };
+        let backup = |Backup { input, service }: &Backup| {
+            Some(SourcePlan { input: input.clone(), url: url(input)?, service: *service })
+        };
+        let Failover { hold_off, return_after } = channel.failover;
+        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         plan.channels.push(ChannelPlan {
             channel: channel.id,
             input: channel.input.clone(),
-            url: input.url.to_string(),
+            url: main,
             service: channel.service,
+            backups: channel.backups.iter().filter_map(backup).collect(),
+            hold_off_s: seconds(hold_off),
+            return_after_s: seconds(return_after),
             feeds: feeds.remove(&channel.id).unwrap_or_default(),
         });
     }
     plans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SITE: &str = "[database_server]\naddress = \"10.0.0.2\"\n\
+        [[acquisition_server]]\nid = \"roof\"\n\
+        input = [{ id = \"a\", url = \"file:a.ts\" }, { id = \"b\", url = \"file:b.ts\" }]\n\
+        [[channel]]\nid = 1\nname = \"One\"\nacquisition_server = \"roof\"\ninput = \"a\"\nhold_off = \"3s\"\n\
+        backup = [{ input = \"b\", service = 9 }]\n";
+
+    #[test]
+    fn a_plan_has_the_backups_with_their_addresses() {
+        let (topology, _) = Topology::parse("t.toml", SITE).unwrap();
+        let plans = plans(&topology, Generation(1));
+        let plan = &plans[&"roof".parse().unwrap()].channels[0];
+        assert_eq!((plan.url.as_str(), plan.hold_off_s, plan.return_after_s), ("file:a.ts", 3, 30));
+        let backup =
+            SourcePlan { input: "b".parse().unwrap(), url: "file:b.ts".to_owned(), service: Some(9) };
+        assert_eq!(plan.backups, [backup]);
+    }
 }

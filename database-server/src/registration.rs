@@ -167,7 +167,8 @@ impl Registrations {
                 continue;
             }
             let same = self.reports.get(&channel).is_some_and(|old| {
-                old.input == report.input && old.feeds.iter().map(state).eq(report.feeds.iter().map(state))
+                (&old.input, old.source) == (&report.input, report.source)
+                    && old.feeds.iter().map(state).eq(report.feeds.iter().map(state))
             });
             self.reports.insert(channel, report);
             if !same {

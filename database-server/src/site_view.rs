@@ -81,6 +81,8 @@ pub struct InputView {
     pub url: Option<String>,
     /// Channels that come from it.
     pub channels: Vec<u32>,
+    /// Channels that come from it when a better input of theirs fails.
+    pub backup_of: Vec<u32>,
 }
 
 /// A channel.
@@ -102,7 +104,13 @@ pub struct ChannelView {
     pub input: String,
     /// Service id within the multiplex.
     pub service: Option<u16>,
-    /// How its input fares; null: nothing has been reported.
+    /// Inputs to take when that one fails, best first.
+    pub backups: Vec<BackupView>,
+    /// The input that it is taken from now; null: nothing has been reported.
+    pub input_in_use: Option<String>,
+    /// Changes from one input to another since the acquisition server's start.
+    pub switches: Option<u64>,
+    /// How the input in use fares; null: nothing has been reported.
     pub input_state: Option<InputStateView>,
     /// Why its input fails, for people.
     pub cause: Option<String>,
@@ -114,6 +122,15 @@ pub struct ChannelView {
     pub feeds: Vec<FeedView>,
     /// Whether some push server is to record it.
     pub recorded: bool,
+}
+
+/// Another source of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct BackupView {
+    /// From which input of its acquisition server.
+    pub input: String,
+    /// Service id within the multiplex.
+    pub service: Option<u16>,
 }
 
 /// How an input fares.
@@ -301,8 +318,12 @@ mod tests {
     use super::*;
 
     fn view(time_ms: u64, viewers: u64) -> SiteView {
-        let input =
-            InputView { id: "a".to_owned(), url: Some("rtp://secret@x".to_owned()), channels: vec![1] };
+        let input = InputView {
+            id: "a".to_owned(),
+            url: Some("rtp://secret@x".to_owned()),
+            channels: vec![1],
+            backup_of: vec![],
+        };
         SiteView {
             site: SiteHead { time_ms, ..SiteHead::default() },
             acquisition_servers: vec![AcquisitionServerView {

@@ -59,8 +59,12 @@ pub struct Poll {
 pub struct ChannelReport {
     /// The channel.
     pub channel: ChannelId,
-    /// Its input.
+    /// The input that it is taken from now.
     pub input: InputState,
+    /// Which that is: 0 the plan's own input, else so many-th of its backups.
+    pub source: u8,
+    /// Changes from one source to another since the acquisition server's start.
+    pub switches: u64,
     /// RTP packets made since the acquisition server's start.
     pub packets: u64,
     /// Bitrate of the transport stream over the last second.
@@ -144,8 +148,25 @@ pub struct ChannelPlan {
     pub url: String,
     /// The service within the multiplex; `None` where the input carries one programme.
     pub service: Option<u16>,
+    /// Where to capture it when that fails, best first; at most [`crate::topology::MAX_BACKUPS`].
+    pub backups: Vec<SourcePlan>,
+    /// So many seconds a source may be bad before another is taken.
+    pub hold_off_s: u32,
+    /// So many seconds a better source has to be good before it is taken again.
+    pub return_after_s: u32,
     /// Whom to feed, by host id; the acquisition server knows no destinations.
     pub feeds: Vec<FeedTarget>,
+}
+
+/// Another source of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcePlan {
+    /// The input's id.
+    pub input: InputId,
+    /// Where to capture it, as in `topology.toml`.
+    pub url: String,
+    /// The service within the multiplex; `None` where the input carries one programme.
+    pub service: Option<u16>,
 }
 
 /// One push server host to feed.
@@ -201,6 +222,8 @@ mod tests {
             channels: vec![ChannelReport {
                 channel: ChannelId(1),
                 input: InputState::Delivering,
+                source: 2,
+                switches: 4,
                 packets: 9,
                 rate_bps: 5,
                 feeds: vec![],
@@ -208,10 +231,39 @@ mod tests {
             done: vec![],
         });
         let mut bytes = vec![1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
-        bytes.extend([1, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend([1, 0, 0, 0, 1, 0, 0, 0, 2, 4, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend([9, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
         bytes.extend([0; 16]);
         assert_eq!(encode(&poll), bytes);
         assert_eq!(decode_message::<ToDatabase, 1024>(&bytes).unwrap(), poll);
+    }
+
+    #[test]
+    fn a_plan_on_the_wire() {
+        let plan = ToAcquisition::Plan(FeedPlan {
+            generation: Generation(3),
+            channels: vec![ChannelPlan {
+                channel: ChannelId(7),
+                input: "a".parse().unwrap(),
+                url: "u".into(),
+                service: None,
+                backups: vec![SourcePlan {
+                    input: "b".parse().unwrap(),
+                    url: "v".into(),
+                    service: Some(258),
+                }],
+                hold_off_s: 2,
+                return_after_s: 30,
+                feeds: vec![],
+            }],
+        });
+        let mut bytes = vec![0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0];
+        bytes.extend([1, 0, 0, 0, 0, 0, 0, 0, b'a', 1, 0, 0, 0, 0, 0, 0, 0, b'u', 0]);
+        bytes.extend([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'b']);
+        bytes.extend([1, 0, 0, 0, 0, 0, 0, 0, b'v', 1, 2, 1, 2, 0, 0, 0, 30, 0, 0, 0]);
+        bytes.extend([0; 8]);
+        assert_eq!(encode(&plan), bytes);
+        assert_eq!(decode_message::<ToAcquisition, 1024>(&bytes).unwrap(), plan);
     }
 
     #[test]

@@ -49,9 +49,9 @@ impl Protocol {
     /// The version that this program speaks.
     pub const fn version(self) -> u8 {
         match self {
-            // 2: the channel list has groups and logos.
-            Self::Directory => 2,
-            Self::Registration | Self::Feed => 1,
+            // 2: P2's channel list has groups and logos; P1's plans have backups.
+            Self::Directory | Self::Registration => 2,
+            Self::Feed => 1,
         }
     }
 

@@ -39,6 +39,8 @@ fn poll() -> ToDatabase {
     let report = ChannelReport {
         channel: ChannelId(1),
         input: InputState::Failed { cause: "no signal".to_owned() },
+        source: 0,
+        switches: 0,
         packets: 9,
         rate_bps: 5_000_000,
         feeds,

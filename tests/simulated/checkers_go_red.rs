@@ -143,6 +143,9 @@ fn a_plan_that_names_a_destination_is_seen() {
         input: "in-0".parse().unwrap(),
         url: "testcard:".to_owned(),
         service: None,
+        backups: vec![],
+        hold_off_s: 2,
+        return_after_s: 30,
         feeds: vec![target],
     };
     let plan = FeedPlan { generation: Generation(1), channels: vec![channel] };

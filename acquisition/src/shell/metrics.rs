@@ -35,6 +35,12 @@ fn exposition(measures: &Measures) -> Exposition {
     let help = "Whether the channel's input delivers.";
     let mut inputs = out.family(Kind::Gauge, "masthead_acquisition_input_delivering", labels, help);
     all().for_each(|(id, channel)| inputs.add(&[id], channel.input == InputState::Delivering));
+    let help = "Which source the channel is taken from: 0 its own input, else so many-th of its backups.";
+    let mut sources = out.family(Kind::Gauge, "masthead_acquisition_source", labels, help);
+    all().for_each(|(id, channel)| sources.add(&[id], u64::from(channel.source)));
+    let help = "Changes from one source of the channel to another.";
+    let mut switches = out.family(Kind::Counter, "masthead_acquisition_switches_total", labels, help);
+    all().for_each(|(id, channel)| switches.add(&[id], channel.switches));
     let help = "Rate of the channel's transport stream over the last second.";
     let mut rates = out.family(Kind::Gauge, "masthead_acquisition_rate_bits_per_second", labels, help);
     all().for_each(|(id, channel)| rates.add(&[id], channel.rate_bps));
@@ -67,6 +73,8 @@ mod tests {
         let channel = ChannelReport {
             channel: ChannelId(1),
             input: InputState::Delivering,
+            source: 0,
+            switches: 0,
             packets: 9,
             rate_bps: 5_000_000,
             feeds: vec![feed],

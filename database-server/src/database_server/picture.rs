@@ -14,9 +14,9 @@ use crate::mode::Mode;
 use crate::presence::Host;
 use crate::recordings_view::RecordingsView;
 use crate::site_view::{
-    AcquisitionServerView, CarriedView, ChannelView, DestinationKindView, DestinationView, FeedStateView,
-    FeedView, InputStateView, InputView, ListedView, ModeView, NetworkView, PresenceView, PushServerView,
-    RegistrationView, SentView, SiteHead, SiteView, StatusView,
+    AcquisitionServerView, BackupView, CarriedView, ChannelView, DestinationKindView, DestinationView,
+    FeedStateView, FeedView, InputStateView, InputView, ListedView, ModeView, NetworkView, PresenceView,
+    PushServerView, RegistrationView, SentView, SiteHead, SiteView, StatusView,
 };
 
 /// Bits of transport stream in a full packet: seven of 188 bytes (RFC 2250).
@@ -38,10 +38,14 @@ impl DatabaseServer {
         let Some(topology) = self.topology.as_deref() else {
             return SiteView { site, ..SiteView::default() };
         };
-        let mut by_input: BTreeMap<(&AcquisitionId, &str), Vec<u32>> = BTreeMap::new();
+        // By acquisition server and input: whose own input it is, and whose backup.
+        let mut by_input: BTreeMap<(&AcquisitionId, &str), [Vec<u32>; 2]> = BTreeMap::new();
         for channel in topology.channels.values() {
-            let input = (&channel.acquisition_server, channel.input.as_str());
-            by_input.entry(input).or_default().push(channel.id.0);
+            for (rank, input) in channel.inputs().enumerate() {
+                let [own, backup] =
+                    by_input.entry((&channel.acquisition_server, input.as_str())).or_default();
+                if rank == 0 { own } else { backup }.push(channel.id.0);
+            }
         }
         let acquisition_server = |server: &topology::AcquisitionServer| AcquisitionServerView {
             id: server.id.to_string(),
@@ -54,10 +58,11 @@ impl DatabaseServer {
             inputs: server
                 .inputs
                 .values()
-                .map(|input| InputView {
-                    id: input.id.to_string(),
-                    url: Some(input.url.to_string()),
-                    channels: by_input.get(&(&server.id, input.id.as_str())).cloned().unwrap_or_default(),
+                .map(|input| {
+                    let users = by_input.get(&(&server.id, input.id.as_str())).cloned();
+                    let [channels, backup_of] = users.unwrap_or_default();
+                    let (id, url) = (input.id.to_string(), Some(input.url.to_string()));
+                    InputView { id, url, channels, backup_of }
                 })
                 .collect(),
         };
@@ -122,6 +127,15 @@ impl DatabaseServer {
                 acquisition_server: channel.acquisition_server.to_string(),
                 input: channel.input.to_string(),
                 service: channel.service,
+                backups: channel
+                    .backups
+                    .iter()
+                    .map(|backup| BackupView { input: backup.input.to_string(), service: backup.service })
+                    .collect(),
+                input_in_use: report
+                    .and_then(|report| channel.inputs().nth(report.source.into()))
+                    .map(ToString::to_string),
+                switches: report.map(|report| report.switches),
                 input_state,
                 cause,
                 rate_bps: report.map(|report| report.rate_bps),

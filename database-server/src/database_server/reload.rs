@@ -88,7 +88,7 @@ impl DatabaseServer {
         out.extend(dropped.into_iter().map(|id| Output::Store(Record::CommandDone { id })));
         for (id, channel) in old.map(|old| &old.channels).into_iter().flatten() {
             let same = |new: &protocols::topology::Channel| {
-                new.acquisition_server == channel.acquisition_server && new.input == channel.input
+                new.acquisition_server == channel.acquisition_server && new.inputs().eq(channel.inputs())
             };
             if !topology.channels.get(id).is_some_and(same) {
                 self.registrations.forget_reports([*id]);

@@ -146,6 +146,8 @@ impl Site {
         let report = |id| ChannelReport {
             channel: ChannelId(id),
             input: InputState::Delivering,
+            source: 0,
+            switches: 0,
             packets: 0,
             rate_bps: 0,
             feeds: vec![],

@@ -278,6 +278,8 @@ impl World {
         let report = |id| ChannelReport {
             channel: ChannelId(id),
             input: input.clone(),
+            source: 0,
+            switches: 0,
             packets: 0,
             rate_bps: 0,
             feeds: vec![feed("hall"), feed("yard")],
@@ -410,6 +412,8 @@ fn a_failed_input_makes_its_channel_inactive_with_the_cause_and_no_other() {
     let failed = ChannelReport {
         channel: ChannelId(2),
         input: InputState::Failed { cause: "no such file /srv/two.ts".to_owned() },
+        source: 0,
+        switches: 0,
         packets: 0,
         rate_bps: 0,
         feeds: vec![],

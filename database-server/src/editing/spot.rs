@@ -53,6 +53,7 @@ pub(super) fn path(name: &TableName) -> Path {
         TableName::Destination { push_server, .. } => {
             (Some(TableName::PushServer(push_server.clone())), "destination")
         }
+        TableName::Backup { channel, .. } => (Some(TableName::Channel(*channel)), "backup"),
     };
     Path::Element { parent, key }
 }
@@ -66,6 +67,7 @@ pub(super) fn naming(name: &TableName) -> (&'static str, Option<Value>) {
         TableName::Channel(id) => ("id", Some(i64::from(id.0).into())),
         TableName::PushServer(id) => ("id", Some(id.as_str().into())),
         TableName::Destination { address, .. } => ("address", Some(address.as_str().into())),
+        TableName::Backup { input, .. } => ("input", Some(input.as_str().into())),
     }
 }
 
@@ -73,6 +75,7 @@ pub(super) fn naming(name: &TableName) -> (&'static str, Option<Value>) {
 pub(super) fn nested(name: &TableName) -> Option<&'static str> {
     match name {
         TableName::AcquisitionServer(_) => Some("input"),
+        TableName::Channel(_) => Some("backup"),
         TableName::PushServer(_) => Some("destination"),
         _ => None,
     }
@@ -86,6 +89,9 @@ pub(super) fn renamed(name: &TableName, parent: &TableName) -> Option<TableName>
         }
         (TableName::Destination { address, .. }, TableName::PushServer(host)) => {
             Some(TableName::Destination { push_server: host.clone(), address: address.clone() })
+        }
+        (TableName::Backup { input, .. }, TableName::Channel(channel)) => {
+            Some(TableName::Backup { channel: *channel, input: input.clone() })
         }
         _ => None,
     }
@@ -166,6 +172,7 @@ fn is(table: &dyn TableLike, name: &TableName) -> bool {
         TableName::AcquisitionServer(id) => text("id") == Some(id.as_str()),
         TableName::Input { id, .. } => text("id") == Some(id.as_str()),
         TableName::PushServer(id) => text("id") == Some(id.as_str()),
+        TableName::Backup { input, .. } => text("input") == Some(input.as_str()),
         TableName::Channel(id) => table.get("id").and_then(Item::as_integer) == Some(i64::from(id.0)),
         TableName::Destination { address, .. } => {
             text("address").is_some_and(|written| same(written, address))

@@ -178,6 +178,22 @@ fn a_push_server_goes_with_its_destinations() {
 }
 
 #[test]
+fn a_backup_is_added_to_its_channel_changed_and_removed() {
+    let add = r#"{"add": {"table": {"backup": {"channel": 2, "input": "mux-9"}}, "keys": {"service": 7}}}"#;
+    let input = r#"{"add": {"table": {"input": {"acquisition_server": "roof", "id": "mux-9"}}, "keys": {"url": "testcard:"}}}"#;
+    let text = edited(&format!("[{input}, {add}]")).unwrap();
+    assert!(text.contains("\n  [[channel.backup]]\n  input = \"mux-9\"\n  service = 7\n"), "{text}");
+    let rank = r#"{"change": {"table": {"backup": {"channel": 2, "input": "mux-9"}}, "unset": ["service"]}}"#;
+    let text = edited(&format!("[{input}, {add}, {rank}]")).unwrap();
+    assert!(text.contains("input = \"mux-9\"\n") && !text.contains("service = 7"), "{text}");
+    let away = r#"{"remove": {"table": {"backup": {"channel": 2, "input": "mux-9"}}}}"#;
+    let text = edited(&format!("[{input}, {add}, {away}]")).unwrap();
+    assert!(!text.contains("backup"), "{text}");
+    let whole = r#"{"change": {"table": {"channel": 2}, "set": {"backup": "mux-9"}}}"#;
+    assert!(edited(&format!("[{whole}]")).unwrap_err().contains("these are tables"));
+}
+
+#[test]
 fn an_input_moves_to_another_server_with_its_comment() {
     let text = edited(
         r#"[{"move": {"table": {"input": {"acquisition_server": "roof", "id": "mux-6"}}, "into": {"acquisition_server": "yard"}}},
@@ -297,6 +313,7 @@ mod model {
             TableName::Destination { push_server, .. } => {
                 (find(document, &TableName::PushServer(push_server.clone())), "destination")
             }
+            TableName::Backup { channel, .. } => (find(document, &TableName::Channel(*channel)), "backup"),
             TableName::DatabaseServer => unreachable!(),
         };
         owner.as_object_mut().unwrap().entry(key).or_insert_with(|| json!([])).as_array_mut().unwrap()
@@ -309,6 +326,7 @@ mod model {
             TableName::PushServer(id) => table["id"] == json!(id.as_str()),
             TableName::Input { id, .. } => table["id"] == json!(id.as_str()),
             TableName::Destination { address, .. } => table["address"] == json!(address),
+            TableName::Backup { input, .. } => table["input"] == json!(input.as_str()),
             TableName::DatabaseServer => false,
         }
     }
@@ -334,6 +352,7 @@ mod model {
                     TableName::Channel(id) => ("id", json!(id.0)),
                     TableName::Input { id, .. } => ("id", json!(id.as_str())),
                     TableName::Destination { address, .. } => ("address", json!(address)),
+                    TableName::Backup { input, .. } => ("input", json!(input.as_str())),
                     TableName::AcquisitionServer(id) => ("id", json!(id.as_str())),
                     TableName::PushServer(id) => ("id", json!(id.as_str())),
                     TableName::DatabaseServer => unreachable!(),

@@ -192,6 +192,8 @@ async fn a_viewer_is_tuned_once_source_and_push_server_are_there() {
     let report = ChannelReport {
         channel: plan.channels[0].channel,
         input: InputState::Delivering,
+        source: 0,
+        switches: 0,
         packets: 1,
         rate_bps: 1,
         feeds: vec![],
@@ -276,7 +278,7 @@ async fn a_crowd_of_silent_connections_keeps_nobody_out_of_either_port() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_version_is_told_both_versions_on_either_port() {
     let site = Site::start(1).await;
-    for (address, protocol, version) in [(site.bound.registration, 1, 1), (site.bound.directory, 2, 2)] {
+    for (address, protocol, version) in [(site.bound.registration, 1, 2), (site.bound.directory, 2, 2)] {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(&[b'M', b'A', b'S', b'T', protocol, 9, 0, 0]).await.unwrap();
         stream.read_exact(&mut [0; 8]).await.unwrap();

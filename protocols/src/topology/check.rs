@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
+use std::time::Duration;
 
 use toml::Spanned;
 
-use super::draft::{ChannelDraft, Draft, HostDraft};
+use super::draft::{BackupDraft, ChannelDraft, Draft, HostDraft};
 use super::fault::{FaultKind, Noun};
 use super::findings::Findings;
 use super::nearest::nearest;
 use super::reach::{self, Reach};
 use super::warning::WarningKind;
 use super::{
-    AcquisitionServer, Channel, DEFAULT_GATEWAY, DEFAULT_SITE_NAME, DatabaseServer, Index, Input, Network,
-    PushHost, Topology, clash,
+    AcquisitionServer, Backup, Channel, DEFAULT_GATEWAY, DEFAULT_HOLD_OFF, DEFAULT_RETURN_AFTER,
+    DEFAULT_SITE_NAME, DatabaseServer, Failover, Index, Input, Network, PushHost, Topology, clash,
 };
 use crate::ids::{AcquisitionId, ChannelId, HostId, InputId};
 
@@ -96,13 +97,32 @@ fn check_source(channel: &ChannelDraft, servers: &Servers<'_>, findings: &mut Fi
         };
         return findings.fault(server.span(), kind);
     };
-    let Some(input) = &channel.input else { return };
+    let mut named = BTreeSet::new();
+    for input in inputs_of(channel) {
+        check_input(input, server.get_ref(), inputs, findings);
+        if !named.insert(input.get_ref()) {
+            findings.fault(input.span(), FaultKind::InputTwice(input.get_ref().clone()));
+        }
+    }
+}
+
+/// The inputs that a channel may come from, best first.
+fn inputs_of(channel: &ChannelDraft) -> impl Iterator<Item = &Spanned<InputId>> {
+    channel.input.iter().chain(channel.backups.iter().filter_map(|backup| backup.input.as_ref()))
+}
+
+fn check_input(
+    input: &Spanned<InputId>,
+    server: &AcquisitionId,
+    inputs: &BTreeMap<&InputId, Range<usize>>,
+    findings: &mut Findings<'_>,
+) {
     if !inputs.contains_key(input.get_ref()) {
         let suggestion = nearest(input.get_ref().as_str(), inputs.keys().map(|id| id.as_str()));
         let kind = FaultKind::UnknownReference {
             noun: Noun::Input,
             id: input.get_ref().to_string(),
-            owner: Some(server.get_ref().to_string()),
+            owner: Some(server.to_string()),
             suggestion: suggestion.map(str::to_owned),
         };
         findings.fault(input.span(), kind);
@@ -175,12 +195,23 @@ fn warn_of_unused(
     carried: &BTreeSet<ChannelId>,
     findings: &mut Findings<'_>,
 ) {
-    for id in draft.channels.iter().filter_map(|channel| channel.id.as_ref()) {
+    for (id, channel) in draft.channels.iter().filter_map(|channel| Some((channel.id.as_ref()?, channel))) {
         if !carried.contains(id.get_ref()) {
             findings.warn(id.span(), WarningKind::ChannelNotCarried(*id.get_ref()));
         }
+        let times = [("hold_off", &channel.hold_off), ("return_after", &channel.return_after)];
+        for (key, time) in times.into_iter().filter(|_| channel.backups.is_empty()) {
+            if let Some(time) = time {
+                let kind = WarningKind::NothingToFailOverTo { channel: *id.get_ref(), key };
+                findings.warn(time.span(), kind);
+            }
+        }
     }
-    let used: BTreeSet<_> = channels.values().filter_map(|channel| source(channel)).collect();
+    let used: BTreeSet<_> = channels
+        .values()
+        .filter_map(|channel| Some((channel.acquisition_server.as_ref()?.get_ref(), *channel)))
+        .flat_map(|(server, channel)| inputs_of(channel).map(move |input| (server, input.get_ref())))
+        .collect();
     let used_servers: BTreeSet<_> = used.iter().map(|(server, _)| *server).collect();
     for (server, (span, inputs)) in servers {
         if !used_servers.contains(*server) {
@@ -263,12 +294,21 @@ fn assemble(draft: &Draft, reach: Reach) -> Option<Topology> {
 
 fn channel(draft: &ChannelDraft) -> Option<(ChannelId, Channel)> {
     let id = *draft.id.as_ref()?.get_ref();
+    let backup = |draft: &BackupDraft| {
+        Some(Backup { input: draft.input.as_ref()?.get_ref().clone(), service: draft.service })
+    };
+    let time = |time: &Option<Spanned<Duration>>, usual| time.as_ref().map_or(usual, |time| *time.get_ref());
     let channel = Channel {
         id,
         name: draft.name.as_ref()?.get_ref().clone(),
         acquisition_server: draft.acquisition_server.as_ref()?.get_ref().clone(),
         input: draft.input.as_ref()?.get_ref().clone(),
         service: draft.service,
+        backups: draft.backups.iter().map(backup).collect::<Option<_>>()?,
+        failover: Failover {
+            hold_off: time(&draft.hold_off, DEFAULT_HOLD_OFF),
+            return_after: time(&draft.return_after, DEFAULT_RETURN_AFTER),
+        },
         port: draft.port?,
         logo: draft.logo.clone(),
         group: draft.group.clone(),

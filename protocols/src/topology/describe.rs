@@ -7,7 +7,9 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::destination::{Destination, DestinationKind};
+use super::failover::Failover;
 use super::input_url::InputUrl;
+use super::length::Length;
 use super::network::NetworkId;
 use super::record::Record;
 use super::{DatabaseServer, PushHost, Topology};
@@ -57,6 +59,8 @@ pub struct InputView {
     pub url: InputUrl,
     /// Channels that come from it, in order of their ids.
     pub channels: Vec<ChannelId>,
+    /// Channels that come from it when a better input of theirs fails, in order of their ids.
+    pub backup_of: Vec<ChannelId>,
 }
 
 /// A push host with its channels' names.
@@ -156,6 +160,11 @@ impl Topology {
                 .filter(|channel| channel.input == input.id)
                 .map(|channel| channel.id)
                 .collect(),
+            backup_of: self
+                .channels_from(id)
+                .filter(|channel| channel.inputs().skip(1).any(|backup| *backup == input.id))
+                .map(|channel| channel.id)
+                .collect(),
         });
         AcquisitionView { id: id.clone(), inputs: inputs.collect(), feeds }
     }
@@ -228,6 +237,17 @@ impl Topology {
                     channel.service.map_or_else(String::new, |service| format!("service {service}"));
                 let group = channel.group.as_ref().map_or_else(String::new, |group| format!("in {group}"));
                 table.row([format!("  channel {}", channel.id), channel.name.clone(), service, group]);
+            }
+            for channel in input.backup_of.iter().map(|id| &self.channels[id]) {
+                let rank = channel.inputs().position(|backup| *backup == input.id).unwrap_or_default();
+                let service = rank
+                    .checked_sub(1)
+                    .and_then(|backup| channel.backups.get(backup)?.service)
+                    .map_or_else(String::new, |service| format!("service {service}"));
+                let Failover { hold_off, return_after } = channel.failover;
+                let times = format!("after {}, back after {}", Length(hold_off), Length(return_after));
+                let name = format!("{}, backup {rank}", channel.name);
+                table.row([format!("  channel {}", channel.id), name, service, times]);
             }
         }
         let feeds: Vec<&str> = server.feeds.iter().map(HostId::as_str).collect();

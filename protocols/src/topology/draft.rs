@@ -3,13 +3,15 @@
 //! What is faulty by itself is told here and left out (`None`); [`super::check`] compares what is left.
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::destination::Interface;
+use super::failover::parse_time;
 use super::fault::{FaultKind, Noun};
 use super::findings::Findings;
 use super::input_url::InputUrl;
@@ -18,9 +20,10 @@ use super::prefix::prefix;
 use super::record::{Record, parse_keep};
 use super::section::{MAX_SHOWN_CHARS, Section, Shape, number_of, text_of};
 use super::{
-    Console, DEFAULT_CONTROL_PORT, DEFAULT_DIRECTORY_PORT, DEFAULT_FEED_PORT, DEFAULT_HTTP_PORT,
-    DEFAULT_REGISTRATION_PORT, FIRST_CHANNEL_PORT, MAX_ACQUISITION_SERVERS, MAX_CHANNELS,
-    MAX_DESTINATIONS_PER_HOST, MAX_HOSTS, MAX_INPUTS_PER_SERVER, MAX_LOGO_BYTES, MAX_NAME_BYTES,
+    Console, DEFAULT_CONTROL_PORT, DEFAULT_DIRECTORY_PORT, DEFAULT_FEED_PORT, DEFAULT_HOLD_OFF,
+    DEFAULT_HTTP_PORT, DEFAULT_REGISTRATION_PORT, DEFAULT_RETURN_AFTER, FIRST_CHANNEL_PORT, HOLD_OFFS,
+    MAX_ACQUISITION_SERVERS, MAX_BACKUPS, MAX_CHANNELS, MAX_DESTINATIONS_PER_HOST, MAX_HOSTS,
+    MAX_INPUTS_PER_SERVER, MAX_LOGO_BYTES, MAX_NAME_BYTES, RETURNS,
 };
 use crate::ids::{AcquisitionId, ChannelId, HostId, IdError, InputId};
 use crate::p4_control::MAX_WINDOW_MS;
@@ -66,9 +69,18 @@ pub(super) struct ChannelDraft {
     pub(super) acquisition_server: Option<Spanned<AcquisitionId>>,
     pub(super) input: Option<Spanned<InputId>>,
     pub(super) service: Option<u16>,
+    pub(super) backups: Vec<BackupDraft>,
+    pub(super) hold_off: Option<Spanned<Duration>>,
+    pub(super) return_after: Option<Spanned<Duration>>,
     pub(super) port: Option<u16>,
     pub(super) logo: Option<String>,
     pub(super) group: Option<String>,
+}
+
+/// `[[channel.backup]]`
+pub(super) struct BackupDraft {
+    pub(super) input: Option<Spanned<InputId>>,
+    pub(super) service: Option<u16>,
 }
 
 /// `[[push_server]]`
@@ -199,15 +211,48 @@ impl ChannelDraft {
         let id = section
             .number("id", 1..=u32::MAX, findings)
             .map(|id| Spanned::new(id.span(), ChannelId(*id.get_ref())));
+        let backups = section.sections("backup", "a list of [[channel.backup]]", &BACKUP, findings);
+        let backups = capped(&backups, MAX_BACKUPS, "backups of one channel", findings);
         Self {
             name: channel_name(section, findings),
             acquisition_server: one_source(section, "acquisition_server", Noun::AcquisitionServer, findings),
             input: one_source(section, "input", Noun::Input, findings),
             service: port_like(section, "service", findings).map(Spanned::into_inner),
+            backups: backups.iter().map(|section| BackupDraft::read(section, findings)).collect(),
+            hold_off: failover_time(section, "hold_off", &HOLD_OFFS, DEFAULT_HOLD_OFF, findings),
+            return_after: failover_time(section, "return_after", &RETURNS, DEFAULT_RETURN_AFTER, findings),
             port: channel_port(section, id.as_ref(), findings),
             logo: logo(section, findings),
             group: people_text(section, "group", MAX_NAME_BYTES, findings),
             id,
+        }
+    }
+}
+
+impl BackupDraft {
+    fn read(section: &Section<'_, '_>, findings: &mut Findings<'_>) -> Self {
+        section.require("input", "input = \"mux-6\"", findings);
+        Self {
+            input: one_source(section, "input", Noun::Input, findings),
+            service: port_like(section, "service", findings).map(Spanned::into_inner),
+        }
+    }
+}
+
+/// A time of a channel's failover.
+fn failover_time(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    range: &RangeInclusive<Duration>,
+    usual: Duration,
+    findings: &mut Findings<'_>,
+) -> Option<Spanned<Duration>> {
+    let text = section.text(key, findings)?;
+    match parse_time(text.get_ref(), range, usual) {
+        Ok(time) => Some(Spanned::new(text.span(), time)),
+        Err(error) => {
+            findings.fault(text.span(), FaultKind::BadFailoverTime { key, error });
+            None
         }
     }
 }
@@ -541,8 +586,21 @@ static ACQUISITION_SERVER: Shape = Shape { phrase: "in [[acquisition_server]]", 
 static INPUT: Shape = Shape { phrase: "in [[acquisition_server.input]]", keys: &["id", "url"] };
 static CHANNEL: Shape = Shape {
     phrase: "in [[channel]]",
-    keys: &["id", "name", "acquisition_server", "input", "service", "port", "logo", "group"],
+    keys: &[
+        "id",
+        "name",
+        "acquisition_server",
+        "input",
+        "service",
+        "backup",
+        "hold_off",
+        "return_after",
+        "port",
+        "logo",
+        "group",
+    ],
 };
+static BACKUP: Shape = Shape { phrase: "in [[channel.backup]]", keys: &["input", "service"] };
 static PUSH_SERVER: Shape = Shape {
     phrase: "in [[push_server]]",
     keys: &["id", "address", "feed_port", "control_port", "channels", "record", "destination", "drain"],

@@ -66,7 +66,7 @@ pub enum Edit {
 }
 
 /// A table of the file. As text: `database-server`, `acquisition-server:roof`, `input:roof/mux-5`, `channel:7`,
-/// `push-server:hall`, `destination:hall/239.192.1.1`.
+/// `backup:7/mux-6`, `push-server:hall`, `destination:hall/239.192.1.1`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TableName {
@@ -91,6 +91,13 @@ pub enum TableName {
         push_server: HostId,
         /// Its `address`, as it stands in the file.
         address: String,
+    },
+    /// `[[channel.backup]]`
+    Backup {
+        /// Whose.
+        channel: ChannelId,
+        /// Its `input`.
+        input: InputId,
     },
 }
 
@@ -125,7 +132,7 @@ pub enum Scalar {
 /// Why a text is no [`TableName`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` names no table; write `channel:7`, `acquisition-server:roof`, `input:roof/mux-5`, `push-server:hall`, \
+    "`{0}` names no table; write `channel:7`, `backup:7/mux-6`, `acquisition-server:roof`, `input:roof/mux-5`, `push-server:hall`, \
      `destination:hall/239.192.1.1` or `database-server`"
 )]
 pub struct TableNameError(pub String);
@@ -139,6 +146,7 @@ impl fmt::Display for TableName {
             Self::Channel(id) => write!(f, "channel:{id}"),
             Self::PushServer(id) => write!(f, "push-server:{id}"),
             Self::Destination { push_server, address } => write!(f, "destination:{push_server}/{address}"),
+            Self::Backup { channel, input } => write!(f, "backup:{channel}/{input}"),
         }
     }
 }
@@ -169,6 +177,13 @@ impl FromStr for TableName {
                 Self::Destination {
                     push_server: host.parse().map_err(|_| wrong())?,
                     address: address.to_owned(),
+                }
+            }
+            "backup" => {
+                let (channel, input) = two()?;
+                Self::Backup {
+                    channel: ChannelId(channel.parse().map_err(|_| wrong())?),
+                    input: input.parse().map_err(|_| wrong())?,
                 }
             }
             _ => return Err(wrong()),
@@ -331,12 +346,13 @@ mod tests {
             "acquisition-server:roof",
             "input:roof/mux-5",
             "channel:7",
+            "backup:7/mux-6",
             "push-server:hall",
             "destination:hall/239.192.1.0/24",
         ] {
             assert_eq!(text.parse::<TableName>().unwrap().to_string(), text);
         }
-        for text in ["", "channel", "channel:one", "input:roof", "hall"] {
+        for text in ["", "channel", "channel:one", "backup:7", "input:roof", "hall"] {
             assert!(text.parse::<TableName>().is_err(), "{text}");
         }
     }

@@ -7,11 +7,12 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use super::destination::InterfaceError;
+use super::failover::FailoverTimeError;
 use super::input_url::InputUrlError;
 use super::network::NetworkId;
 use super::place::Place;
 use super::record::KeepError;
-use crate::ids::{ChannelId, HostId, IdError};
+use crate::ids::{ChannelId, HostId, IdError, InputId};
 
 /// All that is wrong with a file, in the order of the file; never empty. `Display` shows each with its source line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,9 +143,10 @@ pub enum FaultKind {
         first_line: usize,
     },
     /// A list where one source belongs.
-    #[error(
-        "a channel has one source, so `{key}` is one id and no list; write one [[channel]] for each source"
-    )]
+    #[error("a channel has one source, so `{key}` is one id and no list; {}", match *.key {
+        "input" => "write each further input as a [[channel.backup]]",
+        _ => "write one [[channel]] for each source",
+    })]
     SourceList {
         /// `acquisition_server` or `input`.
         key: &'static str,
@@ -351,6 +353,17 @@ pub enum FaultKind {
     /// Not a time to keep recordings.
     #[error("bad `keep`: {0}")]
     BadKeep(KeepError),
+    /// Not a time after which a channel changes its source.
+    #[error("bad `{key}`: {error}")]
+    BadFailoverTime {
+        /// `hold_off` or `return_after`.
+        key: &'static str,
+        /// Why not.
+        error: FailoverTimeError,
+    },
+    /// A channel names one input twice among its sources.
+    #[error("the channel comes from input `{0}` already; a backup is another input")]
+    InputTwice(InputId),
     /// More of something than there may be.
     #[error("{found} {what}; there are at most {limit}")]
     TooMany {

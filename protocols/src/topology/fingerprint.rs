@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    AcquisitionServer, Channel, Console, DEFAULT_GATEWAY, DEFAULT_SITE_NAME, DatabaseServer, Input, PushHost,
-    Topology,
+    AcquisitionServer, Backup, Channel, Console, DEFAULT_GATEWAY, DEFAULT_HOLD_OFF, DEFAULT_RETURN_AFTER,
+    DEFAULT_SITE_NAME, DatabaseServer, Failover, Input, PushHost, Topology,
 };
 
 impl Topology {
@@ -29,9 +29,18 @@ impl Topology {
                 digest.fields("input", &[id, url]);
             }
         }
-        for Channel { id, name, acquisition_server, input, service, port, logo, group } in channels.values() {
+        for Channel { id, name, acquisition_server, input, service, backups, failover, port, logo, group } in
+            channels.values()
+        {
             let service = service.map_or_else(String::new, |service| service.to_string());
             digest.fields("channel", &[id, name, acquisition_server, input, &service, port]);
+            for Backup { input, service } in backups {
+                let service = service.map_or_else(String::new, |service| service.to_string());
+                digest.fields("backup", &[input, &service]);
+            }
+            let Failover { hold_off, return_after } = failover;
+            digest.unless(*hold_off == DEFAULT_HOLD_OFF, "hold_off", hold_off.as_secs());
+            digest.unless(*return_after == DEFAULT_RETURN_AFTER, "return_after", return_after.as_secs());
             digest.unless(logo.is_none(), "logo", logo.as_deref().unwrap_or_default());
             digest.unless(group.is_none(), "group", group.as_deref().unwrap_or_default());
         }

@@ -21,11 +21,13 @@ mod describe;
 mod destination;
 mod draft;
 mod edit;
+mod failover;
 mod fault;
 mod findings;
 mod fingerprint;
 mod index;
 mod input_url;
+mod length;
 mod nearest;
 mod network;
 mod place;
@@ -51,6 +53,10 @@ pub use self::describe::{
 pub use self::destination::{Destination, DestinationKind, Interface, InterfaceError, MAX_INTERFACE_BYTES};
 use self::draft::Draft;
 pub use self::edit::{Edit, Keys, MAX_EDITS, Scalar, TableName, TableNameError, Value};
+pub use self::failover::{
+    Backup, DEFAULT_HOLD_OFF, DEFAULT_RETURN_AFTER, Failover, FailoverTimeError, HOLD_OFFS, MAX_BACKUPS,
+    RETURNS,
+};
 pub use self::fault::{Fault, FaultKind, Faults, Noun};
 use self::findings::Findings;
 use self::index::Index;
@@ -151,6 +157,10 @@ pub struct Channel {
     /// Service id within the transport stream (`program_number`, ISO/IEC 13818-1 §2.4.4.5), 1 to 65535; `None` where
     /// the input carries one programme.
     pub service: Option<u16>,
+    /// Sources to take when that one fails, best first; at most [`MAX_BACKUPS`], none from an input twice.
+    pub backups: Vec<Backup>,
+    /// When the channel changes between its sources.
+    pub failover: Failover,
     /// UDP port of P6 at every destination, 1 to 65535; [`FIRST_CHANNEL_PORT`] + id unless given.
     pub port: u16,
     /// Web address of its picture: `http:` or `https:`, at most [`MAX_LOGO_BYTES`] bytes of printable ASCII without
@@ -226,6 +236,13 @@ impl Topology {
     /// The channels that an acquisition server takes in, in order of their ids.
     pub fn channels_from<'t>(&'t self, server: &AcquisitionId) -> impl Iterator<Item = &'t Channel> {
         self.channels.values().filter(move |channel| channel.acquisition_server == *server)
+    }
+}
+
+impl Channel {
+    /// The inputs that it may come from, best first.
+    pub fn inputs(&self) -> impl Iterator<Item = &InputId> {
+        std::iter::once(&self.input).chain(self.backups.iter().map(|backup| &backup.input))
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
+use super::length::{self, Length};
+
 /// `record = { keep = "7d" }`: the host records every channel that it carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Record {
@@ -17,36 +19,17 @@ pub struct Record {
 /// As the file would have it: `7d`, `1d12h`.
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest_s = self.keep.as_secs();
-        for (unit, seconds) in UNITS.into_iter().filter(|(unit, _)| *unit != 'w') {
-            if rest_s >= seconds {
-                write!(f, "{}{unit}", rest_s / seconds)?;
-                rest_s %= seconds;
-            }
-        }
-        Ok(())
+        Length(self.keep).fmt(f)
     }
 }
 
-/// Reads `90m`, `12h`, `7d`, `2w` or several of them in a row, such as `1d12h`.
+/// Reads a time to keep recordings: `7d`, `1d12h`.
 pub(super) fn parse_keep(text: &str) -> Result<Duration, KeepError> {
-    let malformed = || KeepError::Malformed(text.chars().take(32).collect());
-    let mut total_s: u64 = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(malformed)?;
-        let count: u64 = rest[..digits].parse().map_err(|_| malformed())?;
-        let unit = rest[digits..].chars().next().ok_or_else(malformed)?;
-        let (_, seconds) = UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(malformed)?;
-        total_s =
-            count.checked_mul(seconds).and_then(|s| total_s.checked_add(s)).ok_or(KeepError::OutOfRange)?;
-        rest = &rest[digits + unit.len_utf8()..];
+    match length::parse(text) {
+        Ok(keep) if (MIN_KEEP..=MAX_KEEP).contains(&keep) => Ok(keep),
+        Ok(_) | Err(length::LengthError::TooLong) => Err(KeepError::OutOfRange),
+        Err(length::LengthError::Malformed) => Err(KeepError::Malformed(text.chars().take(32).collect())),
     }
-    if text.is_empty() {
-        return Err(malformed());
-    }
-    let keep = Duration::from_secs(total_s);
-    if (MIN_KEEP..=MAX_KEEP).contains(&keep) { Ok(keep) } else { Err(KeepError::OutOfRange) }
 }
 
 fn whole_seconds<S: Serializer>(keep: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -68,8 +51,6 @@ pub enum KeepError {
 pub const MIN_KEEP: Duration = Duration::from_mins(1);
 /// Longest time that recordings can be kept: ten years.
 pub const MAX_KEEP: Duration = Duration::from_hours(3653 * 24);
-/// Units and their length in seconds, longest first.
-const UNITS: [(char, u64); 5] = [('w', 604_800), ('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
 #[cfg(test)]
 mod tests {

@@ -168,7 +168,7 @@ refused! {
         ["22:6: channel 1 has two sources (the other at line 9); a channel has one acquisition server and one input: \
           remove one, or give it an id of its own"];
     a_list_of_inputs_is_refused: [12 "input = [\"mux-5\", \"mux-6\"]"]
-        ["12:9: a channel has one source, so `input` is one id and no list; write one [[channel]] for each source"];
+        ["12:9: a channel has one source, so `input` is one id and no list; write each further input as a [[channel.backup]]"];
     a_list_of_acquisition_servers_is_refused: [11 "acquisition_server = [\"roof\"]"]
         ["11:22: a channel has one source, so `acquisition_server` is one id and no list; write one [[channel]] for \
           each source"];
@@ -613,6 +613,92 @@ fn the_description_follows_references_for_people_and_programs() {
     assert_eq!(json["push_servers"][0]["destinations"][0]["kind"], "multicast");
     let whole = serde_json::to_value(&topology).unwrap();
     assert_eq!(whole["hosts"]["hall"]["destinations"][0]["interface"], "10.0.1.1");
+}
+
+/// A second input, and the channel's backup of it behind line 12.
+const SECOND_INPUT: (usize, &str) =
+    (7, "url = \"testcard:\"\n[[acquisition_server.input]]\nid = \"mux-6\"\nurl = \"file:b.ts\"");
+
+#[test]
+fn a_channels_backups_are_kept_in_their_order_and_described() {
+    let third = "url = \"testcard:\"\n[[acquisition_server.input]]\nid = \"mux-6\"\nurl = \"file:b.ts\"\n\
+                 [[acquisition_server.input]]\nid = \"aux\"\nurl = \"file:c.ts\"";
+    let channel = "input = \"mux-5\"\nhold_off = \"5s\"\nreturn_after = \"2m\"\n\
+                   [[channel.backup]]\ninput = \"mux-6\"\nservice = 258\n[[channel.backup]]\ninput = \"aux\"";
+    let text = changed(&[(7, third), (12, channel)]);
+    assert!(remarked(&text).is_empty());
+    let (topology, _) = parse(&text).unwrap();
+    let channel = &topology.channels[&ChannelId(1)];
+    let backup = |input: &str, service| Backup { input: input.parse().unwrap(), service };
+    assert_eq!(channel.backups, [backup("mux-6", Some(258)), backup("aux", None)]);
+    assert_eq!(channel.failover.hold_off.as_secs(), 5);
+    assert_eq!(channel.failover.return_after.as_secs(), 120);
+    let text = topology.describe(Paint::Plain);
+    assert!(text.contains("channel 1  One, backup 1  service 258  after 5s, back after 2m\n"), "{text}");
+    assert!(text.contains("channel 1  One, backup 2               after 5s, back after 2m\n"), "{text}");
+    let json = serde_json::to_value(topology.description()).unwrap();
+    assert_eq!(json["acquisition_servers"][0]["inputs"][0]["backup_of"][0], 1);
+    let json = serde_json::to_value(&topology).unwrap();
+    assert_eq!(json["channels"]["1"]["failover"]["return_after_s"], 120);
+}
+
+#[test]
+fn every_word_on_failover_counts_in_the_fingerprint() {
+    let of = |channel: &str| parse(&changed(&[SECOND_INPUT, (12, channel)])).unwrap().0.fingerprint();
+    let plain = of("input = \"mux-5\"");
+    let backup = "input = \"mux-5\"\n[[channel.backup]]\ninput = \"mux-6\"";
+    let all = [
+        plain,
+        of(backup),
+        of(&format!("{backup}\nservice = 2")),
+        of(&backup.replace("[[", "hold_off = \"3s\"\n[[")),
+        of(&backup.replace("[[", "return_after = \"3s\"\n[[")),
+    ];
+    assert_eq!(std::collections::BTreeSet::from(all).len(), all.len());
+    assert_eq!(of(backup), of(&backup.replace("[[", "hold_off = \"2s\"\nreturn_after = \"30s\"\n[[")));
+}
+
+#[test]
+fn times_without_a_backup_are_remarked() {
+    let warnings = remarked(&changed(&[(12, "input = \"mux-5\"\nhold_off = \"3s\"")]));
+    assert_eq!(warnings, ["13:12: channel 1 has no [[channel.backup]], so `hold_off` says nothing"]);
+}
+
+#[test]
+fn what_is_wrong_with_backups_is_told_with_its_place() {
+    let told_of = |channel: &str| told(&changed(&[SECOND_INPUT, (12, channel)]));
+    for (channel, fault) in [
+        (
+            "input = \"mux-5\"\n[[channel.backup]]\ninput = \"mux-5\"",
+            "17:9: the channel comes from input `mux-5` already; a backup is another input",
+        ),
+        (
+            "input = \"mux-5\"\n[[channel.backup]]\ninput = \"mux-66\"",
+            "17:9: there is no input `mux-66` at acquisition server `roof`; did you mean `mux-6`?",
+        ),
+        (
+            "input = \"mux-5\"\n[[channel.backup]]\nservice = 1",
+            "16:1: missing key `input` in [[channel.backup]]; add `input = \"mux-6\"`",
+        ),
+        (
+            "input = \"mux-5\"\n[[channel.backup]]\ninput = \"mux-6\"\nurl = \"x\"",
+            "18:1: unknown key `url` in [[channel.backup]]; there are `input`, `service`",
+        ),
+        ("input = \"mux-5\"\nhold_off = \"0s\"", "16:12: bad `hold_off`: it is 1s to 5m, such as \"2s\""),
+        (
+            "input = \"mux-5\"\nreturn_after = \"soon\"",
+            "16:16: bad `return_after`: `soon` is no length of time; write a number and a unit (s, m, h or d), such as \
+             \"2s\"",
+        ),
+    ] {
+        assert_eq!(told_of(channel), [fault]);
+    }
+    let backup = "\n[[channel.backup]]\ninput = \"mux-6\"";
+    let many = told_of(&format!("input = \"mux-5\"{}", backup.repeat(MAX_BACKUPS + 1)));
+    assert!(
+        many.iter().any(|fault| fault.contains("8 backups of one channel; there are at most 7")),
+        "{many:?}"
+    );
 }
 
 /// One way to spoil a file: where, how many bytes go, what comes in their place.

@@ -48,6 +48,14 @@ pub enum WarningKind {
         /// The one that the warning points at.
         second: ChannelId,
     },
+    /// A time for changing the source of a channel that has one only.
+    #[error("channel {channel} has no [[channel.backup]], so `{key}` says nothing")]
+    NothingToFailOverTo {
+        /// The channel.
+        channel: ChannelId,
+        /// `hold_off` or `return_after`.
+        key: &'static str,
+    },
     /// A plain host outside the prefixes that it is on the channel lists of; perhaps a mistyped broadcast address.
     #[error("{0} lies in none of the prefixes that it serves; it is sent to as a single host")]
     UnicastElsewhere(IpAddr),

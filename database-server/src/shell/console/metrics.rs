@@ -102,6 +102,17 @@ fn channels(view: &SiteView, out: &mut Exposition) {
     all().for_each(|(id, channel)| {
         inputs.add(&[id], channel.input_state == Some(InputStateView::Delivering));
     });
+    let help = "How often the channel changed its input since its acquisition server's start.";
+    let mut switches = out.family(Kind::Counter, "masthead_site_channel_switches_total", labels, help);
+    all()
+        .filter_map(|(id, channel)| Some((id, channel.switches?)))
+        .for_each(|(id, n)| switches.add(&[id], n));
+    let help = "Always 1: the input that the channel is taken from now.";
+    let name = "masthead_site_channel_input_in_use";
+    let mut used = out.family(Kind::Gauge, name, &["channel", "input"], help);
+    all()
+        .filter_map(|(id, channel)| Some((id, channel.input_in_use.as_ref()?)))
+        .for_each(|(id, input)| used.add(&[id, input], 1_u64));
     let help = "Rate of the channel's transport stream over the last second.";
     let mut rates = out.family(Kind::Gauge, "masthead_site_channel_rate_bits_per_second", labels, help);
     all().filter_map(|(id, channel)| Some((id, channel.rate_bps?))).for_each(|(id, n)| rates.add(&[id], n));
