@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! input bytes ─► Synchroniser ─► packets ─► PcrClock ─► (packet, MediaTime) ─► Packetizer ─► RtpPacket ─► P3 … P6
+//! a multiplex ─► Demultiplexer ─► packets of one service ─► PcrClock
 //! a clip ──────► Looper ───────► packets ─► PcrClock ─► FilePacer (when) ────► Packetizer
 //! P3 … P6 ─────► RandomAccessFinder (where decoding may begin)
 //! P6 ──────────► fmp4::Muxer (fragmented MP4)
@@ -13,6 +14,7 @@
 //! ISO/IEC 13818-1 unless another document is named.
 
 pub mod continuity;
+pub mod demultiplexer;
 pub mod fmp4;
 pub mod looper;
 pub mod pacer;
@@ -27,6 +29,7 @@ pub mod rtcp;
 pub mod rtp;
 pub mod section;
 pub mod sequence;
+pub mod splice;
 pub mod sync;
 pub mod time;
 
