@@ -18,6 +18,7 @@
 //! | [`p1_registration`] … [`p6_broadcast`] | the messages |
 //! | [`administration`] | what people with an account may ask, and who may ask it |
 //! | [`guide`] | programmes that broadcasters announce |
+//! | [`hdhomerun`] | how HDHomeRun tuners are found and controlled |
 //! | [`recording`] | extents, spans, orders to record |
 //! | [`topology`] | `topology.toml`, parsed and validated |
 
@@ -29,6 +30,7 @@ pub mod codec;
 pub mod counters;
 pub mod guide;
 pub mod handshake;
+pub mod hdhomerun;
 pub mod ids;
 pub mod p1_registration;
 pub mod p2_directory;

@@ -7,10 +7,10 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use protocols::hdhomerun::{ERROR, GETSET_REPLY, LOCK_KEY, Message, NAME, VALUE};
 use protocols::ids::ChannelId;
 use protocols::p2_directory::ChannelEntry;
 
-use super::wire::{ERROR, GETSET_REPLY, LOCK_KEY, Message, NAME, VALUE};
 use super::{FIRMWARE, MODEL};
 use crate::listing::printable;
 
@@ -264,7 +264,8 @@ impl Tuner {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::GETSET_REQUEST;
+    use protocols::hdhomerun::GETSET_REQUEST;
+
     use super::*;
     use crate::gateway::lineup::tests::channels;
 

@@ -2,63 +2,22 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | here | [`DeviceId`], `discover.json`, `device.xml` |
-//! | [`wire`] | packets of discovery and control, UDP and TCP 65001 |
+//! | here | `discover.json`, `device.xml` |
 //! | [`control`] | [`control::Control`]: what a tuner is asked and told |
 
 pub mod control;
-pub mod wire;
 
-use std::fmt;
-
+use protocols::hdhomerun::DeviceId;
 use serde::Serialize;
 
 use super::lineup::escaped;
 
-/// Port of discovery and control.
-pub const CONTROL_PORT: u16 = 65_001;
 /// Port of streams, beside the gateway's own.
 pub const STREAM_PORT: u16 = 5_004;
 /// What it calls itself: a model that players take for a network tuner without guide data of its own.
 pub const MODEL: &str = "HDTC-2US";
 /// Its firmware, as such tuners name it.
 pub const FIRMWARE: &str = "20220822";
-
-/// The number that tells tuners apart: eight hexadecimal digits, of which the last checks the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeviceId(u32);
-
-impl DeviceId {
-    /// One that follows from `seed`, such as the host's name: the same at each start.
-    pub fn of(seed: &str) -> Self {
-        // FNV-1a: stable over versions and hosts.
-        let hash = seed
-            .bytes()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        let bare = 0x1040_0000 | (hash & 0x000f_fff0);
-        Self(bare | checksum(bare))
-    }
-
-    /// As it goes over the wire.
-    pub fn number(self) -> u32 {
-        self.0
-    }
-}
-
-impl fmt::Display for DeviceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08X}", self.0)
-    }
-}
-
-/// 0 of a whole number; of one whose last digit is 0, that digit.
-fn checksum(id: u32) -> u32 {
-    const ODD: [u32; 16] = [0xa, 0x5, 0xf, 0x6, 0x7, 0xc, 0x1, 0xb, 0x9, 0x2, 0x8, 0xd, 0x4, 0x3, 0xe, 0x0];
-    (0..8).fold(0, |sum, place| {
-        let digit = (id >> (28 - 4 * place)) & 15;
-        sum ^ if place % 2 == 0 { ODD[digit as usize] } else { digit }
-    })
-}
 
 /// `/discover.json`.
 #[derive(Debug, Serialize)]
@@ -117,20 +76,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn device_ids_check_and_stay_the_same() {
-        // One that `hdhomerun_config` is known to take.
-        assert_eq!(checksum(0x1040_1233), 0);
-        for seed in ["", "roof", "hall:7490"] {
-            assert_eq!(checksum(DeviceId::of(seed).number()), 0);
-        }
-        assert_eq!(DeviceId::of("roof").to_string(), DeviceId::of("roof").to_string());
-        assert_ne!(DeviceId::of("roof"), DeviceId::of("hall"));
-    }
-
-    #[test]
     fn a_tuner_says_where_its_lineup_is() {
-        let said: serde_json::Value =
-            serde_json::from_str(&discover_json("http://h:7490", DeviceId(0x1040_1233), 4)).unwrap();
+        let id = DeviceId::from_number(0x1040_1233).unwrap();
+        let said: serde_json::Value = serde_json::from_str(&discover_json("http://h:7490", id, 4)).unwrap();
         assert_eq!(said["DeviceID"], "10401233");
         assert_eq!(said["LineupURL"], "http://h:7490/lineup.json");
         assert_eq!(said["TunerCount"], 4);

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use link::interface;
+use protocols::hdhomerun::{self as wire, CONTROL_PORT, Message};
 use protocols::ids::ChannelId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -19,9 +20,7 @@ use super::super::Error;
 use super::Shared;
 use super::answer::Refusal;
 use super::live;
-use crate::gateway::hdhomerun::CONTROL_PORT;
 use crate::gateway::hdhomerun::control::{Caller, Control, Effect};
-use crate::gateway::hdhomerun::wire::{self, Message};
 use crate::gateway::tape::Read;
 
 /// Control connections at a time; one more is closed.

@@ -26,12 +26,13 @@ use std::time::{Duration, Instant};
 use link::http;
 use link::shutdown::Shutdown;
 use link::supervision::Supervision;
+use protocols::hdhomerun::DeviceId;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{Error, Options};
-use crate::gateway::hdhomerun::{DeviceId, STREAM_PORT};
+use crate::gateway::hdhomerun::STREAM_PORT;
 use crate::gateway::scale::Rates;
 use crate::target::HostPort;
 use hdhomerun::Tuners;

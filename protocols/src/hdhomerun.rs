@@ -1,4 +1,6 @@
-//! Packets of discovery and control, as `libhdhomerun` speaks them.
+//! HDHomeRun tuners: packets of discovery and control, UDP and TCP 65001, as `libhdhomerun` speaks them.
+//!
+//! The acquisition server asks such tuners, the client's gateway answers as one.
 //!
 //! | bytes | |
 //! |---|---|
@@ -7,6 +9,10 @@
 //! | | fields: a byte of name, a length of one or two bytes, a value |
 //! | 4 | CRC-32 of all before (ISO 3309), the lower byte first |
 
+use std::fmt;
+
+/// Port of discovery (UDP) and control (TCP).
+pub const CONTROL_PORT: u16 = 65_001;
 /// Largest packet.
 pub const PACKET_BYTES_MAX: usize = 1_460;
 
@@ -40,6 +46,47 @@ pub const BASE_URL: u8 = 0x2a;
 pub const ANY: u32 = 0xffff_ffff;
 /// A tuner.
 pub const TUNER: u32 = 1;
+
+/// The number that tells tuners apart: eight hexadecimal digits, of which the last checks the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceId(u32);
+
+impl DeviceId {
+    /// One that follows from `seed`, such as the host's name: the same at each start.
+    pub fn of(seed: &str) -> Self {
+        // FNV-1a: stable over versions and hosts.
+        let hash = seed
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let bare = 0x1040_0000 | (hash & 0x000f_fff0);
+        Self(bare | checksum(bare))
+    }
+
+    /// This number; `None` where its last digit does not check the others.
+    pub fn from_number(number: u32) -> Option<Self> {
+        (checksum(number) == 0).then_some(Self(number))
+    }
+
+    /// As it goes over the wire.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08X}", self.0)
+    }
+}
+
+/// 0 of a whole number; of one whose last digit is 0, that digit.
+fn checksum(id: u32) -> u32 {
+    const ODD: [u32; 16] = [0xa, 0x5, 0xf, 0x6, 0x7, 0xc, 0x1, 0xb, 0x9, 0x2, 0x8, 0xd, 0x4, 0x3, 0xe, 0x0];
+    (0..8).fold(0, |sum, place| {
+        let digit = (id >> (28 - 4 * place)) & 15;
+        sum ^ if place % 2 == 0 { ODD[digit as usize] } else { digit }
+    })
+}
 
 /// A packet: its kind and its fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +218,18 @@ mod tests {
         assert_eq!(long.encode()[4..7], [VALUE, 0xac, 2]);
         assert_eq!(Message::parse(&long.encode()), Some(long));
         assert!(Message::new(5).with(4, &[0; 2_000]).encode().is_empty());
+    }
+
+    #[test]
+    fn device_ids_check_and_stay_the_same() {
+        // One that `hdhomerun_config` is known to take.
+        assert_eq!(checksum(0x1040_1233), 0);
+        assert_eq!(DeviceId::from_number(0x1040_1234), None);
+        for seed in ["", "roof", "hall:7490"] {
+            assert_eq!(checksum(DeviceId::of(seed).number()), 0);
+        }
+        assert_eq!(DeviceId::of("roof").to_string(), DeviceId::of("roof").to_string());
+        assert_ne!(DeviceId::of("roof"), DeviceId::of("hall"));
     }
 
     proptest! {
