@@ -31,6 +31,7 @@ mod retry;
 pub mod server_address;
 pub mod shell;
 pub mod signal;
+pub mod web_answer;
 
 pub use acquisition::{Acquisition, Config};
 pub use events::{ChannelCounters, Input, Output, Reason};

@@ -1,11 +1,12 @@
-//! TLS for administration: the server's certificate, and the client that knows it again.
+//! TLS for administration: the server's certificate, and the client that knows it again. And TLS to other people's servers.
 //!
 //! ```text
 //! server   one's own certificate and key, or tls.crt and tls.key of the data folder, made at the first start
 //! client   first call: told the fingerprint, keeps it ─► later calls: the same, or no connection (as SSH does)
 //! ```
 //!
-//! A client here checks the fingerprint and nothing else: there is no authority that would know a site's servers.
+//! A client here checks the fingerprint and nothing else: there is no authority that would know a site's servers. Other people's
+//! servers are vouched for as everywhere: by the operating system's authorities, or by one of one's own.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -20,7 +21,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error as RustlsError, ServerConfig, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore, ServerConfig, SignatureScheme,
+};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -50,6 +53,9 @@ pub enum TlsError {
         /// What is wrong.
         why: String,
     },
+    /// Another's server cannot be called, or nobody vouches for it.
+    #[error("TLS failed: {0}")]
+    Unvouched(String),
     /// Key and certificate cannot be used.
     #[error("the TLS certificate cannot be used: {0}")]
     Unusable(String),
@@ -175,6 +181,46 @@ pub async fn connect(stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Fin
     Ok((stream, fingerprint))
 }
 
+/// Calls somebody else's server called `host` by TLS. It has to be vouched for by one of the operating system's authorities,
+/// or, where `authority` names a file (PEM), by one of those in it and no other.
+pub async fn connect_vouched(
+    stream: TcpStream,
+    host: &str,
+    authority: Option<PathBuf>,
+) -> Result<TlsStream<TcpStream>, TlsError> {
+    let unusable = |error: String| TlsError::Unvouched(error);
+    // The operating system has many files.
+    let roots = tokio::task::spawn_blocking(move || roots(authority.as_deref()));
+    let roots = roots.await.map_err(|error| unusable(error.to_string()))??;
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| unusable(error.to_string()))?;
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    connected.map_err(|error| unusable(error.to_string()))
+}
+
+fn roots(authority: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let Some(path) = authority else {
+        // What of the system's cannot be read vouches for nobody; the handshake then says so.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(roots);
+    };
+    let malformed = |why: String| TlsError::Malformed { path: path.to_owned(), why };
+    let pem = fs::read(path).map_err(|error| TlsError::Io { path: path.to_owned(), error })?;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| malformed(error.to_string()))?;
+        roots.add(certificate).map_err(|error| malformed(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(malformed("there is no certificate in it (PEM is wanted)".to_owned()));
+    }
+    Ok(roots)
+}
+
 /// Bytes that both ends of a connection know and nobody else (RFC 8446, section 7.5). `None` before TLS 1.3, whose exporter does
 /// not bind what RFC 9266 asks for.
 pub fn exporter<D>(connection: &rustls::ConnectionCommon<D>) -> Option<[u8; EXPORTER_BYTES]> {
@@ -256,6 +302,33 @@ mod tests {
         let (stream, seen) = connect(TcpStream::connect(address).await.unwrap()).await.unwrap();
         assert_eq!(seen, identity.fingerprint);
         assert_eq!(exporter(stream.get_ref().1).unwrap(), server.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_strangers_server_needs_an_authority_that_vouches_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = load_or_make(folder.path(), vec!["localhost".to_owned()]).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::clone(&identity.config));
+        tokio::spawn(async move {
+            loop {
+                let _ = acceptor.accept(listener.accept().await.unwrap().0).await;
+            }
+        });
+        let call = async |host: &str, authority: Option<PathBuf>| {
+            let called = connect_vouched(TcpStream::connect(address).await.unwrap(), host, authority).await;
+            called.map(drop).map_err(|error| error.to_string())
+        };
+        let ours = folder.path().join(CERTIFICATE_NAME);
+        assert_eq!(call("localhost", Some(ours.clone())).await, Ok(()));
+        for (host, authority) in [("localhost", None), ("other", Some(ours))] {
+            assert!(call(host, authority).await.unwrap_err().starts_with("TLS failed: "), "{host}");
+        }
+        let told = call("localhost", Some(folder.path().join("no.pem"))).await.unwrap_err();
+        assert!(told.contains("no.pem: No such file"), "{told}");
+        let told = call("localhost", Some(folder.path().join(KEY_NAME))).await.unwrap_err();
+        assert!(told.contains("no certificate in it"), "{told}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use link::random;
 use media::RtpPacket;
 use protocols::ids::ChannelId;
 use protocols::p1_registration::InputState;
+use protocols::topology::InputUrl;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, trace};
@@ -154,7 +155,7 @@ impl Channel {
     /// Captures until the input ends. It stands in `input` meanwhile, to be closed by the caller.
     async fn capture_from(&mut self, order: &Order, input: &mut Option<OpenInput>) -> End {
         let clock = self.context.clock;
-        debug!(channel = %self.id, url = order.url, "opening input");
+        debug!(channel = %self.id, url = InputUrl::without_secrets(&order.url), "opening input");
         let input = match OpenInput::open(&order.url).await {
             Ok(open) => input.insert(open),
             Err(cause) => return End::Closed(cause),
@@ -176,7 +177,7 @@ impl Channel {
                     batch.packets.clear();
                     self.publish();
                     if let Err(unusable) = taken {
-                        return End::Closed(format!("{}: {unusable}", order.url));
+                        return End::Closed(format!("{}: {unusable}", InputUrl::without_secrets(&order.url)));
                     }
                     if let Err(end) = result {
                         return end;

@@ -11,6 +11,12 @@ use super::command_words::{self, CommandError};
 use super::destination::{Interface, InterfaceError};
 use super::nearest::nearest;
 
+mod peer_address;
+mod web;
+
+pub use peer_address::{PeerAddress, PeerAddressError};
+pub use web::{Credentials, WebInput, WebInputError, WebProtocol};
+
 /// Where an input's transport stream comes from. `Display` gives the canonical URL, which parses to the same value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -31,6 +37,8 @@ pub enum InputUrl {
     /// `exec:COMMAND`, the standard output of a command. The text is taken as written;
     /// [`command_words`](super::command_words) makes words of it.
     Exec(String),
+    /// `http://…` or `https://…`, a transport stream that a web server has.
+    Web(WebInput),
 }
 
 /// What happens at the end of a file.
@@ -78,11 +86,23 @@ impl FromStr for InputUrl {
             "exec" => {
                 command_words::split(rest).map(|_| Self::Exec(rest.trim().to_owned())).map_err(Into::into)
             }
+            "http" | "https" => WebInput::parse(scheme, rest).map(Self::Web).map_err(Into::into),
             later if LATER_SCHEMES.contains(&later) => Err(InputUrlError::NotInThisVersion(later.to_owned())),
             unknown => Err(InputUrlError::UnknownScheme {
                 scheme: unknown.chars().take(32).collect(),
                 suggestion: nearest(unknown, SCHEMES),
             }),
+        }
+    }
+}
+
+impl InputUrl {
+    /// `text` for logs and people: what may be secret of it is left out. A text that is no input URL is not shown.
+    pub fn without_secrets(text: &str) -> String {
+        match text.parse() {
+            Ok(Self::Web(input)) => input.place(),
+            Ok(other) => other.to_string(),
+            Err(_) => "an unreadable URL".to_owned(),
         }
     }
 }
@@ -184,6 +204,7 @@ impl fmt::Display for InputUrl {
             Self::Udp(input) => write!(f, "udp://{input}"),
             Self::Rtp(input) => write!(f, "rtp://{input}"),
             Self::Exec(command) => write!(f, "exec:{command}"),
+            Self::Web(input) => input.fmt(f),
         }
     }
 }
@@ -225,12 +246,12 @@ impl From<InputUrl> for String {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InputUrlError {
     /// No colon.
-    #[error("an input URL begins with testcard:, file:, udp:, rtp: or exec:")]
+    #[error("an input URL begins with {}", listed("or"))]
     NoScheme,
     /// A word that is no scheme.
     #[error("unknown input scheme `{scheme}:`; {}", match .suggestion {
         Some(scheme) => format!("did you mean `{scheme}:`?"),
-        None => "there are testcard:, file:, udp:, rtp: and exec:".to_owned(),
+        None => format!("there are {}", listed("and")),
     })]
     UnknownScheme {
         /// As written.
@@ -239,9 +260,7 @@ pub enum InputUrlError {
         suggestion: Option<&'static str>,
     },
     /// A scheme that is planned.
-    #[error(
-        "input scheme `{0}:` is not available in this version; testcard:, file:, udp:, rtp: and exec: are"
-    )]
+    #[error("input scheme `{0}:` is not available in this version; {available} are", available = listed("and"))]
     NotInThisVersion(String),
     /// More than [`MAX_URL_BYTES`].
     #[error("an input URL has at most {MAX_URL_BYTES} bytes, this one has {0}")]
@@ -261,6 +280,9 @@ pub enum InputUrlError {
     /// A command line that is no list of words.
     #[error("command of `exec:`: {0}")]
     Command(#[from] CommandError),
+    /// `http://` or `https://` with something wrong behind it.
+    #[error(transparent)]
+    Web(#[from] WebInputError),
     /// `file://host/…`.
     #[error("`file:` reads the acquisition server's own disk; write file:/absolute/path")]
     FileOnAnotherHost,
@@ -299,12 +321,26 @@ pub enum InputUrlError {
     Interface(#[from] InterfaceError),
 }
 
+/// The schemes that this version reads, for people.
+fn listed(and: &str) -> String {
+    let mut text = String::new();
+    for (place, scheme) in SCHEMES.iter().enumerate() {
+        let before = match place {
+            0 => String::new(),
+            _ if place + 1 == SCHEMES.len() => format!(" {and} "),
+            _ => ", ".to_owned(),
+        };
+        text = format!("{text}{before}{scheme}:");
+    }
+    text
+}
+
 /// Longest input URL in bytes; a longer one is refused.
 pub const MAX_URL_BYTES: usize = 1024;
 /// What this version reads.
-const SCHEMES: [&str; 5] = ["testcard", "file", "udp", "rtp", "exec"];
+const SCHEMES: [&str; 7] = ["testcard", "file", "udp", "rtp", "exec", "http", "https"];
 /// What later versions are to read; named so that the message is not "unknown".
-const LATER_SCHEMES: [&str; 8] = ["dvb", "hdhomerun", "satip", "srt", "http", "https", "rtsp", "rist"];
+const LATER_SCHEMES: [&str; 6] = ["dvb", "hdhomerun", "satip", "srt", "rtsp", "rist"];
 
 #[cfg(test)]
 mod tests {
@@ -328,6 +364,7 @@ mod tests {
             "rtp://[ff15::1]:5004?interface=fd00::1",
             "rtp://[fd00::7]@[ff35::1]:5004",
             "exec:ffmpeg -re -i x.mp4 -f mpegts -",
+            "https://anna:secret@tv.example/1.ts?x",
         ] {
             assert_eq!(parse(url).unwrap().to_string(), url);
         }
@@ -340,6 +377,14 @@ mod tests {
         assert_eq!(parse("udp://@239.1.1.1:5004/"), parse("udp://239.1.1.1:5004"));
         assert_eq!(parse("udp://:5004"), parse("udp://0.0.0.0:5004"));
         assert_eq!(parse("udp://232.1.1.1:5004?source=10.0.0.7"), parse("udp://10.0.0.7@232.1.1.1:5004"));
+    }
+
+    #[test]
+    fn secrets_are_left_out_for_people() {
+        let shown = InputUrl::without_secrets("http://anna:secret@tv.example:8080/1.ts?token=secret");
+        assert_eq!(shown, "http://tv.example:8080/1.ts");
+        assert!(!InputUrl::without_secrets("http://anna:secret@tv example/").contains("secret"));
+        assert_eq!(InputUrl::without_secrets("udp://:5004"), "udp://0.0.0.0:5004");
     }
 
     #[test]

@@ -60,7 +60,10 @@ pub use self::failover::{
 pub use self::fault::{Fault, FaultKind, Faults, Noun};
 use self::findings::Findings;
 use self::index::Index;
-pub use self::input_url::{DatagramInput, InputUrl, InputUrlError, MAX_URL_BYTES, Repeat};
+pub use self::input_url::{
+    Credentials, DatagramInput, InputUrl, InputUrlError, MAX_URL_BYTES, PeerAddress, PeerAddressError,
+    Repeat, WebInput, WebInputError, WebProtocol,
+};
 pub use self::network::{MAX_PREFIXES_PER_NETWORK, Network, NetworkId, NetworkIdError};
 use self::place::Source;
 pub use self::place::{EXCERPT_BYTES, Place};

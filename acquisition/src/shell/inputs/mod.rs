@@ -3,9 +3,11 @@
 mod datagrams;
 mod exec;
 mod file;
+mod peer;
 mod rtp;
 mod testcard;
 mod udp;
+mod web;
 
 use link::clock::Clock;
 use media::packet::PacketBytes;
@@ -20,6 +22,7 @@ use file::FileInput;
 use rtp::Rtp;
 use testcard::TestCard;
 use udp::Udp;
+use web::Web;
 
 /// What one turn of an input brings.
 #[derive(Debug, Default)]
@@ -63,6 +66,7 @@ enum Source {
     TestCard(TestCard),
     File(FileInput),
     Exec(Box<Exec>),
+    Web(Box<Web>),
 }
 
 impl OpenInput {
@@ -76,6 +80,7 @@ impl OpenInput {
                 let words = command_words(&command).map_err(|error| error.to_string())?;
                 Source::Exec(Box::new(Exec::start(words)?))
             }
+            InputUrl::Web(input) => Source::Web(Box::new(Web::open(input).await?)),
             InputUrl::Udp(endpoint) => return Udp::open(&endpoint).map(Self::Udp),
             InputUrl::Rtp(endpoint) => return Ok(Self::Rtp(Box::new(Rtp::open(&endpoint)?))),
         };
@@ -158,9 +163,12 @@ impl Source {
             }
             Self::File(file) => file.read(stream).await,
             Self::Exec(exec) => exec.read(stream).await,
+            Self::Web(web) => web.read(stream).await,
         }
     }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod web_tests;

@@ -16,11 +16,11 @@ use tokio::time::timeout;
 
 use super::*;
 
-const CLIP: &[u8] = include_bytes!("../../../testcard/clip.ts");
+pub(super) const CLIP: &[u8] = include_bytes!("../../../testcard/clip.ts");
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What `input` brings until it has brought `packets`, or ends.
-async fn bring(input: &mut OpenInput, packets: usize) -> (Batch, Option<End>) {
+pub(super) async fn bring(input: &mut OpenInput, packets: usize) -> (Batch, Option<End>) {
     let clock = Clock::start();
     let mut all = Batch::default();
     let bring = async {
@@ -42,11 +42,11 @@ async fn bring(input: &mut OpenInput, packets: usize) -> (Batch, Option<End>) {
     (all, end)
 }
 
-async fn open(url: &str) -> OpenInput {
+pub(super) async fn open(url: &str) -> OpenInput {
     timeout(PATIENCE, OpenInput::open(url)).await.unwrap().unwrap()
 }
 
-async fn refusal(url: &str) -> String {
+pub(super) async fn refusal(url: &str) -> String {
     timeout(PATIENCE, OpenInput::open(url)).await.unwrap().err().expect("it cannot be opened")
 }
 
