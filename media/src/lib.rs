@@ -4,6 +4,7 @@
 //! input bytes ─► Synchroniser ─► packets ─► PcrClock ─► (packet, MediaTime) ─► Packetizer ─► RtpPacket ─► P3 … P6
 //! a multiplex ─► Demultiplexer ─► packets of one service ─► PcrClock
 //! a clip ──────► Looper ───────► packets ─► PcrClock ─► FilePacer (when) ────► Packetizer
+//! packets ─────► Health (TR 101 290), Delivery (RFC 4445): how the input fares
 //! P3 … P6 ─────► RandomAccessFinder (where decoding may begin)
 //! P6 ──────────► fmp4::Muxer (fragmented MP4)
 //! P6, P5 ──────► Reassembly ───► packets in order ─► ContinuityCheck, a player
@@ -16,6 +17,7 @@
 pub mod continuity;
 pub mod demultiplexer;
 pub mod fmp4;
+pub mod health;
 pub mod looper;
 pub mod pacer;
 pub mod packet;

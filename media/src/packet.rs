@@ -5,7 +5,7 @@
 //! 0x47 | TEI PUSI prio PID(13) | scrambling(2) AFC(2) CC(4) | [adaptation field] | [payload]
 //! ```
 
-use crate::time::TICKS_PER_90K;
+use crate::time::{PCR_MODULUS, TICKS_PER_90K};
 
 /// Bytes of a transport stream packet.
 pub const PACKET_BYTES: usize = 188;
@@ -201,10 +201,10 @@ fn payload_start(bytes: &PacketBytes) -> Option<usize> {
     }
 }
 
-/// 33 bits base, 6 reserved, 9 bits extension (§2.4.3.5).
+/// 33 bits base, 6 reserved, 9 bits extension (§2.4.3.5). An extension above 299 carries into the base, which wraps.
 fn decode_pcr(bytes: [u8; PCR_BYTES]) -> u64 {
     let word = bytes.iter().fold(0, |word, &byte| (word << 8) | u64::from(byte));
-    (word >> 15) * TICKS_PER_90K + (word & 0x1ff)
+    ((word >> 15) * TICKS_PER_90K + (word & 0x1ff)) % PCR_MODULUS
 }
 
 fn encode_pcr(pcr: u64) -> [u8; PCR_BYTES] {
@@ -253,6 +253,13 @@ pub(crate) mod tests {
     fn pcr_survives_its_largest_value() {
         let largest = crate::time::PCR_MODULUS - 1;
         assert_eq!(Packet::parse(&packet(1, 0, Some(largest), 0)).unwrap().pcr(), Some(largest));
+    }
+
+    #[test]
+    fn an_extension_beyond_its_range_makes_no_pcr_beyond_the_wrap() {
+        let mut bytes = packet(1, 0, Some(0), 0);
+        bytes[6..12].fill(0xff);
+        assert_eq!(Packet::parse(&bytes).unwrap().pcr(), Some(211));
     }
 
     #[test]

@@ -265,6 +265,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pcr_with_an_impossible_extension_is_followed_by_any_other() {
+        let mut clock = PcrClock::automatic();
+        let mut bytes = packet(0x100, 0, Some(0), 0);
+        bytes[6..12].fill(0xff);
+        stamp(&mut clock, &bytes);
+        let after = stamp(&mut clock, &packet(0x100, 1, Some(0), 0)).unwrap();
+        assert!(after.rebased, "{after:?}");
+    }
+
+    #[test]
     fn a_jump_either_way_rebases_and_time_goes_on() {
         let mut clock = PcrClock::automatic();
         group(&mut clock, 1000 * MS);

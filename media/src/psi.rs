@@ -180,7 +180,7 @@ impl ProgrammeTable {
 }
 
 /// Programme map section body (§2.4.4.8): the programme, and how many streams went over the limit.
-fn parse_pmt(pmt_pid: u16, body: &[u8]) -> Option<(Programme, u64)> {
+pub(crate) fn parse_pmt(pmt_pid: u16, body: &[u8]) -> Option<(Programme, u64)> {
     let (head, rest) = body.split_first_chunk::<4>()?;
     let pcr_pid = u16::from_be_bytes([head[0] & 0x1f, head[1]]);
     let pcr_pid = (pcr_pid != NO_PCR_PID).then_some(pcr_pid);

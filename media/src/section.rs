@@ -113,11 +113,27 @@ pub(crate) fn length_of([high, low]: [u8; 2]) -> usize {
 /// CRC-32/MPEG-2 (§ annex A); over a section with its CRC it is zero.
 pub fn crc32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).fold(crc ^ (u32::from(byte) << 24), |crc, _| {
-            if crc & 0x8000_0000 == 0 { crc << 1 } else { (crc << 1) ^ 0x04c1_1db7 }
-        })
+        let [high, ..] = crc.to_be_bytes();
+        crc << 8 ^ CRC_OF_BYTE[usize::from(high ^ byte)]
     })
 }
+
+/// What each byte does to the CRC: its eight bits at once.
+const CRC_OF_BYTE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0_u32;
+    while byte < 256 {
+        let mut crc = byte << 24;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000_0000 == 0 { crc << 1 } else { crc << 1 ^ 0x04c1_1db7 };
+            bit += 1;
+        }
+        table[byte as usize] = crc;
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 pub(crate) mod tests {

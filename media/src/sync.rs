@@ -30,6 +30,9 @@ pub struct Synchroniser {
     searched_bytes: u64,
     skipped_bytes: u64,
     losses: u64,
+    /// Bytes skipped since the lock was lost; `None` while it holds, and before the first.
+    astray_bytes: Option<usize>,
+    slips: u64,
 }
 
 impl Synchroniser {
@@ -57,14 +60,18 @@ impl Synchroniser {
                 } else {
                     self.locked = false;
                     self.losses += 1;
+                    self.astray_bytes = Some(0);
                 }
             } else if rest.len() < LOCK_BYTES {
                 break;
             } else if rest[..LOCK_BYTES].iter().step_by(PACKET_BYTES).all(|&byte| byte == SYNC_BYTE) {
                 self.locked = true;
                 self.searched_bytes = 0;
+                let astray = self.astray_bytes.take();
+                self.slips += u64::from(astray.is_some_and(|bytes| bytes < PACKET_BYTES));
             } else {
                 at += 1;
+                self.stray();
                 self.skipped_bytes += 1;
                 self.searched_bytes += 1;
             }
@@ -77,10 +84,22 @@ impl Synchroniser {
         Err(NoTransportStream { searched_bytes })
     }
 
+    /// One more byte belongs to no packet: beyond a packet's length the synchronisation is lost.
+    fn stray(&mut self) {
+        if let Some(bytes) = &mut self.astray_bytes {
+            *bytes += 1;
+            if *bytes > PACKET_BYTES {
+                self.slips += 1;
+                self.astray_bytes = None;
+            }
+        }
+    }
+
     /// Forgets everything held, as after a reconnect; counters stay.
     pub fn reset(&mut self) {
         self.pending.clear();
         self.locked = false;
+        self.astray_bytes = None;
         self.searched_bytes = 0;
     }
 
@@ -94,9 +113,14 @@ impl Synchroniser {
         self.skipped_bytes
     }
 
-    /// How often a lock was lost.
+    /// How often a lock was lost: another byte stood where 0x47 belongs.
     pub fn losses(&self) -> u64 {
         self.losses
+    }
+
+    /// How often the packet after the one without 0x47 was not where it belongs either.
+    pub fn slips(&self) -> u64 {
+        self.slips
     }
 }
 
@@ -130,8 +154,19 @@ mod tests {
         // The damaged packet ends in the next one's first bytes; both are found to be out of step and one is skipped.
         let packets = collect(&mut synchroniser, &bytes);
         assert_eq!(packets.len(), 19);
-        assert_eq!(synchroniser.losses(), 1);
+        assert_eq!((synchroniser.losses(), synchroniser.slips()), (1, 1));
         assert_eq!(synchroniser.skipped_bytes(), 188 - 20);
+    }
+
+    #[test]
+    fn one_wrong_sync_byte_is_no_slip_and_two_are_one() {
+        for (wrong, slips) in [(&[5][..], 0), (&[5, 9], 0), (&[5, 6], 1), (&[5, 6, 7], 1)] {
+            let mut bytes = stream(20);
+            wrong.iter().for_each(|packet| bytes[packet * 188] = 0);
+            let mut synchroniser = Synchroniser::new();
+            let packets = collect(&mut synchroniser, &bytes);
+            assert_eq!((packets.len(), synchroniser.slips()), (20 - wrong.len(), slips), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use media::continuity::ContinuityCheck;
+use media::health::{Extent, Health};
 use media::looper::Looper;
 use media::packet::{Packet, PacketBytes};
 use media::pcr::PcrClock;
 use media::pes::PesTimes;
+use media::time::MediaTime;
 
 const CLIP: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../acquisition/testcard/clip.ts"));
 const LOOPS: usize = 3;
@@ -100,6 +102,35 @@ fn ffmpeg_reads_the_captions() {
         [("MASTHEAD TEST CARD", LOOPS), ("LOOP WITHOUT A SEAM", LOOPS), ("CAPTION 2 OF 4", LOOPS)]
     {
         assert_eq!(out.matches(text).count(), times, "{out}");
+    }
+}
+
+/// Goal: a stream that is in order shows no indicator of TR 101 290. Method: let ffmpeg mux anew, at a rate of its own and
+/// at a constant one, with other sound and pictures, and check each packet at its time.
+#[test]
+fn what_ffmpeg_muxes_shows_no_indicator() {
+    let Some(path) = written("health.ts") else { return };
+    let input = path.display().to_string();
+    for codecs in [
+        &["-c", "copy"][..],
+        &["-c:v", "mpeg2video", "-b:v", "1M", "-c:a", "mp2", "-b:a", "192k"],
+        &["-c:v", "mpeg2video", "-b:v", "1M", "-c:a", "ac3", "-b:a", "192k", "-muxrate", "3M"],
+    ] {
+        let copy = path.with_extension("copy.ts");
+        let arguments = [&["ffmpeg", "-v", "error", "-y", "-i", &input], codecs, &["-f", "mpegts"]].concat();
+        run(&arguments, &copy);
+        let bytes = std::fs::read(copy).unwrap();
+        let (mut health, mut now) = (Health::new(Extent::Input), None);
+        for packet in views(bytes.as_chunks().0) {
+            // What comes between two PCRs comes with the first.
+            now = packet.pcr().map(MediaTime::from_ticks).or(now);
+            if let Some(now) = now {
+                health.push(now.since(MediaTime::default()), packet);
+            }
+        }
+        let seen: Vec<_> = health.tallies().seen().collect();
+        assert_eq!(seen, [], "{codecs:?}");
+        assert_eq!(health.judges_accuracy(), codecs.contains(&"-muxrate"), "{codecs:?}");
     }
 }
 

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use acquisition::feed_queues::{FeedQueues, Moment};
+use media::health::{Extent, Health};
 use media::packet::{PACKET_BYTES, Packet, PacketBytes};
 use media::pcr::PcrClock;
 use media::psi::ProgrammeTable;
@@ -13,6 +14,7 @@ use media::rtp::{Packetizer, PacketizerStart, RtpHeader, RtpPacket};
 use media::section::crc32;
 use media::sequence::Sequence;
 use media::sync::Synchroniser;
+use media::time::duration_of_ticks;
 use protocols::time::{ClusterTime, Time};
 
 use crate::{HotPath, Step};
@@ -22,6 +24,7 @@ pub(crate) const HOT_PATHS: &[HotPath] = &[
     HotPath { name: "psi-section", unit: "section", units_per_step: 1, prepare: psi_section },
     HotPath { name: "random-access", unit: "packet", units_per_step: 50, prepare: random_access },
     HotPath { name: "acquire", unit: "TS packet", units_per_step: PACKETS as u64, prepare: acquire },
+    HotPath { name: "health", unit: "TS packet", units_per_step: PACKETS as u64, prepare: health },
     HotPath { name: "feed", unit: "packet", units_per_step: FEED_PACKETS, prepare: feed },
     HotPath { name: "reassembly", unit: "packet", units_per_step: 2, prepare: || reassembly([0, 1]) },
     HotPath { name: "reassembly-swapped", unit: "packet", units_per_step: 2, prepare: || reassembly([1, 0]) },
@@ -114,6 +117,33 @@ fn acquire() -> Step {
             }
         });
         pushed.expect("they are packets");
+    })
+}
+
+/// The same bytes as a programme whose health is watched: its tables, and a PCR in each tenth of its packets.
+fn health() -> Step {
+    let mut packets = packets();
+    packets[1] = pat_packet(0, &section(0, 1, &[0, 1, 0xf0, 0x00]));
+    packets[2] = pat_packet(0x1000, &section(2, 1, &[0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0]));
+    let mut health = Health::new(Extent::Input);
+    let (mut pcr, mut now, mut tables, mut counter) = (0, Duration::ZERO, 0, 0);
+    Box::new(move || {
+        tables = (tables + 1) & 15;
+        for (n, bytes) in packets.iter_mut().enumerate() {
+            if matches!(n, 1 | 2) {
+                bytes[3] = 0x10 | tables;
+            } else {
+                bytes[3] = bytes[3] & 0xf0 | counter;
+                counter = (counter + 1) & 15;
+            }
+            if n % 10 == 0 {
+                media::packet::set_pcr(bytes, pcr);
+                pcr += 10 * TICKS_PER_PACKET;
+            }
+            health.push(now, Packet::parse(black_box(bytes)).expect("it begins with 0x47"));
+        }
+        now += duration_of_ticks(PACKETS as u64 * TICKS_PER_PACKET);
+        black_box(health.tallies());
     })
 }
 
