@@ -3,6 +3,7 @@
 //! ```text
 //! input bytes ─► Synchroniser ─► packets ─► PcrClock ─► (packet, MediaTime) ─► Packetizer ─► RtpPacket ─► P3 … P6
 //! a multiplex ─► Demultiplexer ─► packets of one service ─► PcrClock
+//! packets ───────► si (names, network, guide of a multiplex)
 //! a clip ──────► Looper ───────► packets ─► PcrClock ─► FilePacer (when) ────► Packetizer
 //! packets ─────► Health (TR 101 290), Delivery (RFC 4445): how the input fares
 //! P3 … P6 ─────► RandomAccessFinder (where decoding may begin)
@@ -31,6 +32,7 @@ pub mod rtcp;
 pub mod rtp;
 pub mod section;
 pub mod sequence;
+pub mod si;
 pub mod splice;
 pub mod sync;
 pub mod time;
