@@ -5,26 +5,30 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use acquisition::probe::Judgement;
 use acquisition::shell::{self, Options};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use link::logging::{self, LogFormat};
 use link::manual::{self, Manual};
 use link::shutdown::Shutdown;
 use protocols::ids::AcquisitionId;
+use protocols::topology::InputUrl;
 
 /// How long tasks that block (a large file's first pass) get at the end.
 const END_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Captures channels once and feeds the push servers.
 #[derive(Debug, Parser)]
-#[command(name = "masthead-acquisition", version)]
+#[command(name = "masthead-acquisition", version, subcommand_negates_reqs = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// This server's id in the topology, such as `roof`
-    #[arg(long, env = "MASTHEAD_ID")]
-    id: AcquisitionId,
+    #[arg(long, env = "MASTHEAD_ID", required = true)]
+    id: Option<AcquisitionId>,
     /// The database server; port 7401 unless given
-    #[arg(long, env = "MASTHEAD_DATABASE", value_name = "ADDRESS[:PORT]", value_parser = acquisition::server_address::parse)]
-    database: String,
+    #[arg(long, env = "MASTHEAD_DATABASE", value_name = "ADDRESS[:PORT]", value_parser = acquisition::server_address::parse, required = true)]
+    database: Option<String>,
     /// The site's cluster key, as in the database server's data folder
     #[arg(long, env = "MASTHEAD_CLUSTER_KEY", value_name = "FILE", default_value = "cluster.key")]
     cluster_key: PathBuf,
@@ -36,10 +40,46 @@ struct Arguments {
     format: LogFormat,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Open one input, count what it brings, and tell how whole it is. Needs no site.
+    Probe(ProbeArguments),
+}
+
+/// What to probe.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 all packets came whole; 1 the input cannot be opened, or brings no packet; 2 bad usage; \
+                  3 packets were missing or damaged."
+)]
+struct ProbeArguments {
+    /// As in `url` of an input, such as `dvb://adapter0?system=dvb-t2&frequency=506MHz`
+    url: InputUrl,
+    /// How long to count
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// How the report looks
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: ReportFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ReportFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
 /// What the page says beyond that.
 const MANUAL: Manual = Manual {
     section: "8",
-    exit: manual::EXIT,
+    exit: &[
+        ("0", "Done, or ended by SIGINT or SIGTERM. probe: all packets came whole."),
+        ("1", "Failed while running. probe: the input cannot be opened, or brings no packet."),
+        ("2", "Bad usage or configuration."),
+        ("3", "probe: packets were missing or damaged."),
+    ],
     files: &[
         (
             "cluster.key",
@@ -57,6 +97,10 @@ const MANUAL: Manual = Manual {
             "systemctl enable --now masthead-acquisition@roof",
             "The same as a service, where the package is installed.",
         ),
+        (
+            "masthead-acquisition probe --seconds 60 'dvb://adapter0?system=dvb-t2&frequency=506MHz'",
+            "Says whether a tuner gets a multiplex, and what is in it.",
+        ),
     ],
 };
 
@@ -65,21 +109,51 @@ fn main() -> ExitCode {
         return code;
     }
     let arguments = Arguments::parse();
-    logging::start(arguments.format, "info");
-    match start(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((code, message)) => {
-            tracing::error!("{message}");
-            ExitCode::from(code)
-        }
-    }
+    let default = if arguments.command.is_some() { "warn" } else { "info" };
+    logging::start(arguments.format, default);
+    let done = match arguments.command {
+        Some(Command::Probe(what)) => probe(&what),
+        None => start(arguments).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|(code, message)| {
+        tracing::error!("{message}");
+        ExitCode::from(code)
+    })
 }
 
 fn start(arguments: Arguments) -> Result<(), (u8, String)> {
+    let Arguments { id: Some(id), database: Some(database), cluster_key, metrics, .. } = arguments else {
+        return Err((2, "--id and --database are needed".to_owned()));
+    };
+    let options = Options { id, database, cluster_key, metrics };
+    run(async |shutdown| {
+        shell::run(options, shutdown).await.map_err(|error| (error.exit_code(), error.to_string()))
+    })
+}
+
+fn probe(what: &ProbeArguments) -> Result<ExitCode, (u8, String)> {
+    let length = Duration::from_secs(what.seconds);
+    let report = run(async |shutdown| {
+        shell::probe(&what.url, length, &shutdown)
+            .await
+            .map_err(|cause| (1, format!("{}: {cause}", InputUrl::without_secrets(&what.url.to_string()))))
+    })?;
+    match what.format {
+        ReportFormat::Text => print!("{report}"),
+        ReportFormat::Json => println!("{}", report.json()),
+    }
+    Ok(match report.judgement() {
+        Judgement::Whole => ExitCode::SUCCESS,
+        Judgement::Silent => ExitCode::FAILURE,
+        Judgement::Damaged => ExitCode::from(3),
+    })
+}
+
+/// Gives `work` a runtime and what ends it.
+fn run<T>(work: impl AsyncFnOnce(Shutdown) -> Result<T, (u8, String)>) -> Result<T, (u8, String)> {
     let shutdown = Shutdown::on_signals().map_err(|error| (1, format!("signals: {error}")))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| (1, format!("runtime: {error}")))?;
-    let Arguments { id, database, cluster_key, metrics, .. } = arguments;
-    let result = runtime.block_on(shell::run(Options { id, database, cluster_key, metrics }, shutdown));
+    let result = runtime.block_on(work(shutdown));
     runtime.shutdown_timeout(END_PATIENCE);
-    result.map_err(|error| (error.exit_code(), error.to_string()))
+    result
 }

@@ -51,6 +51,11 @@ impl PacedStream {
         Self::default()
     }
 
+    /// How often packets were no longer where they belong.
+    pub fn sync_losses(&self) -> u64 {
+        self.synchroniser.losses()
+    }
+
     /// Takes the next bytes; `edit` sees each packet before it waits.
     pub fn push_bytes(
         &mut self,

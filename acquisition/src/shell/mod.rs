@@ -16,9 +16,11 @@
 mod channel;
 mod database;
 mod driver;
+mod dvb_device;
 mod feed;
 mod inputs;
 mod metrics;
+mod probe;
 mod task;
 
 use std::net::SocketAddr;
@@ -36,6 +38,8 @@ use tokio::sync::mpsc;
 use tracing::info;
 
 use driver::Driver;
+
+pub use probe::probe;
 
 /// What an administrator decides about one acquisition server.
 #[derive(Debug, Clone)]

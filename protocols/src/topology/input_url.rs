@@ -11,9 +11,14 @@ use super::command_words::{self, CommandError};
 use super::destination::{Interface, InterfaceError};
 use super::nearest::nearest;
 
+mod dvb;
 mod peer_address;
 mod web;
 
+pub use dvb::{
+    Band, Diseqc, DvbError, DvbInput, DvbSystem, FecRate, GuardInterval, Lnb, LnbError, Modulation, Pilot,
+    Polarization, Rolloff, TransmissionMode,
+};
 pub use peer_address::{PeerAddress, PeerAddressError};
 pub use web::{Credentials, WebInput, WebInputError, WebProtocol};
 
@@ -39,6 +44,8 @@ pub enum InputUrl {
     Exec(String),
     /// `http://…` or `https://…`, a transport stream that a web server has.
     Web(WebInput),
+    /// `dvb://…`, a multiplex received by a tuner of the server's own host.
+    Dvb(DvbInput),
 }
 
 /// What happens at the end of a file.
@@ -87,6 +94,7 @@ impl FromStr for InputUrl {
                 command_words::split(rest).map(|_| Self::Exec(rest.trim().to_owned())).map_err(Into::into)
             }
             "http" | "https" => WebInput::parse(scheme, rest).map(Self::Web).map_err(Into::into),
+            "dvb" => rest.parse().map(Self::Dvb).map_err(Into::into),
             later if LATER_SCHEMES.contains(&later) => Err(InputUrlError::NotInThisVersion(later.to_owned())),
             unknown => Err(InputUrlError::UnknownScheme {
                 scheme: unknown.chars().take(32).collect(),
@@ -205,6 +213,7 @@ impl fmt::Display for InputUrl {
             Self::Rtp(input) => write!(f, "rtp://{input}"),
             Self::Exec(command) => write!(f, "exec:{command}"),
             Self::Web(input) => input.fmt(f),
+            Self::Dvb(input) => write!(f, "dvb:{input}"),
         }
     }
 }
@@ -283,6 +292,9 @@ pub enum InputUrlError {
     /// `http://` or `https://` with something wrong behind it.
     #[error(transparent)]
     Web(#[from] WebInputError),
+    /// What `dvb://` asks for is no multiplex, or no tuner.
+    #[error(transparent)]
+    Dvb(#[from] DvbError),
     /// `file://host/…`.
     #[error("`file:` reads the acquisition server's own disk; write file:/absolute/path")]
     FileOnAnotherHost,
@@ -338,9 +350,9 @@ fn listed(and: &str) -> String {
 /// Longest input URL in bytes; a longer one is refused.
 pub const MAX_URL_BYTES: usize = 1024;
 /// What this version reads.
-const SCHEMES: [&str; 7] = ["testcard", "file", "udp", "rtp", "exec", "http", "https"];
+const SCHEMES: [&str; 8] = ["testcard", "file", "udp", "rtp", "exec", "http", "https", "dvb"];
 /// What later versions are to read; named so that the message is not "unknown".
-const LATER_SCHEMES: [&str; 6] = ["dvb", "hdhomerun", "satip", "srt", "rtsp", "rist"];
+const LATER_SCHEMES: [&str; 5] = ["hdhomerun", "satip", "srt", "rtsp", "rist"];
 
 #[cfg(test)]
 mod tests {
@@ -391,7 +403,7 @@ mod tests {
     fn wrong_urls_say_what_would_be_right() {
         use InputUrlError::*;
         assert_eq!(parse("clip.ts"), Err(NoScheme));
-        assert_eq!(parse("dvb://adapter0"), Err(NotInThisVersion("dvb".to_owned())));
+        assert_eq!(parse("rist://:5"), Err(NotInThisVersion("rist".to_owned())));
         let udq = UnknownScheme { scheme: "udq".to_owned(), suggestion: Some("udp") };
         assert_eq!(udq.to_string(), "unknown input scheme `udq:`; did you mean `udp:`?");
         assert_eq!(parse("udq://1.2.3.4:5"), Err(udq));

@@ -61,8 +61,9 @@ pub use self::fault::{Fault, FaultKind, Faults, Noun};
 use self::findings::Findings;
 use self::index::Index;
 pub use self::input_url::{
-    Credentials, DatagramInput, InputUrl, InputUrlError, MAX_URL_BYTES, PeerAddress, PeerAddressError,
-    Repeat, WebInput, WebInputError, WebProtocol,
+    Band, Credentials, DatagramInput, Diseqc, DvbError, DvbInput, DvbSystem, FecRate, GuardInterval,
+    InputUrl, InputUrlError, Lnb, LnbError, MAX_URL_BYTES, Modulation, PeerAddress, PeerAddressError, Pilot,
+    Polarization, Repeat, Rolloff, TransmissionMode, WebInput, WebInputError, WebProtocol,
 };
 pub use self::network::{MAX_PREFIXES_PER_NETWORK, Network, NetworkId, NetworkIdError};
 use self::place::Source;

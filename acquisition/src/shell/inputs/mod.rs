@@ -1,6 +1,7 @@
 //! Inputs: a file for each scheme. All bring whole transport packets, each at the time at which it is to go out.
 
 mod datagrams;
+mod dvb;
 mod exec;
 mod file;
 mod peer;
@@ -17,6 +18,7 @@ use crate::pids::Pids;
 use crate::signal::Signal;
 use protocols::topology::{InputUrl, command_words};
 
+use dvb::Dvb;
 use exec::Exec;
 use file::FileInput;
 use rtp::Rtp;
@@ -53,6 +55,16 @@ pub(crate) enum OpenInput {
     Paced(Box<Paced>),
     Udp(Udp),
     Rtp(Box<Rtp>),
+    Dvb(Box<Dvb>),
+}
+
+/// What an input itself has had to throw away or go without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Faults {
+    /// How often packets were no longer where they belong.
+    pub(crate) sync_losses: u64,
+    /// How often a buffer ran over because it was read too late.
+    pub(crate) overflows: u64,
 }
 
 /// An input that comes as fast as it is read, and is let out at its own pace.
@@ -83,6 +95,7 @@ impl OpenInput {
             InputUrl::Web(input) => Source::Web(Box::new(Web::open(input).await?)),
             InputUrl::Udp(endpoint) => return Udp::open(&endpoint).map(Self::Udp),
             InputUrl::Rtp(endpoint) => return Ok(Self::Rtp(Box::new(Rtp::open(&endpoint)?))),
+            InputUrl::Dvb(input) => return Ok(Self::Dvb(Box::new(Dvb::open(&input).await?))),
         };
         Ok(Self::Paced(Box::new(Paced { source, stream: PacedStream::new(), ended: None })))
     }
@@ -92,14 +105,16 @@ impl OpenInput {
         match self {
             Self::Udp(udp) => udp.next(batch).await.map_err(End::Closed),
             Self::Rtp(rtp) => rtp.next(clock, batch).await.map_err(End::Closed),
+            Self::Dvb(dvb) => dvb.next(batch).await.map_err(End::Closed),
             Self::Paced(paced) => paced.next(clock, batch).await,
         }
     }
 
     /// Tells which packets are needed from now on. What is brought beyond them does no harm, so that an input that
     /// cannot choose does nothing.
-    pub(crate) fn select(&mut self, _pids: &Pids) {
+    pub(crate) fn select(&mut self, pids: &Pids) {
         match self {
+            Self::Dvb(dvb) => dvb.select(pids),
             Self::Udp(_) | Self::Rtp(_) | Self::Paced(_) => {}
         }
     }
@@ -107,16 +122,30 @@ impl OpenInput {
     /// How well it is received; `None` where there is no tuner.
     pub(crate) fn signal(&self) -> Option<Signal> {
         match self {
+            Self::Dvb(dvb) => Some(dvb.signal()),
             Self::Udp(_) | Self::Rtp(_) | Self::Paced(_) => None,
         }
     }
 
-    /// Ends it: a program is told to end, and made to.
+    /// What went wrong so far. Datagrams that are no packets are told as what is strange, not here.
+    pub(crate) fn faults(&self) -> Faults {
+        match self {
+            Self::Dvb(dvb) => dvb.faults(),
+            Self::Paced(paced) => Faults { sync_losses: paced.stream.sync_losses(), overflows: 0 },
+            Self::Udp(_) | Self::Rtp(_) => Faults::default(),
+        }
+    }
+
+    /// Ends it: a program is told to end, and made to; a tuner is free when this returns.
     pub(crate) async fn close(self) {
-        if let Self::Paced(paced) = self
-            && let Source::Exec(exec) = paced.source
-        {
-            exec.close().await;
+        match self {
+            Self::Dvb(dvb) => dvb.close().await,
+            Self::Paced(paced) => {
+                if let Source::Exec(exec) = paced.source {
+                    exec.close().await;
+                }
+            }
+            Self::Udp(_) | Self::Rtp(_) => {}
         }
     }
 }
