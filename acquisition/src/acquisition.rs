@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use protocols::backoff;
+use protocols::guide::Schedule;
 use protocols::ids::{BootId, ChannelId, Generation, HostId, InputId};
 use protocols::p1_registration::{
     ChannelPlan, Command, FeedPlan, FeedState, FeedTarget, InputState, Order, POLL_INTERVAL, Poll,
-    SILENCE_TIMEOUT, ToAcquisition, ToDatabase, cause,
+    SCHEDULES_PER_POLL, SILENCE_TIMEOUT, ToAcquisition, ToDatabase, cause,
 };
 use protocols::time::Time;
 
@@ -15,6 +16,7 @@ use crate::commands::CommandLedger;
 use crate::database_link::{CONNECT_TIMEOUT, DatabaseLink, State};
 use crate::events::{ChannelCounters, Input, Output, Reason};
 use crate::feed::{Feed, Link, REFUSED_RETRY};
+use crate::guide_book::GuideBook;
 use crate::retry::Retry;
 use protocols::timers::Timers;
 
@@ -35,6 +37,9 @@ pub struct Acquisition {
     generation: Generation,
     channels: BTreeMap<ChannelId, Channel>,
     commands: CommandLedger,
+    guide: GuideBook,
+    /// Not before then are further parts of the guide told.
+    guide_at: Time,
     timers: Timers<Reason>,
     changed: bool,
     ignored_events: u64,
@@ -53,6 +58,8 @@ impl Acquisition {
             generation: Generation::default(),
             channels: BTreeMap::new(),
             commands: CommandLedger::default(),
+            guide: GuideBook::default(),
+            guide_at: Time::ZERO,
             timers,
             changed: false,
             ignored_events: 0,
@@ -71,6 +78,7 @@ impl Acquisition {
             Input::InputState { channel, state } => self.input_state(now, channel, state),
             Input::InputClosed { channel, cause } => self.input_closed(now, channel, cause),
             Input::InputFinished { channel, cause } => self.input_finished(channel, cause),
+            Input::Guide { schedule, unix_s } => self.announced(schedule, unix_s),
             Input::Counters { channel, counters } => self.counters(channel, &counters),
             Input::Tick => {
                 while let Some(reason) = self.timers.pop(now) {
@@ -101,6 +109,11 @@ impl Acquisition {
     /// Events of channels or feeds that the plan does not hold (any more).
     pub fn ignored_events(&self) -> u64 {
         self.ignored_events
+    }
+
+    /// Programmes that were left out of the guide for a limit.
+    pub fn guide_events_left_out(&self) -> u64 {
+        self.guide.left_out()
     }
 
     /// What the next poll will say, but for the results of commands.
@@ -145,6 +158,7 @@ impl Acquisition {
         self.database.retry.up(now);
         let software = self.config.software.clone();
         out.push(Output::SendToDatabase(ToDatabase::Register { software }));
+        self.guide.tell_anew();
         // A database server that has just started learns at once what goes on.
         self.send_poll(now, out);
     }
@@ -187,6 +201,12 @@ impl Acquisition {
         out.push(Output::SendToDatabase(ToDatabase::Poll(poll)));
         self.database.state = State::Connected { polled: Some(now) };
         self.timers.set(Reason::Poll, now + POLL_INTERVAL);
+        // Polls that changes bring on bring no more of it: reports must not wait behind a guide.
+        if now >= self.guide_at {
+            self.guide_at = now + POLL_INTERVAL;
+            let schedules = self.guide.untold(SCHEDULES_PER_POLL).into_iter();
+            out.extend(schedules.map(|schedule| Output::SendToDatabase(ToDatabase::Guide(schedule))));
+        }
     }
 
     fn carry_out(&mut self, command: Command, out: &mut Vec<Output>) {
@@ -216,6 +236,7 @@ impl Acquisition {
                     self.open_input(id, out);
                 }
                 Some(channel) if channel.captures_other_than(&entry) => {
+                    self.guide.clear(id);
                     channel.input = entry.input;
                     channel.url = entry.url;
                     channel.service = entry.service;
@@ -259,6 +280,7 @@ impl Acquisition {
             self.remove_feed(id, host, out);
         }
         self.channels.remove(&id);
+        self.guide.forget(id);
         self.timers.cancel(&Reason::OpenInput(id));
         self.changed = true;
         out.push(Output::CloseInput { channel: id });
@@ -331,6 +353,14 @@ impl Acquisition {
             }
             channel.state = state;
             self.changed = true;
+        }
+    }
+
+    fn announced(&mut self, schedule: Schedule, unix_s: i64) {
+        if self.channels.contains_key(&schedule.channel) && schedule.is_sound() {
+            self.guide.take(unix_s, schedule);
+        } else {
+            self.ignored_events += 1;
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use protocols::guide::Schedule;
 use protocols::ids::{ChannelId, HostId};
 use protocols::p1_registration::{InputState, ToAcquisition, ToDatabase};
 
@@ -64,6 +65,13 @@ pub enum Input {
         channel: ChannelId,
         /// What happened, for people.
         cause: String,
+    },
+    /// What a channel shows, as its multiplex announces it.
+    Guide {
+        /// What was announced; one that is not sound is ignored and counted.
+        schedule: Schedule,
+        /// The wall clock, s since 1970: what is over is not told.
+        unix_s: i64,
     },
     /// What a channel's data path counted.
     Counters {

@@ -25,6 +25,7 @@ pub mod dvb;
 pub mod events;
 mod feed;
 pub mod feed_queues;
+mod guide_book;
 pub mod paced_stream;
 mod packet_store;
 pub mod pids;

@@ -1,9 +1,11 @@
 //! The root machine with literal times: registration, polls, plans, retries, commands.
 
 use acquisition::{Acquisition, ChannelCounters, Config, Input, Output, Reason};
+use protocols::guide::{Event, Schedule};
 use protocols::ids::{BootId, ChannelId, Generation};
 use protocols::p1_registration::{
-    ChannelPlan, Command, FeedPlan, FeedState, FeedTarget, InputState, Order, Poll, ToAcquisition, ToDatabase,
+    ChannelPlan, Command, FeedPlan, FeedState, FeedTarget, InputState, Order, Poll, SCHEDULES_PER_POLL,
+    ToAcquisition, ToDatabase,
 };
 use protocols::time::Time;
 
@@ -334,4 +336,57 @@ fn events_of_what_the_plan_no_longer_holds_are_counted_and_nothing_more() {
         assert!(server.at(1, input).is_empty());
     }
     assert_eq!(server.machine.ignored_events(), 4);
+}
+
+fn schedule(channel: ChannelId) -> Schedule {
+    let event = Event { start_unix_s: 1_800_000_000, duration_s: 60, ..Event::default() };
+    Schedule { channel, from_unix_s: 1_800_000_000, until_unix_s: 1_800_003_600, events: vec![event] }
+}
+
+fn schedules(out: &[Output]) -> Vec<&Schedule> {
+    out.iter()
+        .filter_map(|output| match output {
+            Output::SendToDatabase(ToDatabase::Guide(schedule)) => Some(schedule),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn what_a_multiplex_announces_goes_out_with_the_next_poll_and_again_on_a_new_connection() {
+    let mut server = Server::with_plan(two_channels());
+    server.run_to(&Reason::Poll);
+    let guide = |channel| Input::Guide { schedule: schedule(channel), unix_s: 1_800_000_000 };
+    assert_eq!(server.at(100, guide(ONE)), []);
+    let (_, out) = server.run_to(&Reason::Poll);
+    assert_eq!((polls(&out).len(), schedules(&out)), (1, vec![&schedule(ONE)]));
+    assert_eq!(server.at(700, guide(ONE)), []);
+    let (at, out) = server.run_to(&Reason::Poll);
+    assert!(schedules(&out).is_empty(), "it is known already");
+    let ms = u64::try_from(at.since_origin().as_millis()).unwrap();
+    server.at(ms + 1, Input::DatabaseClosed { cause: "gone".into() });
+    server.run_to(&Reason::ConnectDatabase);
+    let out = server.at(ms + 1_000, Input::DatabaseConnected);
+    assert_eq!(schedules(&out), [&schedule(ONE)], "a database server that was restarted may have lost it");
+    server.at(ms + 1_001, guide(ChannelId(9)));
+    assert_eq!(server.machine.ignored_events(), 1, "channel 9 is not in the plan");
+}
+
+#[test]
+fn a_guide_of_many_channels_is_told_a_few_at_a_time() {
+    let channels = (1..=20).map(|id| channel(ChannelId(id), "testcard:", &[])).collect();
+    let mut server = Server::with_plan(plan(1, channels));
+    server.run_to(&Reason::Poll);
+    for id in 1..=20 {
+        server.at(100, Input::Guide { schedule: schedule(ChannelId(id)), unix_s: 1_800_000_000 });
+    }
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        let (at, out) = server.run_to(&Reason::Poll);
+        let heard = Input::DatabaseMessage(ToAcquisition::Polled { commands: Vec::new() });
+        server.at(u64::try_from(at.since_origin().as_millis()).unwrap(), heard);
+        assert_eq!(schedules(&out).len(), SCHEDULES_PER_POLL);
+        told.extend(schedules(&out).iter().map(|schedule| schedule.channel.0));
+    }
+    assert_eq!(told, (1..=20).collect::<Vec<_>>());
 }

@@ -49,6 +49,12 @@ protocols::counters! {
         pub acquisition_silent: u64,
         /// P1 messages that broke a rule: not registered, foreign channels, long causes.
         pub acquisition_faults: u64,
+        /// Schedules of the programme guide taken from acquisition servers.
+        pub guide_schedules: u64,
+        /// Programmes left out of the guide: over, too far ahead, too many of their channel, or no room.
+        pub guide_events_left_out: u64,
+        /// Pages of the guide served.
+        pub guide_pages_served: u64,
         /// Commands refused because too many wait.
         pub commands_refused: u64,
         /// Commands whose result came.

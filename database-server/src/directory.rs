@@ -243,8 +243,9 @@ impl Directory {
                 }
             }
             ToDatabase::Zapped { took_ms, .. } => self.zaps.add(took_ms),
-            // Answered from the catalogue.
+            // Answered from the catalogue and the guide.
             ToDatabase::Recordings { .. }
+            | ToDatabase::Guide(_)
             | ToDatabase::Record { .. }
             | ToDatabase::Unrecord { .. }
             | ToDatabase::Play(_)

@@ -106,6 +106,8 @@ pub enum Reason {
     Handover,
     /// A channel's recording may have become thin.
     Catalogue,
+    /// Programmes that are over may be dropped.
+    Guide,
     /// A client is silent, or owed an answer or a change of its list.
     Directory,
 }

@@ -27,6 +27,7 @@
 //! | [`status`], [`mode`] | active or inactive and why; on-line or off-line |
 //! | [`configuration`] | what each push server must know, until it has acknowledged it |
 //! | [`catalogue`] | which host holds what of which channel, and what people asked to keep |
+//! | [`guide`] | what channels show when |
 //! | [`directory`] | clients: lists, watches, tunings |
 //! | [`site_view`], [`recordings_view`] | what people are shown |
 //! | [`access`] | accounts, sessions, and the brake on guessing passwords |
@@ -44,6 +45,7 @@ mod database_server;
 pub mod directory;
 pub mod editing;
 pub mod feeding;
+pub mod guide;
 mod input;
 pub mod mode;
 mod output;

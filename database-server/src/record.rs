@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use protocols::guide;
 use protocols::ids::{AcquisitionId, BootId, ChannelId, Generation, HostId, Revision};
 use protocols::p1_registration::Command;
 use protocols::recording::{Extent, RecordingId, Span};
@@ -78,6 +80,30 @@ pub enum Record {
     ProgrammeGone {
         /// Which.
         id: RecordingId,
+    },
+    /// A channel shows this; a later one of the same channel and beginning replaces it.
+    GuideEvent {
+        /// The channel.
+        channel: ChannelId,
+        /// What it shows; shared with the machine, so that waiting for the disk takes no room.
+        event: Arc<guide::Event>,
+    },
+    /// A channel does not show what was to begin then.
+    GuideGone {
+        /// The channel.
+        channel: ChannelId,
+        /// When it was to begin, s since 1970.
+        start_unix_s: i64,
+    },
+    /// A channel is no more declared, and nothing of its guide is kept.
+    GuideChannelGone {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// What had ended by then is kept no more.
+    GuideOver {
+        /// S since 1970.
+        before_unix_s: i64,
     },
     /// Something for people to read later.
     Event(Event),
@@ -155,4 +181,6 @@ pub struct Remembered {
     pub programmes: Vec<Programme>,
     /// The highest id that a programme recording ever had; 0: there was none.
     pub last_recording: RecordingId,
+    /// What channels show.
+    pub guide: Vec<(ChannelId, guide::Event)>,
 }

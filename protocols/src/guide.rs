@@ -1,4 +1,4 @@
-//! Words of the programme guide: what a channel shows when, as its broadcaster says it.
+//! Words of the programme guide: what a channel shows when, as its broadcaster says it (`docs/programme-guide.md`).
 //!
 //! Dates are whole seconds since 1970, UTC, as broadcasters give them: an [`Event`] may begin before this site existed.
 
@@ -18,6 +18,12 @@ pub const MAX_DURATION_S: u32 = 100 * 3_600;
 pub const MAX_EVENTS_PER_SCHEDULE: usize = 512;
 /// Events of one channel that are kept: 14 days of one every ten minutes. Of more, those that begin first.
 pub const MAX_EVENTS_PER_CHANNEL: usize = 2_048;
+/// Bytes that all events of a server take at most, by [`Event::footprint_bytes`]; those for which there is no room are left out. A
+/// week of 200 channels, 67,200 events, takes a third of it.
+pub const MAX_GUIDE_BYTES: usize = 128 << 20;
+/// What an event takes beside its texts: itself, its place in a tree that is two thirds full, and what an allocator adds
+/// to five pieces.
+const BYTES_PER_EVENT: usize = std::mem::size_of::<Event>() + 160;
 /// How far ahead events are kept; further ones are left out.
 pub const MAX_AHEAD_S: i64 = 16 * 86_400;
 /// How long an event is kept after its end, for who plays what has just been.
@@ -56,6 +62,12 @@ impl Event {
     /// Whether some of it lies between `from_s` and `until_s`, which is behind it. One of unknown duration counts by its beginning.
     pub fn overlaps(&self, from_s: i64, until_s: i64) -> bool {
         self.start_unix_s < until_s && self.end_unix_s().max(self.start_unix_s.saturating_add(1)) > from_s
+    }
+
+    /// How much memory it takes, about.
+    pub fn footprint_bytes(&self) -> usize {
+        let language = self.language.as_ref().map_or(0, String::len);
+        BYTES_PER_EVENT + self.title.len() + self.text.len() + self.description.len() + language
     }
 
     /// The same with texts, duration and language brought within what [`Self::is_sound`] allows.

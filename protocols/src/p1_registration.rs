@@ -5,6 +5,7 @@
 //! | connected | preamble, [`crate::handshake`] | the same |
 //! | then, once | [`ToDatabase::Register`] | [`ToAcquisition::Plan`] |
 //! | every [`POLL_INTERVAL`], and at once on a change | [`ToDatabase::Poll`] | [`ToAcquisition::Polled`], and a [`ToAcquisition::Plan`] before it when the plan has changed |
+//! | its multiplexes announce something new | [`ToDatabase::Guide`], at most [`SCHEDULES_PER_POLL`] with a poll | nothing |
 //! | plan changes meanwhile | | [`ToAcquisition::Plan`] |
 //!
 //! Frames are sealed by [`crate::handshake::FrameSeal`], at most [`crate::preamble::MAX_P1_FRAME_BYTES`] each. Either side
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Message;
+use crate::guide::Schedule;
 use crate::ids::{ChannelId, Generation, HostId, InputId};
 
 /// How often an acquisition server reports and collects commands.
@@ -27,6 +29,10 @@ pub const MAX_CAUSE_BYTES: usize = 200;
 /// Commands that wait for one acquisition server at most; one more is refused to whoever posts it.
 pub const MAX_PENDING_COMMANDS: usize = 64;
 
+/// Schedules that are sent in one [`POLL_INTERVAL`]: the guide of 200 channels is told within half a minute, and no poll waits
+/// long behind it.
+pub const SCHEDULES_PER_POLL: usize = 4;
+
 /// From the acquisition server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToDatabase {
@@ -37,10 +43,12 @@ pub enum ToDatabase {
     },
     /// Reports on everything and asks for commands.
     Poll(Poll),
+    /// What a channel of its plan shows between two dates; all of it again after a new registration. Not answered.
+    Guide(Schedule),
 }
 
 impl Message for ToDatabase {
-    const KINDS: u32 = 2;
+    const KINDS: u32 = 3;
 }
 
 /// The state of one acquisition server.
@@ -264,6 +272,15 @@ mod tests {
         bytes.extend([0; 8]);
         assert_eq!(encode(&plan), bytes);
         assert_eq!(decode_message::<ToAcquisition, 1024>(&bytes).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_schedule_on_the_wire() {
+        let schedule = Schedule { channel: ChannelId(7), from_unix_s: 1, until_unix_s: 2, events: vec![] };
+        let mut bytes = vec![2, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
+        bytes.extend([0; 8]);
+        assert_eq!(encode(&ToDatabase::Guide(schedule.clone())), bytes);
+        assert_eq!(decode_message::<ToDatabase, 64>(&bytes).unwrap(), ToDatabase::Guide(schedule));
     }
 
     #[test]

@@ -121,6 +121,7 @@ impl Driver {
             started,
             registered: self.machine.is_registered(),
             ignored_events: self.machine.ignored_events(),
+            guide_events_left_out: self.machine.guide_events_left_out(),
             report: self.machine.report(),
         }
     }
@@ -141,6 +142,9 @@ impl Driver {
             | Input::InputClosed { channel, .. }
             | Input::InputFinished { channel, .. } => {
                 self.channels.get(channel).is_some_and(|channel| channel.run == run)
+            }
+            Input::Guide { schedule, .. } => {
+                self.channels.get(&schedule.channel).is_some_and(|channel| channel.run == run)
             }
             Input::Counters { .. } | Input::Tick => true,
         };
@@ -243,7 +247,7 @@ impl Spoken {
             Input::InputClosed { channel, cause } | Input::InputFinished { channel, cause } => {
                 self.input(*channel, InputState::Failed { cause: cause.clone() });
             }
-            Input::DatabaseMessage(_) | Input::Counters { .. } | Input::Tick => {}
+            Input::DatabaseMessage(_) | Input::Guide { .. } | Input::Counters { .. } | Input::Tick => {}
         }
     }
 

@@ -11,6 +11,7 @@ pub(super) struct Measures {
     pub(super) started: Instant,
     pub(super) registered: bool,
     pub(super) ignored_events: u64,
+    pub(super) guide_events_left_out: u64,
     pub(super) report: Poll,
 }
 
@@ -28,6 +29,9 @@ fn exposition(measures: &Measures) -> Exposition {
     out.gauge("masthead_acquisition_plan_generation", help, measures.report.generation.0);
     let help = "Events of channels or feeds that the plan does not hold any more.";
     out.counter("masthead_acquisition_ignored_events_total", help, measures.ignored_events);
+    let help = "Programmes left out of the guide for a limit.";
+    let left_out = measures.guide_events_left_out;
+    out.counter("masthead_acquisition_guide_events_left_out_total", help, left_out);
     let channels = &measures.report.channels;
     let ids: Vec<String> = channels.iter().map(|channel| channel.channel.to_string()).collect();
     let all = || ids.iter().zip(channels);
@@ -80,7 +84,13 @@ mod tests {
             feeds: vec![feed],
         };
         let report = Poll { channels: vec![channel], ..Poll::default() };
-        Measures { started: Instant::now(), registered: true, ignored_events: 0, report }
+        Measures {
+            started: Instant::now(),
+            registered: true,
+            ignored_events: 0,
+            guide_events_left_out: 0,
+            report,
+        }
     }
 
     /// Goal: the one table says what is really served. To mend it, copy the rows that the failure shows.

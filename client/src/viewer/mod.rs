@@ -266,7 +266,8 @@ impl Viewer {
             | ToClient::PlayRefused(_)
             | ToClient::LoggedIn { .. }
             | ToClient::Administered(_)
-            | ToClient::AdministrationRefused(_) => {} // of recordings and administration, which ask by connections of their own
+            | ToClient::AdministrationRefused(_)
+            | ToClient::Guide(_) => {} // of recordings, guide and administration, which ask by connections of their own
         }
         self.link.heard(now);
     }

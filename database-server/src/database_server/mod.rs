@@ -12,6 +12,7 @@
 
 mod commands;
 mod control;
+mod guide;
 mod handover;
 mod picture;
 mod playing;
@@ -42,6 +43,7 @@ use crate::configuration::{Configuration, Minter};
 use crate::counters::Counters;
 use crate::directory::{Directory, View};
 use crate::feeding::Feeding;
+use crate::guide::Guide;
 use crate::input::{Config, ConnectionId, Input, Reason};
 use crate::mode::Mode;
 use crate::output::Output;
@@ -72,6 +74,7 @@ pub struct DatabaseServer {
     feeding: Feeding,
     configuration: Configuration,
     catalogue: Catalogue,
+    guide: Guide,
     directory: Directory,
     mode: Mode,
     receptions: Receptions,
@@ -105,6 +108,7 @@ impl DatabaseServer {
             registrations: Registrations::default(),
             feeding: Feeding::new(start, remembered.commands),
             configuration: Configuration::new(),
+            guide: Guide::new(remembered.guide),
             directory: Directory::new(cluster_key.clone()),
             key: cluster_key,
             mode: Mode::default(),
@@ -149,6 +153,9 @@ impl DatabaseServer {
             } => {
                 self.recordings_message(now, connection, message, &topology, out);
             }
+            Input::ClientMessage { connection, message: P2::Guide(query) } => {
+                self.guide_message(now, connection, &query, &topology, out);
+            }
             Input::ClientMessage { connection, message } => {
                 let (directory, view, counters) = self.directory_and_view(now, &topology);
                 directory.message(now, connection, &message, view, counters, out);
@@ -169,6 +176,7 @@ impl DatabaseServer {
             (self.waits.due(), Reason::Assignment),
             (self.handovers.due(), Reason::Handover),
             (self.catalogue.deadline(), Reason::Catalogue),
+            (self.guide.deadline(), Reason::Guide),
             (self.directory.deadline(), Reason::Directory),
         ];
         all.into_iter().fold(None, |first, (time, reason)| earliest(first, time.map(|time| (time, reason))))
@@ -279,6 +287,7 @@ impl DatabaseServer {
         }
         self.end_handovers(now);
         self.look_at_recordings(now, topology, out);
+        self.sweep_guide(now, out);
         // Clients last, so that they are told what the rest of this tick found out.
         self.settle(now, out);
         let (directory, view, counters) = self.directory_and_view(now, topology);
@@ -343,12 +352,13 @@ impl DatabaseServer {
                 out.push(Output::SendToAcquisition { connection, message });
                 self.touch_channels(topology.channels_from(&id).map(|channel| channel.id));
             }
-            p1::ToDatabase::Poll(_) if !registered => {
+            p1::ToDatabase::Poll(_) | p1::ToDatabase::Guide(_) if !registered => {
                 self.counters.acquisition_faults += 1;
-                let refusal = Refusal::Protocol("a poll before the registration".to_owned());
+                let refusal = Refusal::Protocol("a report before the registration".to_owned());
                 out.push(Output::RefuseAcquisition { connection, refusal });
                 self.acquisition_closed(now, connection, topology, out);
             }
+            p1::ToDatabase::Guide(schedule) => self.schedule(now, &id, schedule, topology, out),
             p1::ToDatabase::Poll(mut poll) => {
                 let results = std::mem::take(&mut poll.done);
                 self.command_results(now, &id, results, out);

@@ -40,6 +40,9 @@ impl DatabaseServer {
         self.take_up_hosts(now, old.as_deref(), topology);
         self.take_up_sources(now, old.as_deref(), topology, out);
         out.extend(self.catalogue.take_up(now, topology).into_iter().map(Output::Store));
+        let mut gone = Vec::new();
+        self.guide.retain(|channel| topology.channels.contains_key(&channel), &mut gone);
+        out.extend(gone.into_iter().map(Output::Store));
         let removed = self.take_up_places(topology, out);
         self.settle(now, out);
         self.take_up_lists(now, old.as_deref(), topology);
@@ -92,6 +95,9 @@ impl DatabaseServer {
             };
             if !topology.channels.get(id).is_some_and(same) {
                 self.registrations.forget_reports([*id]);
+                let mut gone = Vec::new();
+                self.guide.forget(*id, &mut gone);
+                out.extend(gone.into_iter().map(Output::Store));
             }
         }
         for server in old.map(|old| old.acquisition_servers.keys()).into_iter().flatten() {

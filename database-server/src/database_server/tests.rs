@@ -872,3 +872,87 @@ fn the_picture_shows_what_everybody_reported_and_who_watches() {
         (ModeView::Offline, RegistrationView::Away)
     );
 }
+
+fn schedule(channel: u32, world: &World) -> protocols::guide::Schedule {
+    let start_unix_s = i64::try_from(world.server.cluster_time(world.now).0 / 1_000).unwrap();
+    let event = |n: i64| protocols::guide::Event {
+        start_unix_s: start_unix_s + n * 1_800,
+        duration_s: 1_800,
+        title: format!("Part {n}"),
+        description: "More of it".to_owned(),
+        ..protocols::guide::Event::default()
+    };
+    protocols::guide::Schedule {
+        channel: ChannelId(channel),
+        from_unix_s: start_unix_s,
+        until_unix_s: start_unix_s + 7_200,
+        events: (0..4).map(event).collect(),
+    }
+}
+
+fn now_and_next(world: &mut World) -> Vec<(u32, Vec<String>)> {
+    let from_unix_s = i64::try_from(world.server.cluster_time(world.now).0 / 1_000).unwrap();
+    let query = protocols::p2_directory::GuideQuery {
+        channel: None,
+        from_unix_s,
+        until_unix_s: from_unix_s + 86_400,
+        per_channel: 2,
+        descriptions: false,
+        after: None,
+    };
+    match world.ask(FromClient::Guide(query)).remove(0) {
+        ToClient::Guide(page) => {
+            assert!(page.channels.iter().flat_map(|it| &it.events).all(|it| it.description.is_empty()));
+            let titles = |it: &protocols::p2_directory::ChannelGuide| {
+                (it.channel.0, it.events.iter().map(|event| event.title.clone()).collect())
+            };
+            page.channels.iter().map(titles).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_viewer_is_told_what_is_on_and_next_on_the_channels_of_its_network() {
+    let mut world = World::live(SITE);
+    assert!(now_and_next(&mut world).is_empty());
+    let message = FromAcquisition::Guide(schedule(2, &world));
+    world.give(Input::AcquisitionMessage { connection: P1, message: message.clone() });
+    assert_eq!(now_and_next(&mut world), [(2, vec!["Part 0".to_owned(), "Part 1".to_owned()])]);
+    let stored = |world: &World| {
+        let kept = |(_, output): &&(Time, Output)| matches!(output, Output::Store(Record::GuideEvent { .. }));
+        world.told.iter().filter(kept).count()
+    };
+    assert_eq!(stored(&world), 4);
+    world.give(Input::AcquisitionMessage { connection: P1, message });
+    assert_eq!(stored(&world), 4, "told again, it changes nothing");
+}
+
+#[test]
+fn the_guide_outlives_a_restart_but_not_its_channel() {
+    let mut world = World::live(SITE);
+    let event = schedule(1, &world).events[0].clone();
+    let remembered = Remembered {
+        guide: vec![(ChannelId(1), event.clone()), (ChannelId(9), event)],
+        ..Remembered::default()
+    };
+    world = World::started(SITE, 2, remembered);
+    assert_eq!(world.server.guide().len(), 1, "channel 9 is not declared");
+    world.connect(VIEWER, "10.0.1.50");
+    assert_eq!(now_and_next(&mut world), [(1, vec!["Part 0".to_owned()])]);
+}
+
+#[test]
+fn schedules_of_foreign_channels_and_unsound_ones_are_ignored_and_counted() {
+    let mut world = World::live(SITE);
+    let foreign = schedule(9, &world);
+    let mut unsound = schedule(1, &world);
+    unsound.events.reverse();
+    for schedule in [foreign, unsound] {
+        let before = world.server.counters().acquisition_faults;
+        let message = FromAcquisition::Guide(schedule);
+        world.give(Input::AcquisitionMessage { connection: P1, message });
+        assert_eq!(world.server.counters().acquisition_faults, before + 1);
+    }
+    assert!(world.server.guide().is_empty());
+}

@@ -9,6 +9,7 @@ use link::openings::{OPENING_LIMIT, Opening};
 use link::tls;
 use protocols::administration::{Answer, Failure, MAX_ADMINISTRATION_BYTES};
 use protocols::codec::{self, CodecError, decode_message};
+use protocols::guide::Event as Programme;
 use protocols::p2_directory::{ToClient, ToDatabase};
 use protocols::preamble::{MAX_P2_REQUEST_BYTES, Protocol, Refusal};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
@@ -363,6 +364,13 @@ fn weight(message: &ToClient) -> usize {
         ToClient::Recordings(list) => {
             let ranges: usize = list.channels.iter().map(|channel| 1 + channel.ranges.len()).sum();
             BYTES_PER_CHANNEL * (1 + ranges + list.programmes.len())
+        }
+        ToClient::Guide(page) => {
+            let event = |event: &Programme| {
+                BYTES_PER_CHANNEL + event.title.len() + event.text.len() + event.description.len()
+            };
+            let events = page.channels.iter().flat_map(|channel| &channel.events);
+            BYTES_PER_CHANNEL + events.map(event).sum::<usize>()
         }
         ToClient::Administered(answer) => {
             BYTES_PER_CHANNEL

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use protocols::guide::Event;
 use protocols::ids::{ChannelId, Generation, HostId, Revision};
 use protocols::p1_registration::{Command, Order};
 use protocols::recording::{Digest, Extent, RecordingId, Span};
@@ -63,7 +64,11 @@ pub(super) fn remembered(connection: &Connection) -> Result<Remembered> {
         .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'programme'", [], |row| row.get(0))
         .optional()?;
     let last_recording = RecordingId(last_recording.unwrap_or(0));
-    Ok(Remembered { topology, assignments, commands, extents, programmes, last_recording })
+    let mut statement = connection.prepare(
+        "SELECT channel, id, start_s, duration_s, title, text, description, language, content, least_age FROM guide",
+    )?;
+    let guide = statement.query_map([], guide_event)?.filter_map(readable).collect::<Result<_>>()?;
+    Ok(Remembered { topology, assignments, commands, extents, programmes, last_recording, guide })
 }
 
 /// Writes one record.
@@ -141,12 +146,45 @@ pub(super) fn apply(transaction: &Transaction<'_>, record: &Record) -> Result<()
         Record::ProgrammeGone { id } => {
             execute(transaction, "DELETE FROM programme WHERE id = ?1", params![id.0])
         }
+        Record::GuideEvent { channel, event } => write_guide_event(transaction, *channel, event),
+        Record::GuideGone { channel, start_unix_s } => execute(
+            transaction,
+            "DELETE FROM guide WHERE channel = ?1 AND start_s = ?2",
+            params![channel.0, start_unix_s],
+        ),
+        Record::GuideChannelGone { channel } => {
+            execute(transaction, "DELETE FROM guide WHERE channel = ?1", params![channel.0])
+        }
+        Record::GuideOver { before_unix_s } => {
+            execute(transaction, "DELETE FROM guide WHERE start_s + duration_s <= ?1", params![before_unix_s])
+        }
         Record::Event(event) => execute(
             transaction,
             "INSERT INTO event (at_ms, subject, text) VALUES (?1, ?2, ?3)",
             params![event.at.0.cast_signed(), event.subject, event.text],
         ),
     }
+}
+
+fn write_guide_event(transaction: &Transaction<'_>, channel: ChannelId, event: &Event) -> Result<()> {
+    execute(
+        transaction,
+        "INSERT OR REPLACE INTO guide \
+         (channel, id, start_s, duration_s, title, text, description, language, content, least_age) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            channel.0,
+            event.id,
+            event.start_unix_s,
+            event.duration_s,
+            event.title,
+            event.text,
+            event.description,
+            event.language,
+            event.content,
+            event.least_age
+        ],
+    )
 }
 
 /// Lines of the journal, newest first.
@@ -197,6 +235,21 @@ fn extent(row: &Row<'_>) -> Result<(HostId, Extent)> {
 fn programme(row: &Row<'_>) -> Result<Programme> {
     let span = Span { from: ClusterTime(unsigned(row, 2)?), to: ClusterTime(unsigned(row, 3)?) };
     Ok(Programme { id: RecordingId(row.get(0)?), channel: ChannelId(row.get(1)?), span, title: row.get(4)? })
+}
+
+fn guide_event(row: &Row<'_>) -> Result<(ChannelId, Event)> {
+    let event = Event {
+        id: row.get(1)?,
+        start_unix_s: row.get(2)?,
+        duration_s: row.get(3)?,
+        title: row.get(4)?,
+        text: row.get(5)?,
+        description: row.get(6)?,
+        language: row.get(7)?,
+        content: row.get(8)?,
+        least_age: row.get(9)?,
+    };
+    Ok((ChannelId(row.get(0)?), event))
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {

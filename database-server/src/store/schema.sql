@@ -93,3 +93,19 @@ CREATE TABLE audit (
     what    TEXT    NOT NULL,  -- what was asked; no secrets
     outcome TEXT    NOT NULL   -- done, or why not
 ) STRICT;
+
+-- What channels show when, as their broadcasters announced it: kept until it is announced otherwise, its channel is no more, or it
+-- has been over for 4 hours. At most 2,048 rows of a channel, 128 MiB in all.
+CREATE TABLE guide (
+    channel     INTEGER NOT NULL,  -- channel id
+    start_s     INTEGER NOT NULL,  -- when it begins, s since 1970, UTC
+    duration_s  INTEGER NOT NULL,  -- how long it is; 0: not known
+    id          INTEGER NOT NULL,  -- the broadcaster's number of it, 16 bits
+    title       TEXT    NOT NULL,  -- at most 256 bytes
+    text        TEXT    NOT NULL,  -- a line about it, at most 512 bytes
+    description TEXT    NOT NULL,  -- more about it, at most 2,048 bytes
+    language    TEXT,              -- of these texts, ISO 639-2
+    content     INTEGER,           -- genre, the two nibbles of EN 300 468, table 29
+    least_age   INTEGER,           -- in years, from which it is meant to be seen
+    PRIMARY KEY (channel, start_s)
+) STRICT, WITHOUT ROWID;

@@ -3,7 +3,9 @@
 #![expect(clippy::disallowed_methods, reason = "a real child process is watched with a real clock")]
 
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
 
+use protocols::guide;
 use protocols::ids::{BootId, ChannelId, Generation, Revision};
 use protocols::p1_registration::{Command, Order};
 use protocols::recording::{Digest, Extent, RecordingId, Span};
@@ -84,6 +86,61 @@ fn what_was_put_is_remembered_by_the_next_life_with_a_higher_start_number() {
     assert_eq!(second.remembered.extents, [(host, extent)]);
     assert_eq!(second.remembered.programmes, [programme(1)]);
     assert_eq!(second.remembered.last_recording, RecordingId(7), "given up, and never used again");
+}
+
+fn shown(channel: u32, start_unix_s: i64, text: &str) -> Record {
+    let event = guide::Event {
+        id: 7,
+        start_unix_s,
+        duration_s: 1_800,
+        title: "News".to_owned(),
+        text: text.to_owned(),
+        description: "What happened".repeat(20),
+        language: Some("eng".to_owned()),
+        content: Some(0x21),
+        least_age: None,
+    };
+    Record::GuideEvent { channel: ChannelId(channel), event: Arc::new(event) }
+}
+
+#[test]
+fn the_guide_is_remembered_but_for_what_is_over_or_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path(), NOW).unwrap();
+    store.writer.put([
+        shown(1, 0, "over"),
+        shown(1, 5_400, "other"),
+        shown(1, 5_400, "on"),
+        shown(1, 7_200, "gone"),
+        shown(2, 5_400, "channel gone"),
+        Record::GuideGone { channel: ChannelId(1), start_unix_s: 7_200 },
+        Record::GuideChannelGone { channel: ChannelId(2) },
+        Record::GuideOver { before_unix_s: 1_800 },
+    ]);
+    drop(store);
+    let store = open(folder.path(), NOW).unwrap();
+    let Record::GuideEvent { channel, event } = shown(1, 5_400, "on") else { panic!() };
+    assert_eq!(store.remembered.guide, [(channel, (*event).clone())]);
+}
+
+/// Goal: the table does not grow with how often a guide is told. Method: a week of 200 channels, twice.
+#[test]
+fn a_week_of_two_hundred_channels_written_twice_takes_no_more_room_than_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sizes = Vec::new();
+    for _ in 0..2 {
+        let mut store = open(folder.path(), NOW).unwrap();
+        for channel in 1..=200 {
+            store.writer.put((0..336).map(|n| shown(channel, n * 1_800, "A line about it")));
+        }
+        drop(store);
+        let connection = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+        let rows: u32 = connection.query_row("SELECT count(*) FROM guide", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 67_200);
+        sizes.push(fs::metadata(folder.path().join(FILE_NAME)).unwrap().len());
+    }
+    assert!(sizes[1] <= sizes[0] + (1 << 20), "{sizes:?}");
+    assert!(sizes[1] < 64 << 20, "{sizes:?}");
 }
 
 #[test]

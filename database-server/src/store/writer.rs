@@ -14,8 +14,8 @@ use crate::record::Record;
 
 /// Batches that wait for the thread; when it is full, records stay with the sender and go with its next batch.
 pub const QUEUED_BATCHES: usize = 64;
-/// Records that may stay with the sender. Above it journal lines are dropped, and then the oldest records, each counted:
-/// the disk has stood still for long, and what is lost is learnt anew after a restart.
+/// Records that may stay with the sender. Above it journal lines and programmes are dropped, and then the oldest records, each
+/// counted: the disk has stood still for long, and what is lost is learnt anew after a restart.
 pub const MAX_UNSENT_RECORDS: usize = 500_000;
 /// A transaction takes no further batch when it has this many records: bounds how long one commit takes. Batches are whole.
 pub const RECORDS_PER_TRANSACTION: usize = 20_000;
@@ -105,7 +105,7 @@ impl Writer {
         if before <= MAX_UNSENT_RECORDS {
             return;
         }
-        self.unsent.retain(|record| !matches!(record, Record::Event(_)));
+        self.unsent.retain(|record| !matches!(record, Record::Event(_) | Record::GuideEvent { .. }));
         let excess = self.unsent.len().saturating_sub(MAX_UNSENT_RECORDS);
         self.unsent.drain(..excess);
         let given_up = before - self.unsent.len();

@@ -10,6 +10,7 @@
 //! | any time | [`ToDatabase::Record`] | [`ToClient::Recorded`] or [`ToClient::RecordRefused`] |
 //! | any time | [`ToDatabase::Unrecord`] | [`ToClient::Unrecorded`] or [`ToClient::RecordRefused`] |
 //! | any time | [`ToDatabase::Play`] | [`ToClient::Playing`] or [`ToClient::PlayRefused`] |
+//! | any time | [`ToDatabase::Guide`] | [`ToClient::Guide`] |
 //! | a picture is there | [`ToDatabase::Zapped`] | nothing |
 //! | by TLS | [`ToDatabase::LogIn`], [`ToDatabase::LogInByKey`] | [`ToClient::LoggedIn`] or [`ToClient::AdministrationRefused`] |
 //! | logged in | [`ToDatabase::Administer`] | [`ToClient::Administered`] or [`ToClient::AdministrationRefused`] |
@@ -21,6 +22,7 @@
 //! [`crate::preamble::MAX_P2_REQUEST_BYTES`], answers [`crate::preamble::MAX_P2_ANSWER_BYTES`]. A client silent for
 //! [`SILENCE_TIMEOUT`] is disconnected; a client that does not read its answers likewise.
 
+mod guide;
 mod play;
 mod recordings;
 
@@ -36,6 +38,7 @@ use crate::ids::{ChannelId, Generation, PushServerId, Revision};
 use crate::recording::{RecordingId, Span};
 use crate::time::ClusterTime;
 
+pub use guide::{ChannelGuide, GuidePage, GuidePlace, GuideQuery, MAX_EVENTS_PER_PAGE};
 pub use play::{
     MAX_PLAY_HOLES, MAX_PLAY_SERVERS, OPEN_END, PlayServer, PlayTarget, Presentation, PresentationRefusal,
 };
@@ -114,10 +117,12 @@ pub enum ToDatabase {
     },
     /// Asks something that needs an account; the answers to several come in their order.
     Administer(Box<Request>),
+    /// Asks what the channels of the caller's network show.
+    Guide(GuideQuery),
 }
 
 impl Message for ToDatabase {
-    const KINDS: u32 = 12;
+    const KINDS: u32 = 13;
 }
 
 /// From the database server.
@@ -166,10 +171,12 @@ pub enum ToClient {
     Administered(Box<Answer>),
     /// Answers a log in or [`ToDatabase::Administer`] that came to nothing.
     AdministrationRefused(Box<Failure>),
+    /// Answers [`ToDatabase::Guide`].
+    Guide(Box<GuidePage>),
 }
 
 impl Message for ToClient {
-    const KINDS: u32 = 15;
+    const KINDS: u32 = 16;
 }
 
 /// The channels of one network.

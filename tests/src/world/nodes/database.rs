@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use database_server::{Assignment, Config, ConnectionId, DatabaseServer, Input, Output, Record, Remembered};
+use protocols::guide::Event as Shown;
 use protocols::p1_registration::ToAcquisition;
 use protocols::p2_directory::ToClient;
 use protocols::p4_control::{Command, Configure, Kind, Sealed};
@@ -254,6 +255,18 @@ fn apply(remembered: &mut Remembered, record: Record) {
             remembered.programmes.push(programme);
         }
         Record::ProgrammeGone { id } => remembered.programmes.retain(|programme| programme.id != id),
+        Record::GuideEvent { channel, event } => {
+            let same = |old: &Shown| old.start_unix_s == event.start_unix_s;
+            remembered.guide.retain(|(other, old)| !(*other == channel && same(old)));
+            remembered.guide.push((channel, (*event).clone()));
+        }
+        Record::GuideGone { channel, start_unix_s } => {
+            remembered.guide.retain(|(other, old)| !(*other == channel && old.start_unix_s == start_unix_s));
+        }
+        Record::GuideChannelGone { channel } => remembered.guide.retain(|(other, _)| *other != channel),
+        Record::GuideOver { before_unix_s } => {
+            remembered.guide.retain(|(_, old)| old.end_unix_s() > before_unix_s);
+        }
         Record::Seen { .. } | Record::Lost { .. } | Record::Event(_) => {}
     }
 }
