@@ -107,6 +107,14 @@ impl Capture {
         self.state = InputState::Starting;
     }
 
+    /// The channel goes on with another of its sources, whose packets join those before: what waits goes out, numbers and
+    /// timeline go on.
+    pub fn rejoin(&mut self, now: Time, out: &mut Vec<RtpPacket>) {
+        self.flush(out);
+        self.clock.interrupt();
+        self.quiet_since = now;
+    }
+
     /// The input closed: the packets still held of it go out.
     pub fn closed(&mut self, out: &mut Vec<RtpPacket>) {
         self.flush(out);

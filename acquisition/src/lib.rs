@@ -23,6 +23,7 @@ mod commands;
 mod database_link;
 pub mod dvb;
 pub mod events;
+pub mod failover;
 mod feed;
 pub mod feed_queues;
 mod guide_book;
@@ -31,9 +32,13 @@ mod packet_store;
 pub mod pids;
 pub mod probe;
 mod retry;
+pub mod seam;
 pub mod server_address;
 pub mod shell;
 pub mod signal;
+pub mod source_watch;
+#[cfg(test)]
+mod trial_source;
 pub mod web_answer;
 
 pub use acquisition::{Acquisition, Config};
