@@ -371,6 +371,8 @@ impl Acquisition {
         };
         channel.packets = counters.packets;
         channel.rate_bps = counters.rate_bps;
+        channel.health = counters.health.clone();
+        channel.signal = counters.signal;
         for (host, &dropped) in &counters.dropped_packets {
             if let Some(feed) = channel.feeds.get_mut(host) {
                 feed.dropped_packets = dropped;

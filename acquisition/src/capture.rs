@@ -11,14 +11,18 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use media::packet::PacketBytes;
+use media::health::{Delivery, Extent, Health, SyncErrors};
+use media::packet::{PACKET_BYTES, PacketBytes};
 use media::pcr::{PcrClock, Stamp};
 use media::psi::ProgrammeTable;
 use media::rtp::{Packetizer, PacketizerStart};
 use media::time::MediaTime;
 use media::{Packet, RtpPacket, Sequence};
+use protocols::health::HealthReport;
 use protocols::p1_registration::InputState;
-use protocols::time::Time;
+use protocols::time::{ClusterTime, Time};
+
+use crate::health_report::Reporter;
 
 /// Without a packet for this long an input has stalled.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -50,6 +54,9 @@ pub struct Capture {
     strange: Option<String>,
     state: InputState,
     counters: Counters,
+    health: Health,
+    delivery: Delivery,
+    reporter: Reporter,
 }
 
 /// The service that is wanted, and what this input is known to carry.
@@ -91,12 +98,17 @@ impl Capture {
             strange: None,
             state: InputState::Starting,
             counters: Counters::default(),
+            health: Health::new(Extent::Input),
+            delivery: Delivery::new(),
+            reporter: Reporter::default(),
         }
     }
 
     /// An input was opened: forgets what is left of the one before, save sequence numbers, SSRC and timeline.
     pub fn opened(&mut self, now: Time, service: Option<u16>) {
         self.clock.interrupt();
+        self.health.interrupt(if service.is_some() { Extent::Service } else { Extent::Input });
+        self.delivery = Delivery::new();
         self.service = service.map(|wanted| Service { wanted, table: ProgrammeTable::new() });
         self.held.clear();
         self.begun = None;
@@ -131,6 +143,24 @@ impl Capture {
             self.packet(now, bytes, out)?;
         }
         Ok(())
+    }
+
+    /// What came at `now` came by a network, so many transport packets of the whole input together.
+    pub fn arrived(&mut self, now: Time, packets: usize) {
+        let rate_bps = if self.service.is_none() { self.clock.bitrate_bps() } else { None };
+        self.delivery.arrived(now.since_origin(), packets * PACKET_BYTES, rate_bps);
+    }
+
+    /// The input's bytes were cut into packets with so many errors since this was told last.
+    pub fn synchronised(&mut self, now: Time, errors: SyncErrors) {
+        self.health.synchronised(now.since_origin(), errors);
+    }
+
+    /// Errors in the stream as known at `now`, which is `wall` on the wall clock. To be asked about once a second: what
+    /// does not come is looked for then.
+    pub fn health(&mut self, now: Time, wall: ClusterTime) -> HealthReport {
+        self.health.tick(now.since_origin());
+        self.reporter.report(now, wall, &self.health, self.delivery.latest())
     }
 
     /// Something came that is no transport stream; `what` explains a stall that follows.
@@ -186,6 +216,9 @@ impl Capture {
         let Ok(packet) = Packet::parse(bytes) else { return Ok(()) };
         let begun = *self.begun.get_or_insert(now);
         self.quiet_since = now;
+        let lost = self.health.lost_packets();
+        self.health.push(now.since_origin(), packet);
+        self.delivery.lost(self.health.lost_packets() - lost);
         let stamp = self.clock.stamp(packet);
         let service_found = match &mut self.service {
             Some(service) => service.find(packet, now.since(begun))?,
@@ -286,6 +319,7 @@ mod tests {
     use media::reassembly::{Limits, Output, Reassembly};
     use media::sync::Synchroniser;
     use proptest::prelude::*;
+    use protocols::health::{HealthState, Indicator, IndicatorReport};
 
     use super::*;
 
@@ -447,6 +481,31 @@ mod tests {
         let marked: Vec<usize> = (0..out.len()).filter(|&n| out[n].header().marker).collect();
         assert_eq!(marked.len(), 1);
         assert!(marked[0] >= restarted_at, "{marked:?} {restarted_at}");
+    }
+
+    #[test]
+    fn errors_of_the_stream_are_reported_with_their_date_and_outlive_the_input() {
+        let (mut capture, mut out) = (capture(), Vec::new());
+        capture.opened(Time::ZERO, None);
+        assert_eq!(capture.health(Time::ZERO, ClusterTime(1_000)), HealthReport::default());
+        let mut packets = clip()[..400].to_vec();
+        packets.remove(200);
+        for (ms, packet) in (0..).zip(&packets) {
+            capture.packets(Time::from_us(ms * 1_667), std::slice::from_ref(packet), &mut out).unwrap();
+            capture.arrived(Time::from_us(ms * 1_667), 1);
+        }
+        let report = capture.health(Time::from_ms(700), ClusterTime(1_700));
+        // The next packet of its PID comes at 359 ms.
+        let seen = IndicatorReport { indicator: Indicator::Continuity, count: 1, last: ClusterTime(1_359) };
+        assert_eq!((&report.indicators[..], report.lost_packets), (&[seen][..], 1));
+        assert_eq!(report.state, HealthState::Bad);
+        // Nothing comes: that is another error, and after a while none is recent any more.
+        let later = capture.health(Time::from_ms(1_700), ClusterTime(2_700));
+        assert_eq!(later.indicators[0].indicator, Indicator::SyncLoss);
+        capture.closed(&mut out);
+        capture.opened(Time::from_ms(20_000), None);
+        let later = capture.health(Time::from_ms(20_000), ClusterTime(21_000));
+        assert_eq!((later.state, later.indicators.len()), (HealthState::Unknown, 2));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use protocols::health::{HealthReport, SignalReport};
 use protocols::ids::{ChannelId, HostId, InputId};
 use protocols::p1_registration::{ChannelPlan, ChannelReport, InputState};
 
@@ -23,6 +24,8 @@ pub(crate) struct Channel {
     pub(crate) retry: Retry,
     pub(crate) packets: u64,
     pub(crate) rate_bps: u64,
+    pub(crate) health: HealthReport,
+    pub(crate) signal: Option<SignalReport>,
     pub(crate) feeds: BTreeMap<HostId, Feed>,
 }
 
@@ -37,6 +40,8 @@ impl Channel {
             retry: Retry::default(),
             packets: 0,
             rate_bps: 0,
+            health: HealthReport::default(),
+            signal: None,
             feeds: BTreeMap::new(),
         }
     }
@@ -56,6 +61,8 @@ impl Channel {
             packets: self.packets,
             rate_bps: self.rate_bps,
             feeds: self.feeds.iter().map(|(host, feed)| feed.report(host)).collect(),
+            health: self.health.clone(),
+            signal: self.signal,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use protocols::guide::Schedule;
+use protocols::health::{HealthReport, SignalReport};
 use protocols::ids::{ChannelId, HostId};
 use protocols::p1_registration::{InputState, ToAcquisition, ToDatabase};
 
@@ -91,6 +92,10 @@ pub struct ChannelCounters {
     pub packets: u64,
     /// Bitrate of the transport stream over the last second.
     pub rate_bps: u64,
+    /// Errors in the stream.
+    pub health: HealthReport,
+    /// How well its tuner receives; `None` where there is none.
+    pub signal: Option<SignalReport>,
     /// Packets dropped per push server because its connection could not keep up.
     pub dropped_packets: BTreeMap<HostId, u64>,
 }

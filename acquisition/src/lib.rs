@@ -27,6 +27,7 @@ pub mod failover;
 mod feed;
 pub mod feed_queues;
 mod guide_book;
+pub mod health_report;
 pub mod paced_stream;
 mod packet_store;
 pub mod pids;

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use media::health::SyncErrors;
 use media::pacer::FilePacer;
 use media::packet::PacketBytes;
 use media::pcr::PcrClock;
@@ -43,6 +44,8 @@ pub struct PacedStream {
     /// When the group at the front is due, once that was asked.
     due: Option<Time>,
     timed: bool,
+    /// Errors of the synchroniser that were told.
+    told: SyncErrors,
 }
 
 impl PacedStream {
@@ -113,6 +116,13 @@ impl PacedStream {
         out.extend(self.waiting.drain(..count).map(|(packet, _)| packet));
     }
 
+    /// Wrong sync bytes and lost synchronisation since this was asked last.
+    pub fn take_sync_errors(&mut self) -> SyncErrors {
+        let all = SyncErrors { bytes: self.synchroniser.losses(), losses: self.synchroniser.slips() };
+        let told = std::mem::replace(&mut self.told, all);
+        SyncErrors { bytes: all.bytes - told.bytes, losses: all.losses - told.losses }
+    }
+
     /// Bytes that belonged to no packet.
     pub fn skipped_bytes(&self) -> u64 {
         self.synchroniser.skipped_bytes()
@@ -142,6 +152,16 @@ mod tests {
         // 400 packets of 902,400 bit/s.
         let taken = now.since(Time::from_ms(1000));
         assert!(taken.abs_diff(Duration::from_millis(666)) < Duration::from_millis(50), "{taken:?}");
+    }
+
+    #[test]
+    fn wrong_sync_bytes_are_told_once() {
+        let mut stream = PacedStream::new();
+        let mut bytes = CLIP[..50 * 188].to_vec();
+        (bytes[20 * 188], bytes[30 * 188], bytes[31 * 188]) = (0, 0, 0);
+        stream.push_bytes(&bytes, |_| {}).unwrap();
+        assert_eq!(stream.take_sync_errors(), SyncErrors { bytes: 2, losses: 1 });
+        assert_eq!(stream.take_sync_errors(), SyncErrors::default());
     }
 
     #[test]

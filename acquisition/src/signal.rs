@@ -1,5 +1,7 @@
 //! How well a tuner receives.
 
+use protocols::health::SignalReport;
+
 /// What an input that has a tuner knows of its signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal {
@@ -9,4 +11,16 @@ pub struct Signal {
     pub strength_percent: Option<u8>,
     /// How clean the signal is, 0 to 100, as the device tells it.
     pub quality_percent: Option<u8>,
+}
+
+impl Signal {
+    /// What is told of it; no device is believed more than 100 percent.
+    pub fn report(self) -> SignalReport {
+        let percent = |value: Option<u8>| value.map(|value| value.min(100));
+        SignalReport {
+            locked: self.lock,
+            strength_percent: percent(self.strength_percent),
+            quality_percent: percent(self.quality_percent),
+        }
+    }
 }

@@ -316,7 +316,8 @@ fn a_command_is_carried_out_once_and_its_result_reported_until_heard() {
 fn counters_ride_the_next_poll() {
     let mut server = Server::with_plan(two_channels());
     let dropped_packets = [("ward".parse().unwrap(), 3)].into();
-    let counters = ChannelCounters { packets: 9, rate_bps: 5_000_000, dropped_packets };
+    let counters =
+        ChannelCounters { packets: 9, rate_bps: 5_000_000, dropped_packets, ..ChannelCounters::default() };
     assert!(server.at(100, Input::Counters { channel: ONE, counters }).is_empty());
     let (_, out) = server.run_to(&Reason::Poll);
     let report = &polls(&out)[0].channels[0];

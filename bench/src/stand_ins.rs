@@ -8,6 +8,7 @@ use lab::Host;
 use link::session::{self, Call, Session};
 use link::shutdown::Shutdown;
 use protocols::authority::{ClusterKey, MacKey};
+use protocols::health::HealthReport;
 use protocols::ids::{BootId, ChannelId, Generation, HostId, Revision};
 use protocols::p1_registration::{ChannelReport, InputState, POLL_INTERVAL, Poll, ToDatabase};
 use protocols::p4_control::{
@@ -135,6 +136,8 @@ async fn be_acquisition(stream: std::net::TcpStream, cluster: &ClusterKey, chann
         packets: 1,
         rate_bps: 5_000_000,
         feeds: Vec::new(),
+        health: HealthReport::default(),
+        signal: None,
     };
     let poll =
         Poll { generation: Generation(1), channels: (1..=channels).map(report).collect(), done: vec![] };

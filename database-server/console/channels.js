@@ -87,10 +87,26 @@ export function channelView([id]) {
         ["Group", channel.group ?? "–"], ["Input", `${channel.input} of ${channel.acquisition_server}`], ["Service", channel.service ?? "the only one"],
         ["In use", channel.input_in_use ? `${channel.input_in_use}${channel.input_in_use === channel.input ? "" : " (backup)"}` : "–"],
         ["Input state", channel.input_state ?? "–"], ["Cause", channel.cause ?? "–"], ["Rate", rate(channel.rate_bps)], ["Port", channel.port],
+        ["Stream", health(channel.health)], ["Signal", signal(channel.signal)],
         ["Viewers", count(channel.viewers)], ["Recorded", channel.recorded ? "yes" : "no"],
       ], { key: ([name]) => name, make: ([name]) => h("div", {}, h("dt", { text: name }), h("dd")), update: (item, [, text]) => say(item.lastChild, String(text)) });
       networks.update(channel.networks);
       feeds.update(channel.feeds);
     },
   };
+}
+
+/** A channel's health in one line: its state, what was seen, and how it came. */
+function health(seen) {
+  if (!seen) return "–";
+  const indicators = seen.indicators.map((indicator) => `${indicator.number} ${indicator.name.replaceAll("_", " ")}: ${count(indicator.count)}`);
+  const delivery = seen.delay_factor_us === null ? [] : [`DF ${(seen.delay_factor_us / 1000).toFixed(1)} ms, MLR ${count(seen.media_loss_rate)}`];
+  return [seen.state, ...indicators, ...delivery].join("; ");
+}
+
+/** How well a tuner receives. */
+function signal(seen) {
+  if (!seen) return "no tuner";
+  const percent = (name, value) => (value === null ? [] : [`${name} ${value} %`]);
+  return [seen.locked ? "locked" : "no lock", ...percent("strength", seen.strength_percent), ...percent("quality", seen.quality_percent)].join(", ");
 }

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use protocols::health::MAX_INDICATORS;
 use protocols::ids::{AcquisitionId, BootId, ChannelId, HostId};
 use protocols::p1_registration::{
     ChannelReport, FeedState, InputState, MAX_CAUSE_BYTES, Poll, SILENCE_TIMEOUT,
@@ -162,7 +163,7 @@ impl Registrations {
             let channel = report.channel;
             let own =
                 topology.channels.get(&channel).is_some_and(|known| known.acquisition_server == *server);
-            if !own || !causes_fit(&report) {
+            if !own || !fits(&report) {
                 changes.faults += 1;
                 continue;
             }
@@ -224,13 +225,15 @@ fn state(feed: &protocols::p1_registration::FeedReport) -> (&HostId, &FeedState)
     (&feed.host, &feed.state)
 }
 
-fn causes_fit(report: &ChannelReport) -> bool {
+/// Whether a report keeps to the limits of its texts and lists.
+fn fits(report: &ChannelReport) -> bool {
     let fits = |cause: &String| cause.len() <= MAX_CAUSE_BYTES;
     let input = match &report.input {
         InputState::Failed { cause } => fits(cause),
         InputState::Starting | InputState::Delivering => true,
     };
     input
+        && report.health.indicators.len() <= MAX_INDICATORS
         && report.feeds.iter().all(|feed| match &feed.state {
             FeedState::Unreachable { cause } => fits(cause),
             FeedState::Connecting | FeedState::Connected => true,

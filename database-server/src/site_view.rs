@@ -118,6 +118,10 @@ pub struct ChannelView {
     pub rate_bps: Option<u64>,
     /// Packets made since the acquisition server's start.
     pub packets: Option<u64>,
+    /// Errors in its stream; null: nothing has been reported.
+    pub health: Option<HealthView>,
+    /// How well its tuner receives; null where there is none.
+    pub signal: Option<SignalView>,
     /// By push server.
     pub feeds: Vec<FeedView>,
     /// Whether some push server is to record it.
@@ -131,6 +135,61 @@ pub struct BackupView {
     pub input: String,
     /// Service id within the multiplex.
     pub service: Option<u16>,
+}
+
+/// Errors in a channel's stream, since its acquisition server's start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct HealthView {
+    /// How it has been over the last ten seconds.
+    pub state: HealthStateView,
+    /// Indicators of TR 101 290 that were seen.
+    pub indicators: Vec<IndicatorView>,
+    /// Transport packets missing by their continuity counters.
+    pub lost_packets: u64,
+    /// Delay factor of the last second (RFC 4445); null where the input does not come by a network.
+    pub delay_factor_us: Option<u32>,
+    /// Transport packets missing in the last second (RFC 4445).
+    pub media_loss_rate: Option<u32>,
+    /// Whether the place of PCRs is being judged.
+    pub pcr_accuracy_judged: bool,
+}
+
+/// How a stream has been of late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStateView {
+    /// Nothing comes.
+    Unknown,
+    /// No indicator was seen.
+    Good,
+    /// Indicators of second priority were.
+    Impaired,
+    /// Indicators of first priority were.
+    Bad,
+}
+
+/// An indicator of TR 101 290.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct IndicatorView {
+    /// Its name.
+    pub name: &'static str,
+    /// Its number.
+    pub number: &'static str,
+    /// How often it was seen.
+    pub count: u64,
+    /// When last, ms since 1970 by the acquisition server's clock.
+    pub last_ms: u64,
+}
+
+/// How well a tuner receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SignalView {
+    /// Whether a multiplex is being demodulated.
+    pub locked: bool,
+    /// Strength, 0 to 100, as the device tells it.
+    pub strength_percent: Option<u8>,
+    /// How clean it is, 0 to 100, as the device tells it.
+    pub quality_percent: Option<u8>,
 }
 
 /// How an input fares.

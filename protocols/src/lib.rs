@@ -19,6 +19,7 @@
 //! | [`administration`] | what people with an account may ask, and who may ask it |
 //! | [`guide`] | programmes that broadcasters announce |
 //! | [`hdhomerun`] | how HDHomeRun tuners are found and controlled |
+//! | [`health`] | how a channel's stream fares at its source |
 //! | [`recording`] | extents, spans, orders to record |
 //! | [`topology`] | `topology.toml`, parsed and validated |
 
@@ -31,6 +32,7 @@ pub mod counters;
 pub mod guide;
 pub mod handshake;
 pub mod hdhomerun;
+pub mod health;
 pub mod ids;
 pub mod p1_registration;
 pub mod p2_directory;

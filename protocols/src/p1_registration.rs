@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Message;
 use crate::guide::Schedule;
+use crate::health::{HealthReport, SignalReport};
 use crate::ids::{ChannelId, Generation, HostId, InputId};
 
 /// How often an acquisition server reports and collects commands.
@@ -79,6 +80,10 @@ pub struct ChannelReport {
     pub rate_bps: u64,
     /// One report per push server host of the plan.
     pub feeds: Vec<FeedReport>,
+    /// Errors in its stream.
+    pub health: HealthReport,
+    /// How well its tuner receives; `None` where there is none.
+    pub signal: Option<SignalReport>,
 }
 
 /// Whether an input delivers.
@@ -222,6 +227,7 @@ pub fn cause(text: impl Into<String>) -> String {
 mod tests {
     use super::*;
     use crate::codec::{CodecError, decode_message, encode};
+    use crate::health::HealthState;
 
     #[test]
     fn a_poll_on_the_wire() {
@@ -235,13 +241,20 @@ mod tests {
                 packets: 9,
                 rate_bps: 5,
                 feeds: vec![],
+                health: HealthReport { state: HealthState::Good, ..HealthReport::default() },
+                signal: Some(SignalReport { locked: true, strength_percent: Some(6), quality_percent: None }),
             }],
             done: vec![],
         });
         let mut bytes = vec![1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
         bytes.extend([1, 0, 0, 0, 1, 0, 0, 0, 2, 4, 0, 0, 0, 0, 0, 0, 0]);
         bytes.extend([9, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
-        bytes.extend([0; 16]);
+        bytes.extend([0; 8]);
+        // Good, no indicators, nothing lost, no index, accuracy not judged; locked, strength, no quality.
+        bytes.extend([1, 0, 0, 0]);
+        bytes.extend([0; 18]);
+        bytes.extend([1, 1, 1, 6, 0]);
+        bytes.extend([0; 8]);
         assert_eq!(encode(&poll), bytes);
         assert_eq!(decode_message::<ToDatabase, 1024>(&bytes).unwrap(), poll);
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use database_server::{Config, ConnectionId, DatabaseServer, Input, Output, Remembered};
+use protocols::health::HealthReport;
 use protocols::ids::{BootId, ChannelId, Revision};
 use protocols::p1_registration::{ChannelReport, InputState, Poll, ToDatabase as FromAcquisition};
 use protocols::p2_directory::{ToClient, ToDatabase, Tuning};
@@ -158,6 +159,8 @@ impl Site {
             packets: 0,
             rate_bps: 0,
             feeds: vec![],
+            health: HealthReport::default(),
+            signal: None,
         };
         let poll = Poll { channels: (1..=self.channels).map(report).collect(), ..Poll::default() };
         let message = FromAcquisition::Poll(poll);

@@ -7,6 +7,7 @@ use link::session::read_sealed;
 use media::rtp::HEADER_BYTES;
 use protocols::codec;
 use protocols::handshake::FrameSeal;
+use protocols::health::HealthReport;
 use protocols::ids::{AcquisitionId, ChannelId, Generation};
 use protocols::p1_registration::{ChannelReport, FeedReport, FeedState, InputState, Poll, ToDatabase};
 use protocols::p3_feed::{
@@ -44,6 +45,8 @@ fn poll() -> ToDatabase {
         packets: 9,
         rate_bps: 5_000_000,
         feeds,
+        health: HealthReport::default(),
+        signal: None,
     };
     ToDatabase::Poll(Poll { generation: Generation(1), channels: vec![report; 3], done: vec![] })
 }

@@ -11,7 +11,7 @@ use protocols::p1_registration::InputState;
 use protocols::topology::InputUrl;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::{debug, trace};
+use tracing::debug;
 
 use crate::access_points::AccessPoints;
 use crate::capture::Capture;
@@ -21,6 +21,7 @@ use crate::shell::Context;
 use crate::shell::driver::{Event, Run};
 use crate::shell::inputs::{Batch, End, OpenInput};
 use crate::shell::task::Task;
+use crate::signal::Signal;
 use crate::{ChannelCounters, Input};
 
 /// How often counters are handed to the machine.
@@ -138,7 +139,7 @@ impl Channel {
             if let Some(input) = input {
                 input.close().await;
             }
-            self.count();
+            self.count(None);
             let channel = self.id;
             match end {
                 Some(End::Closed(cause)) => {
@@ -173,6 +174,10 @@ impl Channel {
                     if let Some(strange) = batch.strange.take() {
                         self.capture.strange(&strange);
                     }
+                    self.capture.synchronised(now, std::mem::take(&mut batch.sync_errors));
+                    if input.comes_by_network() {
+                        self.capture.arrived(now, batch.packets.len());
+                    }
                     let taken = self.capture.packets(now, &batch.packets, &mut self.packets);
                     batch.packets.clear();
                     self.publish();
@@ -187,12 +192,7 @@ impl Channel {
                     self.capture.tick(clock.now(), &mut self.packets);
                     self.publish();
                 }
-                _ = seconds.tick() => {
-                    if let Some(signal) = input.signal() {
-                        trace!(channel = %self.id, ?signal, "receiving");
-                    }
-                    self.count();
-                }
+                _ = seconds.tick() => self.count(input.signal()),
             }
             self.tell(order.run).await;
         }
@@ -222,10 +222,12 @@ impl Channel {
         }
     }
 
-    fn count(&self) {
+    fn count(&mut self, signal: Option<Signal>) {
         let counters = ChannelCounters {
             packets: self.capture.counters().rtp_packets,
             rate_bps: self.capture.rate_bps(),
+            health: self.capture.health(self.context.clock.now(), Clock::wall()),
+            signal: signal.map(Signal::report),
             dropped_packets: self.shared.queues().dropped_packets().clone(),
         };
         let input = Input::Counters { channel: self.id, counters };

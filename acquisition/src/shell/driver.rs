@@ -8,11 +8,14 @@ use link::metrics_port::Question;
 use link::random;
 use link::shutdown::Shutdown;
 use link::supervision::Supervision;
+use protocols::health::HealthReport;
 use protocols::ids::{ChannelId, HostId};
 use protocols::p1_registration::{InputState, ToDatabase};
+use protocols::time::Time;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::health_report::{HealthLog, Line};
 use crate::shell::Context;
 use crate::shell::channel::ChannelHandle;
 use crate::shell::database::DatabaseHandle;
@@ -54,6 +57,7 @@ pub(crate) struct Driver {
 struct Spoken {
     database: String,
     inputs: BTreeMap<ChannelId, InputState>,
+    health: BTreeMap<ChannelId, HealthLog>,
     feeds: BTreeMap<(ChannelId, HostId), String>,
 }
 
@@ -151,7 +155,7 @@ impl Driver {
         if !counts {
             return None;
         }
-        self.spoken.note(&input);
+        self.spoken.note(self.context.clock.now(), &input);
         match &input {
             Input::DatabaseClosed { .. } => self.database = None,
             Input::FeedFailed { channel, host, .. } | Input::FeedRefused { channel, host, .. } => {
@@ -186,6 +190,7 @@ impl Driver {
             Output::CloseInput { channel } => {
                 info!(%channel, "channel left the plan");
                 self.spoken.inputs.remove(&channel);
+                self.spoken.health.remove(&channel);
                 if let Some(handle) = self.channels.remove(&channel) {
                     // Ends by itself; nobody waits for it.
                     handle.leave();
@@ -226,7 +231,7 @@ impl Driver {
 
 impl Spoken {
     /// Logs what is new in `input`.
-    fn note(&mut self, input: &Input) {
+    fn note(&mut self, now: Time, input: &Input) {
         match input {
             Input::DatabaseConnected => {
                 self.database.clear();
@@ -247,7 +252,16 @@ impl Spoken {
             Input::InputClosed { channel, cause } | Input::InputFinished { channel, cause } => {
                 self.input(*channel, InputState::Failed { cause: cause.clone() });
             }
-            Input::DatabaseMessage(_) | Input::Guide { .. } | Input::Counters { .. } | Input::Tick => {}
+            Input::Counters { channel, counters } => self.health(now, *channel, &counters.health),
+            Input::DatabaseMessage(_) | Input::Guide { .. } | Input::Tick => {}
+        }
+    }
+
+    fn health(&mut self, now: Time, channel: ChannelId, report: &HealthReport) {
+        for line in self.health.entry(channel).or_default().lines(now, report) {
+            let Line { indicator, count, total } = line;
+            let (name, number) = (indicator.name(), indicator.number());
+            warn!(%channel, name, number, count, total, "errors in the stream");
         }
     }
 

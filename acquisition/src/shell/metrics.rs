@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use link::metrics::{Exposition, Kind};
-use protocols::p1_registration::{FeedState, InputState, Poll};
+use protocols::health::Indicator;
+use protocols::p1_registration::{ChannelReport, FeedState, InputState, Poll};
 
 /// What the driver knows at one moment.
 #[derive(Debug, Clone)]
@@ -51,6 +52,7 @@ fn exposition(measures: &Measures) -> Exposition {
     let help = "Packets made of the channel.";
     let mut packets = out.family(Kind::Counter, "masthead_acquisition_packets_total", labels, help);
     all().for_each(|(id, channel)| packets.add(&[id], channel.packets));
+    health(&ids, channels, &mut out);
     let labels = &["channel", "push_server"];
     let feeds = || all().flat_map(|(id, channel)| channel.feeds.iter().map(move |feed| (id, feed)));
     let help = "Whether the push server takes the channel.";
@@ -64,10 +66,52 @@ fn exposition(measures: &Measures) -> Exposition {
     out
 }
 
+/// How the channels' streams fare.
+fn health(ids: &[String], channels: &[ChannelReport], out: &mut Exposition) {
+    let all = || ids.iter().zip(channels);
+    let help = "How often an indicator of TR 101 290 was seen in the channel's stream.";
+    let labels = &["channel", "indicator"];
+    let mut seen = out.family(Kind::Counter, "masthead_acquisition_indicator_total", labels, help);
+    for (id, channel) in all() {
+        Indicator::ALL.iter().for_each(|&what| seen.add(&[id, what.name()], channel.health.count(what)));
+    }
+    let labels = &["channel"];
+    let help = "Transport packets missing in the channel's stream by their continuity counters.";
+    let name = "masthead_acquisition_lost_transport_packets_total";
+    let mut lost = out.family(Kind::Counter, name, labels, help);
+    all().for_each(|(id, channel)| lost.add(&[id], channel.health.lost_packets));
+    let delivered = || all().filter_map(|(id, channel)| Some((id, channel.health.delivery?)));
+    let help = "Delay factor of the channel's input in the last second (RFC 4445).";
+    let name = "masthead_acquisition_delay_factor_seconds";
+    let mut factors = out.family(Kind::Gauge, name, labels, help);
+    delivered().for_each(|(id, index)| factors.add(&[id], f64::from(index.delay_factor_us) / 1e6));
+    let help = "Transport packets of the channel missing in the last second (RFC 4445).";
+    let mut rates = out.family(Kind::Gauge, "masthead_acquisition_media_loss_rate", labels, help);
+    delivered().for_each(|(id, index)| rates.add(&[id], u64::from(index.lost_packets)));
+    let tuned = || all().filter_map(|(id, channel)| Some((id, channel.signal?)));
+    let help = "Whether the channel's tuner demodulates a multiplex.";
+    let mut locks = out.family(Kind::Gauge, "masthead_acquisition_signal_locked", labels, help);
+    tuned().for_each(|(id, signal)| locks.add(&[id], signal.locked));
+    let help = "Strength of the signal at the channel's tuner, as the device tells it.";
+    let name = "masthead_acquisition_signal_strength_percent";
+    let mut strengths = out.family(Kind::Gauge, name, labels, help);
+    tuned()
+        .filter_map(|(id, signal)| Some((id, signal.strength_percent?)))
+        .for_each(|(id, percent)| strengths.add(&[id], u64::from(percent)));
+    let help = "Quality of the signal at the channel's tuner, as the device tells it.";
+    let name = "masthead_acquisition_signal_quality_percent";
+    let mut qualities = out.family(Kind::Gauge, name, labels, help);
+    tuned()
+        .filter_map(|(id, signal)| Some((id, signal.quality_percent?)))
+        .for_each(|(id, percent)| qualities.add(&[id], u64::from(percent)));
+}
+
 #[cfg(test)]
 mod tests {
+    use protocols::health::{HealthReport, IndicatorReport};
     use protocols::ids::ChannelId;
-    use protocols::p1_registration::{ChannelReport, FeedReport};
+    use protocols::p1_registration::FeedReport;
+    use protocols::time::ClusterTime;
 
     use super::*;
 
@@ -82,6 +126,15 @@ mod tests {
             packets: 9,
             rate_bps: 5_000_000,
             feeds: vec![feed],
+            health: HealthReport {
+                indicators: vec![IndicatorReport {
+                    indicator: Indicator::Crc,
+                    count: 4,
+                    last: ClusterTime(1),
+                }],
+                ..HealthReport::default()
+            },
+            signal: None,
         };
         let report = Poll { channels: vec![channel], ..Poll::default() };
         Measures {
@@ -99,6 +152,15 @@ mod tests {
         let document = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
         let wrong = exposition(&measures()).undocumented(document, &["masthead_acquisition_"]);
         assert!(wrong.is_empty(), "docs/metrics.md is not right:\n{wrong}");
+    }
+
+    #[test]
+    fn every_indicator_is_told_also_those_that_were_never_seen() {
+        let text = text(&measures());
+        let line = |what, count| {
+            format!("\nmasthead_acquisition_indicator_total{{channel=\"1\",indicator=\"{what}\"}} {count}\n")
+        };
+        assert!(text.contains(&line("crc_error", 4)) && text.contains(&line("pat_error", 0)), "{text}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocols::health::{HealthReport, HealthState, IndicatorReport, SignalReport};
 use protocols::ids::{AcquisitionId, ChannelId};
 use protocols::p1_registration::{FeedReport, FeedState, InputState};
 use protocols::p2_directory::ChannelStatus;
@@ -15,8 +16,9 @@ use crate::presence::Host;
 use crate::recordings_view::RecordingsView;
 use crate::site_view::{
     AcquisitionServerView, BackupView, CarriedView, ChannelView, DestinationKindView, DestinationView,
-    FeedStateView, FeedView, InputStateView, InputView, ListedView, ModeView, NetworkView, PresenceView,
-    PushServerView, RegistrationView, SentView, SiteHead, SiteView, StatusView,
+    FeedStateView, FeedView, HealthStateView, HealthView, IndicatorView, InputStateView, InputView,
+    ListedView, ModeView, NetworkView, PresenceView, PushServerView, RegistrationView, SentView, SignalView,
+    SiteHead, SiteView, StatusView,
 };
 
 /// Bits of transport stream in a full packet: seven of 188 bytes (RFC 2250).
@@ -140,6 +142,8 @@ impl DatabaseServer {
                 cause,
                 rate_bps: report.map(|report| report.rate_bps),
                 packets: report.map(|report| report.packets),
+                health: report.map(|report| health_view(&report.health)),
+                signal: report.and_then(|report| report.signal).map(signal_view),
                 recorded: hosts.iter().any(|host| host.record.is_some()),
                 feeds: hosts.iter().map(|host| feed_view(host, reported.get(&host.id).copied())).collect(),
             }
@@ -238,6 +242,33 @@ impl DatabaseServer {
             channels: topology.channels_of(network).iter().filter_map(listed).collect(),
         }
     }
+}
+
+fn health_view(report: &HealthReport) -> HealthView {
+    let indicator = |seen: &IndicatorReport| IndicatorView {
+        name: seen.indicator.name(),
+        number: seen.indicator.number(),
+        count: seen.count,
+        last_ms: seen.last.0,
+    };
+    HealthView {
+        state: match report.state {
+            HealthState::Unknown => HealthStateView::Unknown,
+            HealthState::Good => HealthStateView::Good,
+            HealthState::Impaired => HealthStateView::Impaired,
+            HealthState::Bad => HealthStateView::Bad,
+        },
+        indicators: report.indicators.iter().map(indicator).collect(),
+        lost_packets: report.lost_packets,
+        delay_factor_us: report.delivery.map(|index| index.delay_factor_us),
+        media_loss_rate: report.delivery.map(|index| index.lost_packets),
+        pcr_accuracy_judged: report.accuracy_judged,
+    }
+}
+
+fn signal_view(report: SignalReport) -> SignalView {
+    let SignalReport { locked, strength_percent, quality_percent } = report;
+    SignalView { locked, strength_percent, quality_percent }
 }
 
 fn feed_view(host: &PushHost, report: Option<&FeedReport>) -> FeedView {

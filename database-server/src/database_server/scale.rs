@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use protocols::authority::ClusterKey;
+use protocols::health::HealthReport;
 use protocols::ids::{BootId, ChannelId, HostId};
 use protocols::p1_registration::{ChannelReport, InputState, Poll, ToDatabase as FromAcquisition};
 use protocols::p2_directory::ToDatabase as FromClient;
@@ -151,6 +152,8 @@ impl Site {
             packets: 0,
             rate_bps: 0,
             feeds: vec![],
+            health: HealthReport::default(),
+            signal: None,
         };
         let poll = Poll { channels: (1..=CHANNELS).map(report).collect(), ..Poll::default() };
         self.give(Input::AcquisitionMessage {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocols::authority::ClusterKey;
+use protocols::health::HealthReport;
 use protocols::ids::{BootId, ChannelId, HostId, Revision};
 use protocols::p1_registration::{
     ChannelReport, Command as Order1, CommandResult, FeedReport, FeedState, InputState, MAX_PENDING_COMMANDS,
@@ -283,6 +284,8 @@ impl World {
             packets: 0,
             rate_bps: 0,
             feeds: vec![feed("hall"), feed("yard")],
+            health: HealthReport::default(),
+            signal: None,
         };
         let poll = Poll { channels: vec![report(1), report(2)], ..Poll::default() };
         self.give(Input::AcquisitionMessage { connection: P1, message: FromAcquisition::Poll(poll) });
@@ -417,6 +420,8 @@ fn a_failed_input_makes_its_channel_inactive_with_the_cause_and_no_other() {
         packets: 0,
         rate_bps: 0,
         feeds: vec![],
+        health: HealthReport::default(),
+        signal: None,
     };
     let poll = Poll { channels: vec![failed], ..Poll::default() };
     world.give(Input::AcquisitionMessage { connection: P1, message: FromAcquisition::Poll(poll) });

@@ -7,6 +7,7 @@ use std::time::Duration;
 use link::session::{self, Call, Session};
 use protocols::authority::ClusterKey;
 use protocols::codec::{self, decode_message};
+use protocols::health::HealthReport;
 use protocols::ids::BootId;
 use protocols::p1_registration::{ChannelReport, FeedPlan, InputState, Poll, ToAcquisition, ToDatabase};
 use protocols::p2_directory::{ChannelList, ChannelStatus, ToClient, ToDatabase as FromClient};
@@ -197,6 +198,8 @@ async fn a_viewer_is_tuned_once_source_and_push_server_are_there() {
         packets: 1,
         rate_bps: 1,
         feeds: vec![],
+        health: HealthReport::default(),
+        signal: None,
     };
     let poll = Poll { generation: plan.generation, channels: vec![report], done: vec![] };
     session::write_sealed(&mut stream, &mut session.seal, &ToDatabase::Poll(poll)).await.unwrap();

@@ -169,14 +169,14 @@ impl Health {
         self.tallies.raise_by(Indicator::SyncLoss, now, errors.losses);
     }
 
-    /// The input was closed on purpose, or opened anew: what comes next does not continue what came before.
-    pub fn interrupt(&mut self) {
-        (self.heard, self.look_at) = (None, Duration::ZERO);
+    /// The input was opened anew, perhaps another one: what comes next does not continue what came before.
+    pub fn interrupt(&mut self, extent: Extent) {
+        (self.extent, self.heard, self.look_at) = (extent, None, Duration::ZERO);
     }
 
-    /// Whether any packet has come since the beginning, or since the input was opened anew.
-    pub fn has_begun(&self) -> bool {
-        self.heard.is_some()
+    /// Whether packets come: one has since the input was opened, and no silence was found since.
+    pub fn is_arriving(&self) -> bool {
+        self.heard.is_some() && !self.silent
     }
 
     /// What was seen so far.

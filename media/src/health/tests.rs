@@ -423,7 +423,7 @@ fn cat_error_is_scrambled_packets_without_a_cat_or_another_table_in_its_place() 
 fn an_input_opened_anew_is_no_error_of_its_stream() {
     let mut stream = Broadcast::new(Extent::Input);
     stream.clean(1_000);
-    stream.health.interrupt();
+    stream.health.interrupt(Extent::Input);
     stream.counters.values_mut().for_each(|counter| *counter += 7);
     stream.now_ms = 61_000;
     stream.run(62_000, |_, bytes| {

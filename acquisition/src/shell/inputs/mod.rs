@@ -11,6 +11,7 @@ mod udp;
 mod web;
 
 use link::clock::Clock;
+use media::health::SyncErrors;
 use media::packet::PacketBytes;
 
 use crate::paced_stream::PacedStream;
@@ -33,6 +34,8 @@ pub(crate) struct Batch {
     pub(crate) packets: Vec<PacketBytes>,
     /// What came that is no transport stream, for people.
     pub(crate) strange: Option<String>,
+    /// Wrong sync bytes, where bytes are searched for packets.
+    pub(crate) sync_errors: SyncErrors,
 }
 
 impl Batch {
@@ -106,7 +109,19 @@ impl OpenInput {
             Self::Udp(udp) => udp.next(batch).await.map_err(End::Closed),
             Self::Rtp(rtp) => rtp.next(clock, batch).await.map_err(End::Closed),
             Self::Dvb(dvb) => dvb.next(batch).await.map_err(End::Closed),
-            Self::Paced(paced) => paced.next(clock, batch).await,
+            Self::Paced(paced) => {
+                let result = paced.next(clock, batch).await;
+                batch.sync_errors = paced.stream.take_sync_errors();
+                result
+            }
+        }
+    }
+
+    /// Whether it comes by a network at the network's pace.
+    pub(crate) fn comes_by_network(&self) -> bool {
+        match self {
+            Self::Udp(_) | Self::Rtp(_) => true,
+            Self::Dvb(_) | Self::Paced(_) => false,
         }
     }
 

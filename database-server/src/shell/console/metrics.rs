@@ -7,13 +7,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use link::metrics::{CONTENT_TYPE, Exposition, Kind};
 use protocols::counters::Described;
+use protocols::health::Indicator;
 
 use super::App;
 use super::answer::ApiError;
 use super::desk::Ask;
 use super::visitor::Visitor;
 use crate::site_view::{
-    FeedStateView, InputStateView, ModeView, PresenceView, RegistrationView, SiteView, StatusView,
+    FeedStateView, HealthStateView, InputStateView, ModeView, PresenceView, RegistrationView, SiteView,
+    StatusView,
 };
 use crate::zaps::Figures;
 
@@ -119,6 +121,7 @@ fn channels(view: &SiteView, out: &mut Exposition) {
     let help = "Packets made of the channel since its acquisition server's start.";
     let mut packets = out.family(Kind::Counter, "masthead_site_channel_packets_total", labels, help);
     all().filter_map(|(id, channel)| Some((id, channel.packets?))).for_each(|(id, n)| packets.add(&[id], n));
+    health(view, &ids, out);
     let labels = &["channel", "push_server"];
     let feeds = || all().flat_map(|(id, channel)| channel.feeds.iter().map(move |feed| (id, feed)));
     let help = "Whether the push server takes the channel from its acquisition server.";
@@ -131,6 +134,40 @@ fn channels(view: &SiteView, out: &mut Exposition) {
     feeds()
         .filter_map(|(id, feed)| Some((id, feed, feed.dropped_packets?)))
         .for_each(|(id, feed, n)| dropped.add(&[id, &feed.push_server], n));
+}
+
+fn health(view: &SiteView, ids: &[String], out: &mut Exposition) {
+    let all = || ids.iter().zip(&view.channels);
+    let healths = || all().filter_map(|(id, channel)| Some((id, channel.health.as_ref()?)));
+    let labels = &["channel"];
+    let help = "Whether no indicator of TR 101 290 was seen in the channel's stream for ten seconds.";
+    let mut good = out.family(Kind::Gauge, "masthead_site_channel_healthy", labels, help);
+    healths().for_each(|(id, health)| good.add(&[id], health.state == HealthStateView::Good));
+    let help = "How often an indicator of TR 101 290 was seen in the channel's stream.";
+    let name = "masthead_site_channel_indicator_total";
+    let mut seen = out.family(Kind::Counter, name, &["channel", "indicator"], help);
+    for (id, health) in healths() {
+        for what in Indicator::ALL {
+            let found = health.indicators.iter().find(|indicator| indicator.name == what.name());
+            seen.add(&[id, what.name()], found.map_or(0, |indicator| indicator.count));
+        }
+    }
+    let help = "Delay factor of the channel's input in the last second (RFC 4445).";
+    let name = "masthead_site_channel_delay_factor_seconds";
+    let mut factors = out.family(Kind::Gauge, name, labels, help);
+    healths()
+        .filter_map(|(id, health)| Some((id, health.delay_factor_us?)))
+        .for_each(|(id, us)| factors.add(&[id], f64::from(us) / 1e6));
+    let signals = || all().filter_map(|(id, channel)| Some((id, channel.signal?)));
+    let help = "Whether the channel's tuner demodulates a multiplex.";
+    let mut locks = out.family(Kind::Gauge, "masthead_site_channel_signal_locked", labels, help);
+    signals().for_each(|(id, signal)| locks.add(&[id], signal.locked));
+    let help = "Quality of the signal at the channel's tuner, as the device tells it.";
+    let name = "masthead_site_channel_signal_quality_percent";
+    let mut qualities = out.family(Kind::Gauge, name, labels, help);
+    signals()
+        .filter_map(|(id, signal)| Some((id, signal.quality_percent?)))
+        .for_each(|(id, percent)| qualities.add(&[id], u64::from(percent)));
 }
 
 fn push_servers(view: &SiteView, out: &mut Exposition) {

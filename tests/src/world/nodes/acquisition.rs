@@ -206,7 +206,7 @@ impl AcquisitionNode {
             capture.reported = fabric.now;
             let packets = capture.source.made();
             let dropped_packets = self.dropped(fabric, channel);
-            let counters = ChannelCounters { packets, rate_bps: 0, dropped_packets };
+            let counters = ChannelCounters { packets, dropped_packets, ..ChannelCounters::default() };
             events[1] = Some(Input::Counters { channel, counters });
         }
         self.feed(fabric, channel, &bytes);
