@@ -16,7 +16,7 @@ use protocols::guide::{
 use protocols::ids::ChannelId;
 
 /// Spans of one channel that do not touch each other; of more, the last are given up. Schedules come in spans that do.
-pub(crate) const MAX_SPANS: usize = 64;
+pub(crate) const MAX_SPANS: usize = 512;
 
 /// What is known of all channels.
 #[derive(Debug, Default)]

@@ -28,6 +28,7 @@
 //! | [`listing`], [`recording_list`], [`meter`] | what is printed: channels, recordings, the status line, the summary |
 //! | [`when`] | times as people write them |
 //! | [`cache`] | the last known list, as bytes |
+//! | [`guide`], [`xmltv`] | the programme guide: page by page, as a table, JSON and XMLTV |
 //! | [`gateway`] | a channel for many players by HTTP |
 //! | [`flow`] | [`flow::Flow`]: how fast a recording is to be sent |
 //! | [`playback`] | [`playback::Playback`]: a recording, from orders to packets for a player |
@@ -41,6 +42,7 @@ pub mod announcements;
 pub mod cache;
 pub mod flow;
 pub mod gateway;
+pub mod guide;
 pub mod interest;
 pub mod listing;
 pub mod live;
@@ -58,4 +60,5 @@ pub mod sites;
 pub mod target;
 pub mod viewer;
 pub mod when;
+pub mod xmltv;
 pub mod zap;

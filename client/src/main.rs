@@ -132,6 +132,20 @@ enum Command {
         #[arg(long)]
         channel: Option<String>,
     },
+    /// Prints what the channels of this host's network show, as their broadcasters announce it.
+    Guide {
+        /// Of this channel only: id, name, or the beginning of its name.
+        channel: Option<String>,
+        /// What is not over by then: `now`, `+30m`, `-2h`, `20:15` (today), `2026-11-22 20:15`, or RFC 3339.
+        #[arg(long, default_value = "now", value_name = "TIME", allow_hyphen_values = true)]
+        from: When,
+        /// What begins before then: like `--from`; `+6h` counts from the beginning, `20:15` is the first behind it.
+        #[arg(long, default_value = "+1d", value_name = "TIME", allow_hyphen_values = true)]
+        until: When,
+        /// As XMLTV, for players and recorders.
+        #[arg(long)]
+        xmltv: bool,
+    },
     /// Administers the site, by an account or the cluster key.
     Admin(shell::Admin),
     /// Orders a recording: it is kept until it is given up.
@@ -313,6 +327,9 @@ impl From<Arguments> for Options {
                 Action::Gateway(shell::Gateway { listen, tuners, hdhomerun })
             }
             Some(Command::Recordings { channel }) => Action::Recordings { channel },
+            Some(Command::Guide { channel, from, until, xmltv }) => {
+                Action::Guide(shell::Guide { channel, from, until, xmltv })
+            }
             Some(Command::Record { channel, from, to, title }) => {
                 Action::Record(Order { channel, from, to, title })
             }

@@ -20,7 +20,7 @@ const GREEN: &str = "\x1b[32m";
 const RESET: &str = "\x1b[0m";
 
 /// A cell, and how it is coloured.
-type Cell = (String, &'static str);
+pub(crate) type Cell = (String, &'static str);
 
 /// Two aligned tables: what is held of each channel, and the programme recordings; times are those of `zone`.
 pub fn table(list: &RecordingList, zone: &TimeZone, colour: Colour) -> String {
@@ -162,7 +162,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn plain(text: String) -> Cell {
+pub(crate) fn plain(text: String) -> Cell {
     (text, "")
 }
 
@@ -170,7 +170,8 @@ fn dash() -> Cell {
     plain("-".to_owned())
 }
 
-fn aligned(text: &mut String, head: &[&str], rows: Vec<Vec<Cell>>, colour: Colour) {
+/// Appends a table whose columns are as wide as their widest cell; the last one is not padded.
+pub(crate) fn aligned(text: &mut String, head: &[&str], rows: Vec<Vec<Cell>>, colour: Colour) {
     let head = head.iter().map(|name| plain((*name).to_owned())).collect();
     let rows: Vec<Vec<Cell>> = std::iter::once(head).chain(rows).collect();
     let widths: Vec<usize> = (0..rows[0].len())

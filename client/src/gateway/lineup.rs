@@ -1,13 +1,11 @@
-//! The channel list in the forms that players and recorders read: M3U, XMLTV, and an HDHomeRun's lineup.
+//! The channel list in the forms that players and recorders read: M3U, and an HDHomeRun's lineup. XMLTV is [`crate::xmltv`].
 
 use std::fmt::Write;
 
 use protocols::p2_directory::{ChannelEntry, ProgrammeEntry};
-use protocols::time::ClusterTime;
 use serde::Serialize;
 
 use crate::listing::printable;
-use crate::when::rfc3339;
 
 /// Which stream a playlist names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,35 +50,6 @@ pub fn recordings(base: &str, programmes: &[ProgrammeEntry]) -> String {
             programme.id
         );
     }
-    text
-}
-
-/// `/xmltv.xml`, valid by XMLTV's DTD: the channels, and the programmes that were ordered to be recorded.
-pub fn xmltv(channels: &[ChannelEntry], programmes: &[ProgrammeEntry]) -> String {
-    let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE tv SYSTEM \"xmltv.dtd\">\n<tv generator-info-name=\"Masthead\">\n".to_owned();
-    for channel in channels {
-        let _ = writeln!(
-            text,
-            "  <channel id=\"{}\">\n    <display-name>{}</display-name>\n    <display-name>{0}</display-name>",
-            channel.id,
-            escaped(&channel.name)
-        );
-        if let Some(logo) = &channel.logo {
-            let _ = writeln!(text, "    <icon src=\"{}\"/>", escaped(logo));
-        }
-        text.push_str("  </channel>\n");
-    }
-    for programme in programmes.iter().filter(|it| channels.iter().any(|channel| channel.id == it.channel)) {
-        let _ = writeln!(
-            text,
-            "  <programme start=\"{}\" stop=\"{}\" channel=\"{}\">\n    <title>{}</title>\n  </programme>",
-            xmltv_time(programme.span.from),
-            xmltv_time(programme.span.to),
-            programme.channel,
-            escaped(&programme.title)
-        );
-    }
-    text.push_str("</tv>\n");
     text
 }
 
@@ -161,18 +130,12 @@ fn attribute(text: &str) -> String {
     printable(text).replace('"', "'")
 }
 
-/// `20261122201500 +0000`.
-fn xmltv_time(time: ClusterTime) -> String {
-    let whole = ClusterTime(time.0 / 1_000 * 1_000);
-    let digits: String = rfc3339(whole).chars().filter(char::is_ascii_digit).collect();
-    format!("{digits} +0000")
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use protocols::ids::ChannelId;
     use protocols::p2_directory::{ChannelStatus, ProgrammeState};
     use protocols::recording::{RecordingId, Span};
+    use protocols::time::ClusterTime;
 
     use super::*;
 
@@ -221,18 +184,6 @@ pub(crate) mod tests {
         assert_eq!(
             recordings("b", &[programme()]),
             "#EXTM3U\n#EXTINF:90 tvg-id=\"1\",Rock & Roll\nb/recording/7.ts\n"
-        );
-    }
-
-    #[test]
-    fn xmltv_has_channels_before_programmes() {
-        assert_eq!(
-            xmltv(&channels()[..1], &[programme()]),
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE tv SYSTEM \"xmltv.dtd\">\n<tv generator-info-name=\"Masthead\">\n\
-             \x20 <channel id=\"1\">\n    <display-name>One</display-name>\n    <display-name>1</display-name>\n\
-             \x20   <icon src=\"http://x/1.png?a=1&amp;b=2\"/>\n  </channel>\n\
-             \x20 <programme start=\"20270115080000 +0000\" stop=\"20270115080130 +0000\" channel=\"1\">\n\
-             \x20   <title>Rock &amp; Roll</title>\n  </programme>\n</tv>\n"
         );
     }
 

@@ -12,7 +12,7 @@
 //! | [`tape`] | [`tape::Tape`]: the newest seconds of a channel, for readers that begin and readers that lag |
 //! | [`hls`] | segments and playlists |
 //! | [`scale`] | [`scale::Scale`]: which byte of a recording stands for which time |
-//! | [`lineup`] | the channel list as M3U, XMLTV and an HDHomeRun's |
+//! | [`lineup`] | the channel list as M3U and as an HDHomeRun's |
 //! | [`hdhomerun`] | how an HDHomeRun tuner is discovered and controlled |
 //! | [`tenancy`] | [`tenancy::Tenancy`]: when a channel that nobody wants is released |
 

@@ -129,10 +129,11 @@ impl Board<'_> {
         }
         let date = self.guide.date(self.now).unwrap_or(ClusterTime(0));
         match self.guide.on(self.now, entry.id) {
-            Some(on) => Line::from(vec![
-                Span::raw(printable(&on.title)),
-                Span::styled(format!("  {}", left(on.span, date)), Palette::dim()),
-            ]),
+            Some(on) => {
+                let left = if on.span.is_empty() { String::new() } else { left(on.span, date) };
+                let title = Span::raw(printable(on.title));
+                Line::from(vec![title, Span::styled(format!("  {left}"), Palette::dim())])
+            }
             None if self.width < NEXT_FROM => self.next(entry).unwrap_or_default(),
             None => Line::default(),
         }
@@ -140,7 +141,7 @@ impl Board<'_> {
 
     fn next(&self, entry: &ChannelEntry) -> Option<Line<'static>> {
         let next = self.guide.next(self.now, entry.id)?;
-        let begins = format!("{} {}", clock(next.span.from, self.zone), printable(&next.title));
+        let begins = format!("{} {}", clock(next.span.from, self.zone), printable(next.title));
         Some(Line::styled(begins, Palette::dim()))
     }
 }

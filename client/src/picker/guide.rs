@@ -1,24 +1,49 @@
 //! What is known of the channels beside the list: what is on and next, what is kept, at which rate.
 //!
-//! There is no programme guide yet. What people ordered to be recorded has a title and dates, which is told instead.
+//! What is on is told by the programme guide; for channels of which it knows nothing, by what people ordered to be recorded.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use protocols::guide::Event;
 use protocols::ids::ChannelId;
-use protocols::p2_directory::{ChannelList, ChannelRecording, ProgrammeEntry, RecordingList};
+use protocols::p2_directory::{ChannelGuide, ChannelList, ChannelRecording, ProgrammeEntry, RecordingList};
+use protocols::recording::Span;
 use protocols::time::{ClusterClock, ClusterTime, Time};
+
+use crate::guide::{cluster_time, unix_s};
 
 /// A recording that begins later than this is not what comes next.
 const NEXT_WITHIN: Duration = Duration::from_hours(24);
 /// A recording's rate is told from this length on: shorter ones are mostly their first picture.
 const RATE_FROM: Duration = Duration::from_secs(5);
 
+/// Something that is on, or will be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Showing<'a> {
+    pub(super) title: &'a str,
+    /// Empty where nobody knows when it ends.
+    pub(super) span: Span,
+}
+
+impl<'a> Showing<'a> {
+    fn of_event(event: &'a Event) -> Self {
+        let span = Span { from: cluster_time(event.start_unix_s), to: cluster_time(event.end_unix_s()) };
+        Self { title: &event.title, span }
+    }
+
+    fn of_programme(entry: &'a ProgrammeEntry) -> Self {
+        Self { title: &entry.title, span: entry.span }
+    }
+}
+
 /// What is known. All of it is of the channels of one list, and goes with it.
 #[derive(Debug, Default)]
 pub(super) struct Guide {
     clock: Option<ClusterClock>,
     recordings: Option<RecordingList>,
+    /// What channels show, as their broadcasters announce it.
+    announced: BTreeMap<ChannelId, Vec<Event>>,
     /// Rates measured while a channel was watched, bits per second.
     measured: BTreeMap<ChannelId, u64>,
 }
@@ -36,6 +61,12 @@ impl Guide {
         self.recordings = Some(list);
     }
 
+    /// Takes what is on and next, as of `time`.
+    pub(super) fn set_programmes(&mut self, now: Time, time: ClusterTime, guide: Vec<ChannelGuide>) {
+        self.set_clock(now, time);
+        self.announced = guide.into_iter().map(|channel| (channel.channel, channel.events)).collect();
+    }
+
     /// Takes the rate at which a channel is being received; 0 tells nothing.
     pub(super) fn set_rate(&mut self, channel: ChannelId, rate_bps: u64) {
         if rate_bps > 0 {
@@ -48,18 +79,29 @@ impl Guide {
         self.clock.map(|clock| clock.at(now))
     }
 
-    /// The ordered recording that is on.
-    pub(super) fn on(&self, now: Time, channel: ChannelId) -> Option<&ProgrammeEntry> {
+    /// What is on.
+    pub(super) fn on(&self, now: Time, channel: ChannelId) -> Option<Showing<'_>> {
         let date = self.date(now)?;
-        self.programmes(channel).find(|entry| entry.span.from <= date && date < entry.span.to)
+        if let Some(events) = self.announced.get(&channel) {
+            let on = |event: &&Event| event.overlaps(unix_s(date), unix_s(date).saturating_add(1));
+            // Of two that overlap the later is what was announced last.
+            return events.iter().rfind(on).map(Showing::of_event);
+        }
+        let on = |entry: &&ProgrammeEntry| entry.span.from <= date && date < entry.span.to;
+        self.programmes(channel).find(on).map(Showing::of_programme)
     }
 
-    /// The ordered recording that begins next, within a day.
-    pub(super) fn next(&self, now: Time, channel: ChannelId) -> Option<&ProgrammeEntry> {
+    /// What begins next, within a day.
+    pub(super) fn next(&self, now: Time, channel: ChannelId) -> Option<Showing<'_>> {
         let date = self.date(now)?;
         let coming =
-            |entry: &&ProgrammeEntry| date < entry.span.from && entry.span.from <= date + NEXT_WITHIN;
-        self.programmes(channel).filter(coming).min_by_key(|entry| (entry.span.from, entry.id))
+            |showing: &Showing<'_>| date < showing.span.from && showing.span.from <= date + NEXT_WITHIN;
+        if let Some(events) = self.announced.get(&channel) {
+            return events.iter().map(Showing::of_event).find(coming);
+        }
+        let coming = |entry: &&ProgrammeEntry| coming(&Showing::of_programme(entry));
+        let next = self.programmes(channel).filter(coming).min_by_key(|entry| (entry.span.from, entry.id));
+        next.map(Showing::of_programme)
     }
 
     /// Whether one can go back in the channel: something of it is kept, or somebody records it; what is newest is listed a minute late.

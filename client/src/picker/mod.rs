@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use protocols::ids::ChannelId;
-use protocols::p2_directory::{ChannelEntry, ChannelList, RecordingList};
-use protocols::time::Time;
+use protocols::p2_directory::{ChannelEntry, ChannelGuide, ChannelList, RecordingList};
+use protocols::time::{ClusterTime, Time};
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -137,6 +137,11 @@ impl Picker {
             shelf.set(&list);
         }
         self.guide.set_recordings(now, list);
+    }
+
+    /// What is on and next, as of `time`.
+    pub fn set_guide(&mut self, now: Time, time: ClusterTime, guide: Vec<ChannelGuide>) {
+        self.guide.set_programmes(now, time, guide);
     }
 
     /// What is recorded cannot be told; who does not look at it need not know.

@@ -1,10 +1,10 @@
 //! The picker by its keys and its screens.
 
+use protocols::guide::Event;
 use protocols::p2_directory::{
     ChannelRecording, ChannelStatus, ProgrammeEntry, ProgrammeState, Range, RangeState,
 };
 use protocols::recording::{RecordingId, Span as Dates};
-use protocols::time::ClusterTime;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
@@ -244,6 +244,30 @@ fn what_is_on_and_next_and_the_rate_are_told_where_known_at_80_columns() {
     assert_eq!(rows[2], "     1 ● One                        News  15 min left                 5.00 Mb/s");
     assert_eq!(rows[3], "     2 ○ Two                        roof is away");
     assert_eq!(rows[4], "     3 ● Three                      20:30 Quiz");
+}
+
+fn announced(minutes: (i64, u32), title: &str) -> Event {
+    let start_unix_s = i64::try_from(EIGHT.0 / 1_000).unwrap() + minutes.0 * 60;
+    Event { start_unix_s, duration_s: minutes.1 * 60, title: title.to_owned(), ..Event::default() }
+}
+
+#[test]
+fn what_broadcasters_announce_is_told_before_what_was_ordered() {
+    let mut picker = informed();
+    let events = vec![announced((-10, 40), "Tour de France"), announced((30, 60), "The cyclist")];
+    let guide = vec![
+        ChannelGuide { channel: ChannelId(1), events },
+        ChannelGuide { channel: ChannelId(3), events: vec![announced((0, 0), "Test card")] },
+    ];
+    picker.set_guide(Time::ZERO, EIGHT, guide);
+    let rows = screen(&mut picker, 200, 24);
+    let (on, next) = (rows[2].find("Tour de France  30 min left"), rows[2].find("20:30 The cyclist"));
+    assert!(on.is_some() && on < next, "{}", rows[2]);
+    assert!(rows[4].contains("Test card") && !rows[4].contains("min left"), "{}", rows[4]);
+    assert_eq!(
+        screen(&mut picker, 80, 24)[2],
+        "     1 ● One                        Tour de France  30 min left       5.00 Mb/s"
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod cache_file;
 mod channels;
 mod directory;
 mod gateway;
+mod guide;
 mod play;
 mod player;
 mod recordings;
@@ -39,6 +40,7 @@ use crate::viewer::Receiving;
 pub use self::admin::Admin;
 pub use cache_file::default_folder as default_cache_folder;
 pub use gateway::{GATEWAY_PORT, Gateway};
+pub use guide::Guide;
 pub use play::{Flow, Play, Remote, Speed};
 pub use player::Player;
 pub use recordings::Order;
@@ -86,6 +88,8 @@ pub enum Action {
         /// Of this channel only: id or name.
         channel: Option<String>,
     },
+    /// Print what channels show.
+    Guide(Guide),
     /// Order a recording.
     Record(Order),
     /// Give a recording up.
@@ -220,6 +224,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
         }
         Action::Play(play) => Box::pin(play::run(&options, play, &shutdown)).await,
         Action::Recordings { channel } => recordings::list(&options, channel.as_deref(), &shutdown).await,
+        Action::Guide(asked) => guide::list(&options, &asked, &shutdown).await,
         Action::Record(order) => recordings::record(&options, &order, &shutdown).await,
         Action::Unrecord { id } => recordings::unrecord(&options, id, &shutdown).await,
         Action::Gateway(gateway) => Box::pin(gateway::run(&options, gateway, &shutdown)).await,

@@ -118,7 +118,10 @@ pub(super) async fn unrecord(options: &Options, id: RecordingId, shutdown: &Shut
 }
 
 /// Does `work`, or ends cleanly when told to.
-async fn unless(shutdown: &Shutdown, work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+pub(super) async fn unless(
+    shutdown: &Shutdown,
+    work: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
     tokio::select! {
         done = work => done,
         () = shutdown.requested() => Ok(()),

@@ -10,6 +10,7 @@
 
 mod answer;
 mod channel;
+mod guide;
 mod hdhomerun;
 mod hls;
 mod hub;
@@ -35,6 +36,7 @@ use super::{Error, Options};
 use crate::gateway::hdhomerun::STREAM_PORT;
 use crate::gateway::scale::Rates;
 use crate::target::HostPort;
+use guide::Guide;
 use hdhomerun::Tuners;
 use hub::Hub;
 use listing::Listing;
@@ -63,6 +65,7 @@ struct Shared {
     options: Options,
     hub: Arc<Hub>,
     listing: Listing,
+    guide: Guide,
     tuners: Tuners,
     tuner_count: u8,
     device: DeviceId,
@@ -80,6 +83,7 @@ impl Shared {
             options: options.clone(),
             hub: Hub::new(options.clone()),
             listing: Listing::start(options)?,
+            guide: Guide::default(),
             tuners: Tuners::new(gateway.tuners),
             tuner_count: gateway.tuners,
             device: DeviceId::of(&format!("{} {listen}", host.trim())),

@@ -34,6 +34,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/playlist.m3u", get(playlist))
         .route("/recordings.m3u", get(recordings))
         .route("/xmltv.xml", get(xmltv))
+        .route("/guide.xml", get(xmltv))
         .route("/discover.json", get(discover))
         .route("/device.xml", get(device))
         .route("/lineup.json", get(lineup_json))
@@ -83,10 +84,7 @@ async fn recordings(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Re
 }
 
 async fn xmltv(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
-    let list = shared.listing.list().await?;
-    // A guide without programmes is better than none.
-    let programmes = play::list(shared.options.clone()).await.map(|list| list.programmes).unwrap_or_default();
-    Ok((fresh(XML), lineup::xmltv(&list.channels, &programmes)).into_response())
+    Ok((fresh(XML), shared.guide.document(&shared).await?).into_response())
 }
 
 async fn discover(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Refusal> {

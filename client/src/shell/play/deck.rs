@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use protocols::ids::ChannelId;
-use protocols::p2_directory::{PlayTarget, Presentation, RecordingList};
+use protocols::p2_directory::{ChannelGuide, PlayTarget, Presentation, RecordingList};
 use protocols::recording::RecordingId;
 use protocols::time::ClusterTime;
 use tokio::task::JoinHandle;
 
 use super::super::sink::Sink;
-use super::super::{Error, Options};
+use super::super::{Error, Options, guide};
 use super::show::{End, Setup, Show};
 use super::{Flow, Speed, ask};
 use crate::playback::Wish;
@@ -27,6 +27,8 @@ pub(in crate::shell) enum Event {
     List(RecordingList),
     /// What was asked for can be played: give it an output.
     Ready,
+    /// What is on and next came, as of then.
+    Guide(ClusterTime, Vec<ChannelGuide>),
     /// The list of recordings cannot be had.
     NoList(String),
     /// It cannot be played.
@@ -42,6 +44,7 @@ pub(in crate::shell) enum Event {
 pub(in crate::shell) struct Deck {
     options: Options,
     list: Option<JoinHandle<Result<RecordingList, Error>>>,
+    guide: Option<JoinHandle<Result<guide::Told, Error>>>,
     asked: Option<Asked>,
     show: Option<Show>,
 }
@@ -57,13 +60,20 @@ struct Asked {
 impl Deck {
     /// An empty one.
     pub(in crate::shell) fn new(options: &Options) -> Self {
-        Self { options: options.clone(), list: None, asked: None, show: None }
+        Self { options: options.clone(), list: None, guide: None, asked: None, show: None }
     }
 
     /// Asks what there is; an event follows.
     pub(in crate::shell) fn ask_list(&mut self) {
         if self.list.is_none() {
             self.list = Some(tokio::spawn(ask::list(self.options.clone())));
+        }
+    }
+
+    /// Asks what is on and next; an event follows where that is known.
+    pub(in crate::shell) fn ask_guide(&mut self) {
+        if self.guide.is_none() {
+            self.guide = Some(tokio::spawn(guide::now_and_next(self.options.clone())));
         }
     }
 
@@ -142,6 +152,11 @@ impl Deck {
                     Ok(list) => Event::List(list),
                     Err(error) => Event::NoList(error.to_string()),
                 }
+            }
+            told = joined(self.guide.as_mut()) => {
+                self.guide = None;
+                // An older database server has none, and nobody misses it.
+                told.map_or(Event::Went, |(time, guide)| Event::Guide(time, guide))
             }
             answer = joined(self.asked.as_mut().map(|asked| &mut asked.answer)) => {
                 self.answered(answer).unwrap_or_else(|error| Event::Failed(error.to_string()))

@@ -139,6 +139,9 @@ impl Screen {
                     }
                 }
                 _ = recordings.0.tick() => {
+                    if recordings.1.is_multiple_of(GUIDE_EVERY) {
+                        self.deck.ask_guide();
+                    }
                     if self.picker.shows_recordings() || recordings.1.is_multiple_of(GUIDE_EVERY) {
                         self.deck.ask_list();
                     }
@@ -223,6 +226,7 @@ impl Screen {
         match event {
             Event::Went => return,
             Event::List(list) => self.picker.set_recordings(self.session.clock().now(), list),
+            Event::Guide(time, guide) => self.picker.set_guide(self.session.clock().now(), time, guide),
             Event::NoList(why) => self.picker.set_no_recordings(&why),
             Event::Failed(why) => self.picker.set_message(&why),
             Event::Over(why) => self.stop_deck(&why),
