@@ -33,6 +33,7 @@ mod packet_store;
 pub mod pids;
 pub mod probe;
 mod retry;
+pub mod satip;
 pub mod seam;
 pub mod server_address;
 pub mod shell;

@@ -1,5 +1,7 @@
 //! How well a tuner receives.
 
+use std::fmt;
+
 use protocols::health::SignalReport;
 
 /// What an input that has a tuner knows of its signal.
@@ -22,5 +24,17 @@ impl Signal {
             strength_percent: percent(self.strength_percent),
             quality_percent: percent(self.quality_percent),
         }
+    }
+}
+
+/// `strength 80 %, quality 100 %`, for people.
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [("strength", self.strength_percent), ("quality", self.quality_percent)];
+        let parts = parts.map(|(name, percent)| match percent {
+            Some(percent) => format!("{name} {percent} %"),
+            None => format!("{name} unknown"),
+        });
+        f.write_str(&parts.join(", "))
     }
 }

@@ -29,6 +29,7 @@
 )]
 #![expect(clippy::missing_panics_doc, reason = "the laboratory's one error path is the failing test")]
 
+pub mod broadcast;
 pub mod cable;
 pub mod closed_captions;
 pub mod command;
@@ -44,6 +45,7 @@ pub mod packets;
 pub mod pcap;
 pub mod player;
 pub mod process;
+pub mod satip_server;
 pub mod site;
 pub mod skip;
 pub mod source;

@@ -13,6 +13,7 @@ use super::nearest::nearest;
 
 mod dvb;
 mod peer_address;
+mod satip;
 mod web;
 
 pub use dvb::{
@@ -20,6 +21,7 @@ pub use dvb::{
     Polarization, Rolloff, TransmissionMode,
 };
 pub use peer_address::{PeerAddress, PeerAddressError};
+pub use satip::{SatipInput, SatipInputError, SatipPids};
 pub use web::{Credentials, WebInput, WebInputError, WebProtocol};
 
 /// Where an input's transport stream comes from. `Display` gives the canonical URL, which parses to the same value.
@@ -46,6 +48,8 @@ pub enum InputUrl {
     Web(WebInput),
     /// `dvb://…`, a multiplex received by a tuner of the server's own host.
     Dvb(DvbInput),
+    /// `satip://…`, a multiplex that a SAT>IP server receives.
+    Satip(SatipInput),
 }
 
 /// What happens at the end of a file.
@@ -95,6 +99,7 @@ impl FromStr for InputUrl {
             }
             "http" | "https" => WebInput::parse(scheme, rest).map(Self::Web).map_err(Into::into),
             "dvb" => rest.parse().map(Self::Dvb).map_err(Into::into),
+            "satip" => SatipInput::parse(rest).map(Self::Satip).map_err(Into::into),
             later if LATER_SCHEMES.contains(&later) => Err(InputUrlError::NotInThisVersion(later.to_owned())),
             unknown => Err(InputUrlError::UnknownScheme {
                 scheme: unknown.chars().take(32).collect(),
@@ -214,6 +219,7 @@ impl fmt::Display for InputUrl {
             Self::Exec(command) => write!(f, "exec:{command}"),
             Self::Web(input) => input.fmt(f),
             Self::Dvb(input) => write!(f, "dvb:{input}"),
+            Self::Satip(input) => input.fmt(f),
         }
     }
 }
@@ -295,6 +301,9 @@ pub enum InputUrlError {
     /// What `dvb://` asks for is no multiplex, or no tuner.
     #[error(transparent)]
     Dvb(#[from] DvbError),
+    /// `satip://` with something wrong behind it.
+    #[error(transparent)]
+    Satip(#[from] SatipInputError),
     /// `file://host/…`.
     #[error("`file:` reads the acquisition server's own disk; write file:/absolute/path")]
     FileOnAnotherHost,
@@ -350,9 +359,9 @@ fn listed(and: &str) -> String {
 /// Longest input URL in bytes; a longer one is refused.
 pub const MAX_URL_BYTES: usize = 1024;
 /// What this version reads.
-const SCHEMES: [&str; 8] = ["testcard", "file", "udp", "rtp", "exec", "http", "https", "dvb"];
+const SCHEMES: [&str; 9] = ["testcard", "file", "udp", "rtp", "exec", "http", "https", "dvb", "satip"];
 /// What later versions are to read; named so that the message is not "unknown".
-const LATER_SCHEMES: [&str; 5] = ["hdhomerun", "satip", "srt", "rtsp", "rist"];
+const LATER_SCHEMES: [&str; 4] = ["hdhomerun", "srt", "rtsp", "rist"];
 
 #[cfg(test)]
 mod tests {

@@ -63,7 +63,8 @@ use self::index::Index;
 pub use self::input_url::{
     Band, Credentials, DatagramInput, Diseqc, DvbError, DvbInput, DvbSystem, FecRate, GuardInterval,
     InputUrl, InputUrlError, Lnb, LnbError, MAX_URL_BYTES, Modulation, PeerAddress, PeerAddressError, Pilot,
-    Polarization, Repeat, Rolloff, TransmissionMode, WebInput, WebInputError, WebProtocol,
+    Polarization, Repeat, Rolloff, SatipInput, SatipInputError, SatipPids, TransmissionMode, WebInput,
+    WebInputError, WebProtocol,
 };
 pub use self::network::{MAX_PREFIXES_PER_NETWORK, Network, NetworkId, NetworkIdError};
 use self::place::Source;

@@ -6,6 +6,7 @@ mod exec;
 mod file;
 mod peer;
 mod rtp;
+mod satip;
 mod testcard;
 mod udp;
 mod web;
@@ -23,6 +24,7 @@ use dvb::Dvb;
 use exec::Exec;
 use file::FileInput;
 use rtp::Rtp;
+use satip::Satip;
 use testcard::TestCard;
 use udp::Udp;
 use web::Web;
@@ -59,6 +61,7 @@ pub(crate) enum OpenInput {
     Udp(Udp),
     Rtp(Box<Rtp>),
     Dvb(Box<Dvb>),
+    Satip(Box<Satip>),
 }
 
 /// What an input itself has had to throw away or go without.
@@ -97,6 +100,7 @@ impl OpenInput {
             }
             InputUrl::Web(input) => Source::Web(Box::new(Web::open(input).await?)),
             InputUrl::Udp(endpoint) => return Udp::open(&endpoint).map(Self::Udp),
+            InputUrl::Satip(input) => return Ok(Self::Satip(Box::new(Satip::open(&input).await?))),
             InputUrl::Rtp(endpoint) => return Ok(Self::Rtp(Box::new(Rtp::open(&endpoint)?))),
             InputUrl::Dvb(input) => return Ok(Self::Dvb(Box::new(Dvb::open(&input).await?))),
         };
@@ -109,6 +113,7 @@ impl OpenInput {
             Self::Udp(udp) => udp.next(batch).await.map_err(End::Closed),
             Self::Rtp(rtp) => rtp.next(clock, batch).await.map_err(End::Closed),
             Self::Dvb(dvb) => dvb.next(batch).await.map_err(End::Closed),
+            Self::Satip(satip) => satip.next(clock, batch).await.map_err(End::Closed),
             Self::Paced(paced) => {
                 let result = paced.next(clock, batch).await;
                 batch.sync_errors = paced.stream.take_sync_errors();
@@ -120,7 +125,7 @@ impl OpenInput {
     /// Whether it comes by a network at the network's pace.
     pub(crate) fn comes_by_network(&self) -> bool {
         match self {
-            Self::Udp(_) | Self::Rtp(_) => true,
+            Self::Udp(_) | Self::Rtp(_) | Self::Satip(_) => true,
             Self::Dvb(_) | Self::Paced(_) => false,
         }
     }
@@ -130,6 +135,7 @@ impl OpenInput {
     pub(crate) fn select(&mut self, pids: &Pids) {
         match self {
             Self::Dvb(dvb) => dvb.select(pids),
+            Self::Satip(satip) => satip.select(pids),
             Self::Udp(_) | Self::Rtp(_) | Self::Paced(_) => {}
         }
     }
@@ -138,6 +144,7 @@ impl OpenInput {
     pub(crate) fn signal(&self) -> Option<Signal> {
         match self {
             Self::Dvb(dvb) => Some(dvb.signal()),
+            Self::Satip(satip) => satip.signal(),
             Self::Udp(_) | Self::Rtp(_) | Self::Paced(_) => None,
         }
     }
@@ -147,7 +154,7 @@ impl OpenInput {
         match self {
             Self::Dvb(dvb) => dvb.faults(),
             Self::Paced(paced) => Faults { sync_losses: paced.stream.sync_losses(), overflows: 0 },
-            Self::Udp(_) | Self::Rtp(_) => Faults::default(),
+            Self::Udp(_) | Self::Rtp(_) | Self::Satip(_) => Faults::default(),
         }
     }
 
@@ -155,6 +162,7 @@ impl OpenInput {
     pub(crate) async fn close(self) {
         match self {
             Self::Dvb(dvb) => dvb.close().await,
+            Self::Satip(satip) => satip.close().await,
             Self::Paced(paced) => {
                 if let Source::Exec(exec) = paced.source {
                     exec.close().await;
@@ -212,6 +220,8 @@ impl Source {
     }
 }
 
+#[cfg(test)]
+mod satip_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::*;
 
 pub(super) const CLIP: &[u8] = include_bytes!("../../../testcard/clip.ts");
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What `input` brings until it has brought `packets`, or ends.
 pub(super) async fn bring(input: &mut OpenInput, packets: usize) -> (Batch, Option<End>) {
