@@ -108,6 +108,9 @@ impl Script {
             let typed = |(n, pair): (usize, &[u8])| [if n == 0 { 0xff } else { 0xfe }, pair[0], pair[1]];
             triplets.extend(body.chunks(2).enumerate().map(typed));
         }
+        // An empty packet: some receivers carry a packet out only when the next begins.
+        triplets.push([0xff, self.sequence << 6 | 1, 0]);
+        self.sequence = (self.sequence + 1) & 3;
         let mut picture = at;
         for part in triplets.chunks(TRIPLETS_MAX) {
             let before = self.packets.insert(picture, part.to_vec());
@@ -238,7 +241,8 @@ mod tests {
         assert_eq!(script.triplets(2)[0], [0xfc, 0xc8, 0x49]);
         script.serve(5, 1, b"ABC");
         // A header, a block header, three letters and a null: three pairs.
-        assert_eq!(script.triplets(5)[2..], [[0xff, 0x03, 0x23], [0xfe, b'A', b'B'], [0xfe, b'C', 0]]);
+        let packet = [[0xff, 0x03, 0x23], [0xfe, b'A', b'B'], [0xfe, b'C', 0]];
+        assert_eq!(script.triplets(5)[2..], [&packet[..], &[[0xff, 0x41, 0]]].concat());
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub const PROGRAMME: u16 = 1;
 const TABLES_EVERY_90K: u64 = 9_000;
 /// The clock stands this much before what is to be decoded next: 0.7 s.
 const LEAD_90K: u64 = 63_000;
+/// Teletext is sent so long before it is to be shown: 40 ms (EN 300 472 §5 lets it be no more).
+const TELETEXT_LEAD_90K: u64 = 3_600;
 const PAYLOAD_BYTES: usize = PACKET_BYTES - 4;
 
 /// One elementary stream.
@@ -44,18 +46,18 @@ pub struct Pes {
 pub fn multiplex(streams: &[Elementary]) -> Vec<u8> {
     let mut order: Vec<(u64, usize, usize)> = Vec::new();
     for (n, stream) in streams.iter().enumerate() {
-        order.extend(stream.packets.iter().enumerate().map(|(at, pes)| (pes.dts_90k, n, at)));
+        order.extend(stream.packets.iter().enumerate().map(|(at, pes)| (pes.sent_90k(), n, at)));
     }
     order.sort_unstable();
     let mut out = Writer::default();
     let mut tables_90k = None;
-    for (dts_90k, n, at) in order {
-        if tables_90k.is_none_or(|last| dts_90k >= last + TABLES_EVERY_90K) {
-            tables_90k = Some(dts_90k);
+    for (sent_90k, n, at) in order {
+        if tables_90k.is_none_or(|last| sent_90k >= last + TABLES_EVERY_90K) {
+            tables_90k = Some(sent_90k);
             out.section(0, &section(0x00, 1, &pat()));
             out.section(PMT_PID, &section(0x02, PROGRAMME, &pmt(streams)));
         }
-        let pcr_90k = (n == 0).then(|| dts_90k.saturating_sub(LEAD_90K));
+        let pcr_90k = (n == 0).then(|| sent_90k.saturating_sub(LEAD_90K));
         out.payload(streams[n].pid, &streams[n].packets[at].bytes(), pcr_90k);
     }
     out.stream
@@ -100,6 +102,11 @@ pub fn streams_of(stream: &[u8]) -> Vec<(u16, u8)> {
 }
 
 impl Pes {
+    /// When it is sent, by the clock of what is decoded then.
+    fn sent_90k(&self) -> u64 {
+        self.dts_90k + if self.is_teletext() { LEAD_90K - TELETEXT_LEAD_90K } else { 0 }
+    }
+
     fn bytes(&self) -> Vec<u8> {
         // Teletext (EN 300 472 §4.2) has headers of 45 bytes, so that its units never cross packets.
         let stamps = stamps(self.pts_90k, self.dts_90k);

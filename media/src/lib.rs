@@ -6,6 +6,7 @@
 //! packets ───────► si (names, network, guide of a multiplex)
 //! a clip ──────► Looper ───────► packets ─► PcrClock ─► FilePacer (when) ────► Packetizer
 //! packets ─────► Health (TR 101 290), Delivery (RFC 4445): how the input fares
+//! P6, P5 ──────► captions::Reader (what is said, as text)
 //! P3 … P6 ─────► RandomAccessFinder (where decoding may begin)
 //! P6 ──────────► fmp4::Muxer (fragmented MP4)
 //! P6, P5 ──────► Reassembly ───► packets in order ─► ContinuityCheck, a player
@@ -15,6 +16,7 @@
 //! that the caller chose. Input from the network never panics. Section numbers in comments are those of
 //! ISO/IEC 13818-1 unless another document is named.
 
+pub mod captions;
 pub mod continuity;
 pub mod demultiplexer;
 pub mod fmp4;

@@ -7,6 +7,7 @@ mod bad_input;
 mod bench;
 mod browser;
 mod bytes;
+mod captions;
 mod console;
 mod database_away;
 mod discovery;
