@@ -1,6 +1,6 @@
 //! The root machine: follows the database server's plan, keeps inputs and feeds going, reports on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocols::backoff;
 use protocols::guide::Schedule;
@@ -11,13 +11,13 @@ use protocols::p1_registration::{
 };
 use protocols::time::Time;
 
-use crate::channel::{Channel, STALLED_REOPEN};
+use crate::channel::{self, Channel};
 use crate::commands::CommandLedger;
 use crate::database_link::{CONNECT_TIMEOUT, DatabaseLink, State};
-use crate::events::{ChannelCounters, Input, Output, Reason};
+use crate::events::{ChannelCounters, Input, Output, Reason, Source};
 use crate::feed::{Feed, Link, REFUSED_RETRY};
 use crate::guide_book::GuideBook;
-use crate::retry::Retry;
+use crate::input::{STALLED_REOPEN, SharedInput};
 use protocols::timers::Timers;
 
 /// What an acquisition server is told at its start.
@@ -36,6 +36,8 @@ pub struct Acquisition {
     database: DatabaseLink,
     generation: Generation,
     channels: BTreeMap<ChannelId, Channel>,
+    /// By URL: those that a channel is taken from.
+    inputs: BTreeMap<String, SharedInput>,
     commands: CommandLedger,
     guide: GuideBook,
     /// Not before then are further parts of the guide told.
@@ -57,6 +59,7 @@ impl Acquisition {
             database: DatabaseLink::new(),
             generation: Generation::default(),
             channels: BTreeMap::new(),
+            inputs: BTreeMap::new(),
             commands: CommandLedger::default(),
             guide: GuideBook::default(),
             guide_at: Time::ZERO,
@@ -75,9 +78,11 @@ impl Acquisition {
             Input::FeedConnected { channel, host } => self.feed_connected(now, channel, &host),
             Input::FeedFailed { channel, host, cause } => self.feed_failed(now, channel, &host, cause),
             Input::FeedRefused { channel, host, cause } => self.feed_refused(now, channel, &host, cause),
-            Input::InputState { channel, state } => self.input_state(now, channel, state),
-            Input::InputClosed { channel, cause } => self.input_closed(now, channel, cause),
-            Input::InputFinished { channel, cause } => self.input_finished(channel, cause),
+            Input::InputState { channel, state } => self.channel_state(channel, state),
+            Input::InputFlows { url } => self.input_flows(now, url),
+            Input::InputStalled { url } => self.input_stalled(now, url),
+            Input::InputClosed { url, cause } => self.input_closed(now, url, cause),
+            Input::InputFinished { url, cause } => self.input_finished(url, cause),
             Input::Guide { schedule, unix_s } => self.announced(schedule, unix_s),
             Input::Counters { channel, counters } => self.counters(channel, &counters),
             Input::Tick => {
@@ -137,7 +142,7 @@ impl Acquisition {
                 self.database_lost(now);
             }
             Reason::Poll => self.send_poll(now, out),
-            Reason::OpenInput(channel) => self.open_input(channel, out),
+            Reason::OpenInput(url) => self.open_input(url, out),
             Reason::ConnectFeed(channel, host) => self.connect_feed(now, channel, host, out),
             Reason::FeedTimeout(channel, host) => {
                 out.push(Output::CloseFeed { channel, host: host.clone() });
@@ -210,10 +215,11 @@ impl Acquisition {
     }
 
     fn carry_out(&mut self, command: Command, out: &mut Vec<Output>) {
-        let Self { commands, channels, timers, .. } = self;
+        let mut commands = std::mem::take(&mut self.commands);
         commands.carry_out(command.id, || match command.order {
-            Order::RestartInput(input) => restart_input(channels, timers, &input, out),
+            Order::RestartInput(input) => self.restart_input(&input, out),
         });
+        self.commands = commands;
         self.changed = true;
     }
 }
@@ -229,22 +235,21 @@ impl Acquisition {
         for channel in gone {
             self.remove_channel(channel, out);
         }
+        self.close_unused(&entries, out);
         for (id, entry) in entries {
+            let sources = channel::sources(&entry);
             match self.channels.get_mut(&id) {
                 None => {
                     self.channels.insert(id, Channel::new(&entry));
-                    self.open_input(id, out);
+                    self.capture(id, sources, out);
                 }
-                Some(channel) if channel.captures_other_than(&entry) => {
-                    self.guide.clear(id);
+                Some(channel) => {
                     channel.input = entry.input;
-                    channel.url = entry.url;
-                    channel.service = entry.service;
-                    channel.retry = Retry::default();
-                    channel.state = InputState::Starting;
-                    self.open_input(id, out);
+                    if channel.sources != sources {
+                        self.guide.clear(id);
+                        self.capture(id, sources, out);
+                    }
                 }
-                Some(channel) => channel.input = entry.input,
             }
             self.apply_feeds(now, id, entry.feeds, out);
         }
@@ -281,9 +286,8 @@ impl Acquisition {
         }
         self.channels.remove(&id);
         self.guide.forget(id);
-        self.timers.cancel(&Reason::OpenInput(id));
         self.changed = true;
-        out.push(Output::CloseInput { channel: id });
+        out.push(Output::Forget { channel: id });
     }
 
     fn remove_feed(&mut self, id: ChannelId, host: HostId, out: &mut Vec<Output>) {
@@ -299,50 +303,121 @@ impl Acquisition {
 
 /// Inputs.
 impl Acquisition {
-    fn open_input(&mut self, id: ChannelId, out: &mut Vec<Output>) {
-        let Some(channel) = self.channels.get(&id) else { return };
-        self.timers.cancel(&Reason::OpenInput(id));
-        // The reported state stays: an input that fails at each attempt is failed, not in turns failed and starting.
-        out.push(Output::OpenInput { channel: id, url: channel.url.clone(), service: channel.service });
+    /// Closes what no channel of the plan is taken from, before anything is opened: it may be the same tuner or port.
+    fn close_unused(&mut self, entries: &BTreeMap<ChannelId, ChannelPlan>, out: &mut Vec<Output>) {
+        let used: BTreeSet<String> =
+            entries.values().flat_map(channel::sources).map(|source| source.url).collect();
+        let Self { inputs, timers, .. } = self;
+        inputs.retain(|url, _| {
+            let kept = used.contains(url);
+            if !kept {
+                timers.cancel(&Reason::OpenInput(url.clone()));
+                out.push(Output::CloseInput { url: url.clone() });
+            }
+            kept
+        });
     }
 
-    fn input_state(&mut self, now: Time, id: ChannelId, state: InputState) {
-        let Some(channel) = self.channels.get_mut(&id) else {
-            self.ignored_events += 1;
-            return;
-        };
-        match state {
-            // The shell's own "opened": what was reported before still holds until something comes or fails.
-            InputState::Starting => {}
-            InputState::Delivering => {
-                channel.retry.up(now);
-                self.timers.cancel(&Reason::OpenInput(id));
-                self.set_input_state(id, InputState::Delivering);
-            }
-            InputState::Failed { cause } => {
-                self.timers.set(Reason::OpenInput(id), now + STALLED_REOPEN);
-                self.set_input_state(id, failed(cause));
+    /// Takes a channel from `sources`; opens those that are not open for another.
+    fn capture(&mut self, id: ChannelId, sources: Vec<Source>, out: &mut Vec<Output>) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        channel.sources.clone_from(&sources);
+        let urls: Vec<String> = sources.iter().map(|source| source.url.clone()).collect();
+        out.push(Output::Capture { channel: id, sources });
+        let closed = urls.first().and_then(|url| self.inputs.get(url)).and_then(|input| input.closed.clone());
+        self.set_channel_state(id, closed.map_or(InputState::Starting, failed));
+        for url in urls {
+            if !self.inputs.contains_key(&url) {
+                self.inputs.insert(url.clone(), SharedInput::default());
+                self.open_input(url, out);
             }
         }
     }
 
-    fn input_closed(&mut self, now: Time, id: ChannelId, cause: String) {
-        let random = self.random.u32(..);
-        let Some(channel) = self.channels.get_mut(&id) else {
-            self.ignored_events += 1;
+    fn open_input(&mut self, url: String, out: &mut Vec<Output>) {
+        if !self.inputs.contains_key(&url) {
             return;
-        };
-        let at = channel.retry.failed(now, random);
-        self.timers.set(Reason::OpenInput(id), at);
-        self.set_input_state(id, failed(cause));
+        }
+        // The reported states stay: an input that fails at each attempt is failed, not in turns failed and starting.
+        self.timers.cancel(&Reason::OpenInput(url.clone()));
+        out.push(Output::OpenInput { url });
     }
 
-    fn input_finished(&mut self, id: ChannelId, cause: String) {
-        self.timers.cancel(&Reason::OpenInput(id));
-        self.set_input_state(id, failed(cause));
+    fn restart_input(&mut self, id: &InputId, out: &mut Vec<Output>) -> Result<(), String> {
+        let ours = self.channels.values().filter(|channel| channel.input == *id);
+        let urls: BTreeSet<String> =
+            ours.filter_map(|channel| Some(channel.sources.first()?.url.clone())).collect();
+        if urls.is_empty() {
+            return Err(cause(format!("no channel of the plan uses an input `{id}`")));
+        }
+        for url in urls {
+            for channel in self.channels_of(&url) {
+                self.set_channel_state(channel, InputState::Starting);
+            }
+            self.inputs.insert(url.clone(), SharedInput::default());
+            self.open_input(url, out);
+        }
+        Ok(())
     }
 
-    fn set_input_state(&mut self, id: ChannelId, state: InputState) {
+    fn input(&mut self, url: &str) -> Option<&mut SharedInput> {
+        let input = self.inputs.get_mut(url);
+        self.ignored_events += u64::from(input.is_none());
+        input
+    }
+
+    fn channels_of(&self, url: &str) -> Vec<ChannelId> {
+        let taken = self.channels.iter().filter(|(_, channel)| channel.is_taken_from(url));
+        taken.map(|(&id, _)| id).collect()
+    }
+
+    fn input_flows(&mut self, now: Time, url: String) {
+        let Some(input) = self.input(&url) else { return };
+        input.retry.up(now);
+        input.closed = None;
+        self.timers.cancel(&Reason::OpenInput(url));
+    }
+
+    fn input_stalled(&mut self, now: Time, url: String) {
+        if self.input(&url).is_some() {
+            self.timers.set(Reason::OpenInput(url), now + STALLED_REOPEN);
+        }
+    }
+
+    fn input_closed(&mut self, now: Time, url: String, cause: String) {
+        let random = self.random.u32(..);
+        let Some(input) = self.input(&url) else { return };
+        let at = input.retry.failed(now, random);
+        self.input_ended(&url, cause);
+        self.timers.set(Reason::OpenInput(url), at);
+    }
+
+    fn input_finished(&mut self, url: String, cause: String) {
+        if self.input(&url).is_some() {
+            self.input_ended(&url, cause);
+            self.timers.cancel(&Reason::OpenInput(url));
+        }
+    }
+
+    fn input_ended(&mut self, url: &str, cause: String) {
+        for channel in self.channels_of(url) {
+            self.set_channel_state(channel, failed(cause.clone()));
+        }
+        if let Some(input) = self.inputs.get_mut(url) {
+            input.closed = Some(cause);
+        }
+    }
+
+    fn channel_state(&mut self, id: ChannelId, state: InputState) {
+        match state {
+            // The data path's own beginning: what was reported before still holds until something comes or fails.
+            InputState::Starting => {}
+            InputState::Delivering => self.set_channel_state(id, InputState::Delivering),
+            InputState::Failed { cause } => self.set_channel_state(id, failed(cause)),
+        }
+    }
+
+    fn set_channel_state(&mut self, id: ChannelId, state: InputState) {
         let Some(channel) = self.channels.get_mut(&id) else {
             self.ignored_events += 1;
             return;
@@ -461,21 +536,4 @@ impl Acquisition {
 
 fn failed(text: String) -> InputState {
     InputState::Failed { cause: cause(text) }
-}
-
-fn restart_input(
-    channels: &mut BTreeMap<ChannelId, Channel>,
-    timers: &mut Timers<Reason>,
-    input: &InputId,
-    out: &mut Vec<Output>,
-) -> Result<(), String> {
-    let mut restarted = false;
-    for (&id, channel) in channels.iter_mut().filter(|(_, channel)| channel.input == *input) {
-        restarted = true;
-        channel.retry = Retry::default();
-        channel.state = InputState::Starting;
-        timers.cancel(&Reason::OpenInput(id));
-        out.push(Output::OpenInput { channel: id, url: channel.url.clone(), service: channel.service });
-    }
-    if restarted { Ok(()) } else { Err(cause(format!("no channel of the plan uses an input `{input}`"))) }
 }

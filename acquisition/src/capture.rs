@@ -1,12 +1,13 @@
-//! One channel's data path: transport stream in, RTP packets out, and whether the input delivers.
+//! One channel's data path: transport stream in, RTP packets out, and whether the channel is delivered.
 //!
 //! ```text
-//! Starting --packets--> Delivering --none for STALL_TIMEOUT--> Failed --packets--> Delivering
-//!     └──none for STALL_TIMEOUT, no MPEG-TS, no programme to be had──────┘
+//! Starting --packets--> Delivering --none for STALL_TIMEOUT, Faulty--> Failed --packets, not Faulty--> Delivering
+//!     └──none for STALL_TIMEOUT, Faulty────────────────────────────────────┘
 //! ```
 //!
 //! The transport packets are passed on as they came, all of them and in order. At the start of an input they are held
-//! until its clock and its programmes are known, so that the first RTP packet already has its right time.
+//! until its clock is known, so that the first RTP packet already has its right time. Where another input, or the same
+//! opened anew, goes on for the one before, a packet of its own announces the break on each PID.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use std::time::Duration;
 use media::health::{Delivery, Extent, Health, SyncErrors};
 use media::packet::{PACKET_BYTES, PacketBytes};
 use media::pcr::{PcrClock, Stamp};
-use media::psi::ProgrammeTable;
 use media::rtp::{Packetizer, PacketizerStart};
+use media::splice::Splicer;
 use media::time::MediaTime;
 use media::{Packet, RtpPacket, Sequence};
 use protocols::health::HealthReport;
@@ -28,15 +29,19 @@ use crate::health_report::Reporter;
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// An input without any PCR for this long gets its RTP timestamps from the packets' arrival.
 pub const PCR_PATIENCE: Duration = Duration::from_secs(1);
-/// An input in which the wanted service has not been found for this long has failed.
-pub const SERVICE_PATIENCE: Duration = Duration::from_secs(3);
 /// Packets held at an input's start; when more come, the oldest is dropped and counted. 1.5 MB.
 pub const MAX_HELD_PACKETS: usize = 8192;
 
-/// The input carries something that this channel cannot be made from: close it. The text says what and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unusable(pub String);
+/// What is known of a channel's part of its input, beside the packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// All that comes of it is there.
+    Flowing,
+    /// It is being looked for in an input that delivers, so that no packet is no stall.
+    Waiting,
+    /// It is not there, or of no use to anybody; the text says why and what to do.
+    Faulty(String),
+}
 
 /// The data path of one channel.
 #[derive(Debug)]
@@ -44,7 +49,7 @@ pub struct Capture {
     clock: PcrClock,
     packetizer: Packetizer,
     ssrc: u32,
-    service: Option<Service>,
+    splicer: Splicer,
     held: VecDeque<PacketBytes>,
     /// When the first packet of this input came.
     begun: Option<Time>,
@@ -52,18 +57,13 @@ pub struct Capture {
     by_arrival: bool,
     quiet_since: Time,
     strange: Option<String>,
+    faulty: bool,
     state: InputState,
     counters: Counters,
+    extent: Extent,
     health: Health,
     delivery: Delivery,
     reporter: Reporter,
-}
-
-/// The service that is wanted, and what this input is known to carry.
-#[derive(Debug)]
-struct Service {
-    wanted: u16,
-    table: ProgrammeTable,
 }
 
 /// What a capture counts, from the channel's beginning on.
@@ -89,32 +89,37 @@ impl Capture {
             clock: PcrClock::automatic(),
             packetizer: Packetizer::new(start),
             ssrc: start.ssrc,
-            service: None,
+            splicer: Splicer::new(),
             held: VecDeque::new(),
             begun: None,
             released: false,
             by_arrival: false,
             quiet_since: Time::ZERO,
             strange: None,
+            faulty: false,
             state: InputState::Starting,
             counters: Counters::default(),
+            extent: Extent::Input,
             health: Health::new(Extent::Input),
             delivery: Delivery::new(),
             reporter: Reporter::default(),
         }
     }
 
-    /// An input was opened: forgets what is left of the one before, save sequence numbers, SSRC and timeline.
-    pub fn opened(&mut self, now: Time, service: Option<u16>) {
+    /// An input was opened: forgets what is left of the one before, save sequence numbers, SSRC and timeline. `extent`: how
+    /// much of a multiplex comes of it.
+    pub fn opened(&mut self, now: Time, extent: Extent) {
         self.clock.interrupt();
-        self.health.interrupt(if service.is_some() { Extent::Service } else { Extent::Input });
+        self.splicer.cut();
+        self.health.interrupt(extent);
         self.delivery = Delivery::new();
-        self.service = service.map(|wanted| Service { wanted, table: ProgrammeTable::new() });
+        self.extent = extent;
         self.held.clear();
         self.begun = None;
         self.released = false;
         self.by_arrival = false;
         self.strange = None;
+        self.faulty = false;
         self.quiet_since = now;
         self.state = InputState::Starting;
     }
@@ -133,21 +138,29 @@ impl Capture {
     }
 
     /// Takes whole transport packets and appends the RTP packets that they complete.
-    pub fn packets(
-        &mut self,
-        now: Time,
-        packets: &[PacketBytes],
-        out: &mut Vec<RtpPacket>,
-    ) -> Result<(), Unusable> {
+    pub fn packets(&mut self, now: Time, packets: &[PacketBytes], out: &mut Vec<RtpPacket>) {
         for bytes in packets {
-            self.packet(now, bytes, out)?;
+            let Ok(packet) = Packet::parse(bytes) else { continue };
+            if let Some(announcement) = self.splicer.push(packet) {
+                self.packet(now, &announcement, out);
+            }
+            self.packet(now, bytes, out);
         }
-        Ok(())
+    }
+
+    /// What is known of the channel's part of the input, told whenever the input has brought something.
+    pub fn condition(&mut self, now: Time, condition: Condition) {
+        self.faulty = matches!(condition, Condition::Faulty(_));
+        match condition {
+            Condition::Flowing => {}
+            Condition::Waiting => self.quiet_since = now,
+            Condition::Faulty(cause) => self.fail(cause),
+        }
     }
 
     /// What came at `now` came by a network, so many transport packets of the whole input together.
     pub fn arrived(&mut self, now: Time, packets: usize) {
-        let rate_bps = if self.service.is_none() { self.clock.bitrate_bps() } else { None };
+        let rate_bps = if self.extent == Extent::Input { self.clock.bitrate_bps() } else { None };
         self.delivery.arrived(now.since_origin(), packets * PACKET_BYTES, rate_bps);
     }
 
@@ -212,33 +225,26 @@ impl Capture {
         if self.state == InputState::Delivering { self.clock.bitrate_bps().unwrap_or(0) } else { 0 }
     }
 
-    fn packet(&mut self, now: Time, bytes: &PacketBytes, out: &mut Vec<RtpPacket>) -> Result<(), Unusable> {
-        let Ok(packet) = Packet::parse(bytes) else { return Ok(()) };
+    fn packet(&mut self, now: Time, bytes: &PacketBytes, out: &mut Vec<RtpPacket>) {
+        let Ok(packet) = Packet::parse(bytes) else { return };
         let begun = *self.begun.get_or_insert(now);
         self.quiet_since = now;
         let lost = self.health.lost_packets();
         self.health.push(now.since_origin(), packet);
         self.delivery.lost(self.health.lost_packets() - lost);
         let stamp = self.clock.stamp(packet);
-        let service_found = match &mut self.service {
-            Some(service) => service.find(packet, now.since(begun))?,
-            None => true,
-        };
         if self.released {
             let stamp = self.timed(now, stamp);
-            self.emit(now, bytes, stamp, out);
-            return Ok(());
+            return self.emit(now, bytes, stamp, out);
         }
         if self.held.len() == MAX_HELD_PACKETS {
             self.held.pop_front();
             self.counters.dropped_packets += 1;
         }
         self.held.push_back(*bytes);
-        let timed = stamp.is_some() || now.since(begun) >= PCR_PATIENCE;
-        if timed && service_found {
+        if stamp.is_some() || now.since(begun) >= PCR_PATIENCE {
             self.release(now, stamp, out);
         }
-        Ok(())
     }
 
     /// The time of the first PCR is the time of all that was held before it.
@@ -266,7 +272,7 @@ impl Capture {
             self.counters.rtp_packets += 1;
             out.push(packet);
         }
-        if self.state != InputState::Delivering {
+        if self.state != InputState::Delivering && !self.faulty {
             self.state = InputState::Delivering;
             self.strange = None;
         }
@@ -288,33 +294,9 @@ impl Capture {
     }
 }
 
-impl Service {
-    /// Takes the next packet; whether the input is known to carry the wanted service and no other. This version passes
-    /// whole inputs on: one that carries others beside it would be sent whole.
-    fn find(&mut self, packet: Packet<'_>, waited: Duration) -> Result<bool, Unusable> {
-        self.table.push(packet);
-        let wanted = self.wanted;
-        let there: Vec<u16> = self.table.programmes().keys().copied().collect();
-        match there[..] {
-            [] if waited < SERVICE_PATIENCE => Ok(false),
-            [] => {
-                Err(Unusable(format!("no programme association table, so service {wanted} cannot be found")))
-            }
-            [only] if only == wanted => Ok(true),
-            [only] => Err(Unusable(format!(
-                "carries service {only}, not {wanted}: correct `service` or leave it out"
-            ))),
-            _ => Err(Unusable(format!(
-                "carries {} services ({there:?}), and this version takes inputs of one: select service {wanted} before, \
-                 for example in an `exec:` input",
-                there.len()
-            ))),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use media::continuity::ContinuityCheck;
     use media::packet::{NULL_PACKET, PACKET_BYTES};
     use media::reassembly::{Limits, Output, Reassembly};
     use media::sync::Synchroniser;
@@ -363,13 +345,13 @@ mod tests {
                 stream.splice(at..at, NULL_PACKET);
             }
             let mut capture = capture();
-            capture.opened(Time::ZERO, None);
+            capture.opened(Time::ZERO, Extent::Input);
             let (mut rest, mut out, mut synchroniser) = (&stream[..], Vec::new(), Synchroniser::new());
             for (ms, cut) in (0..).zip(cuts.iter().cycle()) {
                 let (chunk, after) = rest.split_at(rest.len().min(*cut));
                 let mut packets = Vec::new();
                 synchroniser.push(chunk, |packet| packets.push(*packet)).unwrap();
-                capture.packets(Time::from_ms(ms), &packets, &mut out).unwrap();
+                capture.packets(Time::from_ms(ms), &packets, &mut out);
                 rest = after;
                 if rest.is_empty() { break }
                 if capture.deadline().is_some_and(|at| at <= Time::from_ms(ms)) {
@@ -382,13 +364,13 @@ mod tests {
         }
 
         #[test]
-        fn no_packets_panic(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..900), 0..40), service in proptest::option::of(any::<u16>())) {
+        fn no_packets_panic(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..900), 0..40)) {
             let mut capture = capture();
-            capture.opened(Time::ZERO, service);
+            capture.opened(Time::ZERO, Extent::Input);
             for (ms, mut chunk) in (0..).zip(chunks) {
                 chunk.iter_mut().step_by(PACKET_BYTES).for_each(|byte| *byte = 0x47);
                 let mut out = Vec::new();
-                let _ = capture.packets(Time::from_ms(ms * 100), chunk.as_chunks().0, &mut out);
+                capture.packets(Time::from_ms(ms * 100), chunk.as_chunks().0, &mut out);
                 capture.tick(Time::from_ms(ms * 100), &mut out);
             }
         }
@@ -400,10 +382,10 @@ mod tests {
             clip().iter().position(|bytes| Packet::parse(bytes).unwrap().pcr().is_some()).unwrap();
         let null_packets = [NULL_PACKET; 20];
         let (mut capture, mut out) = (capture(), Vec::new());
-        capture.opened(Time::ZERO, None);
-        capture.packets(Time::ZERO, &null_packets, &mut out).unwrap();
+        capture.opened(Time::ZERO, Extent::Input);
+        capture.packets(Time::ZERO, &null_packets, &mut out);
         assert_eq!((out.len(), capture.state()), (0, &InputState::Starting));
-        capture.packets(Time::ZERO, &clip()[..=first_pcr], &mut out).unwrap();
+        capture.packets(Time::ZERO, &clip()[..=first_pcr], &mut out);
         assert!(out.len() >= 2);
         assert_eq!(out[0].header().timestamp_90k, out[1].header().timestamp_90k);
         assert_eq!(capture.state(), &InputState::Delivering);
@@ -412,9 +394,9 @@ mod tests {
     #[test]
     fn a_stream_without_pcr_goes_out_by_arrival() {
         let (mut capture, mut out) = (capture(), Vec::new());
-        capture.opened(Time::ZERO, None);
+        capture.opened(Time::ZERO, Extent::Input);
         for ms in (0..1500).step_by(10) {
-            capture.packets(Time::from_ms(ms), &[NULL_PACKET], &mut out).unwrap();
+            capture.packets(Time::from_ms(ms), &[NULL_PACKET], &mut out);
         }
         let last = out.last().unwrap().header();
         let before = out[out.len() - 2].header();
@@ -424,8 +406,8 @@ mod tests {
     #[test]
     fn what_is_held_goes_out_when_its_time_is_over() {
         let (mut capture, mut out) = (capture(), Vec::new());
-        capture.opened(Time::ZERO, None);
-        capture.packets(Time::ZERO, &clip()[..10], &mut out).unwrap();
+        capture.opened(Time::ZERO, Extent::Input);
+        capture.packets(Time::ZERO, &clip()[..10], &mut out);
         let before = out.len();
         let at = capture.deadline().unwrap();
         assert!(at <= Time::from_ms(100));
@@ -438,11 +420,11 @@ mod tests {
     #[test]
     fn an_input_that_brings_nothing_or_stops_has_stalled_and_may_come_back() {
         let (mut capture, mut out) = (capture(), Vec::new());
-        capture.opened(Time::from_ms(500), None);
+        capture.opened(Time::from_ms(500), Extent::Input);
         assert_eq!(capture.deadline(), Some(Time::from_ms(2500)));
         capture.tick(Time::from_ms(2500), &mut out);
         assert_eq!(capture.state(), &failed("no packets for 2 s"));
-        capture.packets(Time::from_ms(9000), &clip()[..100], &mut out).unwrap();
+        capture.packets(Time::from_ms(9000), &clip()[..100], &mut out);
         assert_eq!(capture.state(), &InputState::Delivering);
         capture.tick(Time::from_ms(10_999), &mut out);
         assert_eq!(capture.state(), &InputState::Delivering);
@@ -454,7 +436,7 @@ mod tests {
     #[test]
     fn a_stall_is_explained_by_what_came_instead() {
         let (mut capture, mut out) = (capture(), Vec::new());
-        capture.opened(Time::ZERO, None);
+        capture.opened(Time::ZERO, Extent::Input);
         capture.strange("datagrams of 7 bytes arrive, which are no MPEG-TS");
         capture.tick(Time::from_ms(2000), &mut out);
         assert_eq!(
@@ -466,13 +448,13 @@ mod tests {
     #[test]
     fn sequence_numbers_and_time_go_on_over_a_restart_of_the_input() {
         let (mut capture, mut out) = (capture(), Vec::new());
-        capture.opened(Time::ZERO, None);
-        capture.packets(Time::ZERO, &clip()[..703], &mut out).unwrap();
+        capture.opened(Time::ZERO, Extent::Input);
+        capture.packets(Time::ZERO, &clip()[..703], &mut out);
         capture.closed(&mut out);
         let restarted_at = out.len();
-        capture.opened(Time::ZERO + SECOND, None);
+        capture.opened(Time::ZERO + SECOND, Extent::Input);
         assert_eq!(capture.state(), &InputState::Starting);
-        capture.packets(Time::ZERO + SECOND, &clip()[..700], &mut out).unwrap();
+        capture.packets(Time::ZERO + SECOND, &clip()[..700], &mut out);
         for pair in out.windows(2) {
             let (a, b) = (pair[0].header(), pair[1].header());
             assert_eq!(b.sequence, a.sequence.next());
@@ -486,12 +468,12 @@ mod tests {
     #[test]
     fn errors_of_the_stream_are_reported_with_their_date_and_outlive_the_input() {
         let (mut capture, mut out) = (capture(), Vec::new());
-        capture.opened(Time::ZERO, None);
+        capture.opened(Time::ZERO, Extent::Input);
         assert_eq!(capture.health(Time::ZERO, ClusterTime(1_000)), HealthReport::default());
         let mut packets = clip()[..400].to_vec();
         packets.remove(200);
         for (ms, packet) in (0..).zip(&packets) {
-            capture.packets(Time::from_us(ms * 1_667), std::slice::from_ref(packet), &mut out).unwrap();
+            capture.packets(Time::from_us(ms * 1_667), std::slice::from_ref(packet), &mut out);
             capture.arrived(Time::from_us(ms * 1_667), 1);
         }
         let report = capture.health(Time::from_ms(700), ClusterTime(1_700));
@@ -503,47 +485,42 @@ mod tests {
         let later = capture.health(Time::from_ms(1_700), ClusterTime(2_700));
         assert_eq!(later.indicators[0].indicator, Indicator::SyncLoss);
         capture.closed(&mut out);
-        capture.opened(Time::from_ms(20_000), None);
+        capture.opened(Time::from_ms(20_000), Extent::Input);
         let later = capture.health(Time::from_ms(20_000), ClusterTime(21_000));
         assert_eq!((later.state, later.indicators.len()), (HealthState::Unknown, 2));
     }
 
     #[test]
-    fn a_wanted_service_is_passed_when_it_is_the_only_one() {
+    fn an_input_opened_anew_goes_on_with_its_break_announced() {
         let (mut capture, mut out) = (capture(), Vec::new());
-        capture.opened(Time::ZERO, Some(1));
-        capture.packets(Time::ZERO, &clip()[..140], &mut out).unwrap();
-        assert_eq!(received(&out), CLIP[..140 * PACKET_BYTES]);
+        capture.opened(Time::ZERO, Extent::Input);
+        capture.packets(Time::ZERO, &clip()[..140], &mut out);
+        capture.closed(&mut out);
+        capture.opened(Time::ZERO + SECOND, Extent::Input);
+        capture.packets(Time::ZERO + SECOND, &clip()[35..175], &mut out);
+        capture.closed(&mut out);
+        let mut check = ContinuityCheck::new();
+        for bytes in received(&out).as_chunks().0 {
+            check.push(Packet::parse(bytes).unwrap());
+        }
+        assert!(check.packets() > 280);
+        assert_eq!(check.errors(), 0);
     }
 
     #[test]
-    fn another_service_or_several_are_refused_with_what_to_do() {
+    fn a_channel_is_as_well_as_its_part_of_the_input() {
         let (mut capture, mut out) = (capture(), Vec::new());
-        capture.opened(Time::ZERO, Some(7));
-        let error = capture.packets(Time::ZERO, &clip()[..140], &mut out).unwrap_err();
-        assert_eq!(error.to_string(), "carries service 1, not 7: correct `service` or leave it out");
-        assert!(out.is_empty());
-
-        capture.opened(Time::ZERO, Some(2));
-        let error = capture.packets(Time::ZERO, &[pat(&[1, 2])], &mut out).unwrap_err();
-        assert!(error.to_string().starts_with("carries 2 services ([1, 2])"), "{error}");
-
-        capture.opened(Time::ZERO, Some(2));
-        capture.packets(Time::ZERO, &[NULL_PACKET], &mut out).unwrap();
-        assert!(capture.packets(Time::ZERO + SERVICE_PATIENCE, &[NULL_PACKET], &mut out).is_err());
-    }
-
-    /// A PAT with these services, on PMT PIDs from 0x100 on.
-    fn pat(services: &[u16]) -> PacketBytes {
-        let mut section = vec![0, 0xb0, u8::try_from(9 + 4 * services.len()).unwrap(), 0, 1, 0xc1, 0, 0];
-        for (pid, service) in (0x100u16..).zip(services) {
-            section.extend(service.to_be_bytes());
-            section.extend((0xe000 | pid).to_be_bytes());
-        }
-        section.extend(media::section::crc32(&section).to_be_bytes());
-        let mut bytes = [0xff; PACKET_BYTES];
-        bytes[..5].copy_from_slice(&[0x47, 0x40, 0, 0x10, 0]);
-        bytes[5..5 + section.len()].copy_from_slice(&section);
-        bytes
+        capture.opened(Time::ZERO, Extent::Input);
+        // What is looked for in an input that delivers has not stalled.
+        capture.condition(Time::from_ms(1900), Condition::Waiting);
+        assert_eq!(capture.deadline(), Some(Time::from_ms(3900)));
+        capture.condition(Time::from_ms(3000), Condition::Faulty("carries service 1, not 2".into()));
+        assert_eq!((capture.state(), capture.deadline()), (&failed("carries service 1, not 2"), None));
+        // Packets that are of no use do not make it well.
+        capture.packets(Time::from_ms(3100), &clip()[..100], &mut out);
+        assert_eq!(capture.state(), &failed("carries service 1, not 2"));
+        capture.condition(Time::from_ms(3200), Condition::Flowing);
+        capture.packets(Time::from_ms(3200), &clip()[100..110], &mut out);
+        assert_eq!(capture.state(), &InputState::Delivering);
     }
 }

@@ -1,27 +1,21 @@
-//! One channel of the plan: its input and its feeds, as the machine sees them.
+//! One channel of the plan: its sources and its feeds, as the machine sees them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use protocols::health::{HealthReport, SignalReport};
 use protocols::ids::{ChannelId, HostId, InputId};
 use protocols::p1_registration::{ChannelPlan, ChannelReport, InputState};
 
+use crate::events::Source;
 use crate::feed::Feed;
-use crate::retry::Retry;
-
-/// An input that is open but has stalled is opened anew this often: a multicast membership that the network forgot
-/// is thus renewed. Until then it may come back by itself.
-pub(crate) const STALLED_REOPEN: Duration = Duration::from_secs(5);
 
 /// One channel.
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) input: InputId,
-    pub(crate) url: String,
-    pub(crate) service: Option<u16>,
+    /// The best first; never empty.
+    pub(crate) sources: Vec<Source>,
     pub(crate) state: InputState,
-    pub(crate) retry: Retry,
     pub(crate) packets: u64,
     pub(crate) rate_bps: u64,
     pub(crate) health: HealthReport,
@@ -30,14 +24,12 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// A channel whose input is being opened and that has no feeds yet.
+    /// A channel that nothing has come of and that has no feeds yet.
     pub(crate) fn new(plan: &ChannelPlan) -> Self {
         Self {
             input: plan.input.clone(),
-            url: plan.url.clone(),
-            service: plan.service,
+            sources: sources(plan),
             state: InputState::Starting,
-            retry: Retry::default(),
             packets: 0,
             rate_bps: 0,
             health: HealthReport::default(),
@@ -46,9 +38,9 @@ impl Channel {
         }
     }
 
-    /// Whether `plan` captures something else than is captured now.
-    pub(crate) fn captures_other_than(&self, plan: &ChannelPlan) -> bool {
-        self.url != plan.url || self.service != plan.service
+    /// Whether the channel is taken from the input `url`.
+    pub(crate) fn is_taken_from(&self, url: &str) -> bool {
+        self.sources.iter().any(|source| source.url == url)
     }
 
     /// What a poll says of it.
@@ -65,4 +57,9 @@ impl Channel {
             signal: self.signal,
         }
     }
+}
+
+/// Where `plan` takes its channel from, the best first.
+pub(crate) fn sources(plan: &ChannelPlan) -> Vec<Source> {
+    vec![Source { url: plan.url.clone(), service: plan.service }]
 }

@@ -46,24 +46,34 @@ pub enum Input {
         /// Why, for people.
         cause: String,
     },
-    /// An open input delivers, or has stalled (`Failed`) and may go on by itself.
+    /// A channel is delivered, or not (any more), though its input be open; it may go on by itself.
     InputState {
         /// The channel.
         channel: ChannelId,
         /// How it fares.
         state: InputState,
     },
+    /// Packets come from an open input, whichever channels they belong to.
+    InputFlows {
+        /// What is open.
+        url: String,
+    },
+    /// No packet comes from an open input any more; it may go on by itself.
+    InputStalled {
+        /// What is open.
+        url: String,
+    },
     /// The input could not be opened, or closed by itself; it is to be tried again.
     InputClosed {
-        /// The channel.
-        channel: ChannelId,
+        /// What was to be open.
+        url: String,
         /// What happened and what to do, for people.
         cause: String,
     },
     /// The input came to the end that it was meant to have; it is not tried again unless told.
     InputFinished {
-        /// The channel.
-        channel: ChannelId,
+        /// What was open.
+        url: String,
         /// What happened, for people.
         cause: String,
     },
@@ -100,6 +110,15 @@ pub struct ChannelCounters {
     pub dropped_packets: BTreeMap<HostId, u64>,
 }
 
+/// Where a channel is taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The input. Sources of equal URL are one input, opened once.
+    pub url: String,
+    /// The service within the multiplex; `None`: all that the input brings.
+    pub service: Option<u16>,
+}
+
 /// What the shell must do next, in order.
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,19 +129,27 @@ pub enum Output {
     SendToDatabase(ToDatabase),
     /// Give that connection, or the attempt, up.
     DropDatabase,
-    /// Open the channel's input; one that is open is closed first. Sequence numbers and feeds go on.
-    OpenInput {
+    /// Take the channel from these inputs from now on, open or not. Its sequence numbers and feeds go on.
+    Capture {
         /// The channel.
         channel: ChannelId,
+        /// The inputs, the best first; never empty.
+        sources: Vec<Source>,
+    },
+    /// Take the channel from nowhere any more and forget its numbers.
+    Forget {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Open an input for all the channels that are taken from it; one that is open is closed first.
+    OpenInput {
         /// What to open.
         url: String,
-        /// The service within the multiplex.
-        service: Option<u16>,
     },
-    /// Close the channel's input for good and forget the channel's numbers.
+    /// Close an input, from which no channel is taken any more.
     CloseInput {
-        /// The channel.
-        channel: ChannelId,
+        /// What to close.
+        url: String,
     },
     /// Connect to a push server, authenticate and offer the channel.
     ConnectFeed {
@@ -153,8 +180,8 @@ pub enum Reason {
     DatabaseSilence,
     /// Report to it.
     Poll,
-    /// Open the channel's input again.
-    OpenInput(ChannelId),
+    /// Open the input again.
+    OpenInput(String),
     /// Connect the channel's feed to a host again.
     ConnectFeed(ChannelId, HostId),
     /// The attempt to connect that feed takes too long.

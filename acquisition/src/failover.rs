@@ -204,7 +204,7 @@ mod tests {
     impl Rig {
         fn new(policy: Policy, sources: u16) -> Self {
             let mut capture = Capture::new(&mut fastrand::Rng::with_seed(1));
-            capture.opened(Time::ZERO, None);
+            capture.opened(Time::ZERO, media::health::Extent::Input);
             let services = (0..sources).map(|_| None);
             Self {
                 failover: Failover::new(Time::ZERO, policy, services),
@@ -274,12 +274,12 @@ mod tests {
                     turn.iter().for_each(|packet| self.seam.push(now, packet, &mut joined));
                 }
             }
-            self.capture.packets(now, &joined, &mut made).unwrap();
+            self.capture.packets(now, &joined, &mut made);
             if let Some(switch) = self.failover.choose(now) {
                 let mut tables = Vec::new();
                 self.capture.rejoin(now, &mut made);
                 self.seam.cut(now, None, self.failover.tables(), &mut tables);
-                self.capture.packets(now, &tables, &mut made).unwrap();
+                self.capture.packets(now, &tables, &mut made);
                 self.switches.push((self.now_ms, switch));
             }
             assert!(self.failover.deadline().is_none_or(|due| due > now), "asked and still due");

@@ -1,8 +1,8 @@
 //! The acquisition server: captures each channel once, makes its RTP packets, feeds every push server of the plan.
 //!
 //! ```text
-//!  input ─► Capture (sync, PCR, RTP) ─► FeedQueue per push server ─► P3        one task per channel and per feed
-//!             │ state, counters                     │ connected, failed
+//!  input ─► Splitter ─► Capture (PCR, RTP) ─► FeedQueue per push server ─► P3   one task per input and per feed
+//!                per channel │ state, counters           │ connected, failed
 //!             ▼                                     ▼
 //!  P1 ◄────────────────────── Acquisition (the root machine) ──────────────►   one driver task
 //!
@@ -28,6 +28,7 @@ mod feed;
 pub mod feed_queues;
 mod guide_book;
 pub mod health_report;
+mod input;
 pub mod paced_stream;
 mod packet_store;
 pub mod pids;
@@ -39,9 +40,10 @@ pub mod server_address;
 pub mod shell;
 pub mod signal;
 pub mod source_watch;
+pub mod splitter;
 #[cfg(test)]
 mod trial_source;
 pub mod web_answer;
 
 pub use acquisition::{Acquisition, Config};
-pub use events::{ChannelCounters, Input, Output, Reason};
+pub use events::{ChannelCounters, Input, Output, Reason, Source};

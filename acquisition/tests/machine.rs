@@ -1,6 +1,6 @@
 //! The root machine with literal times: registration, polls, plans, retries, commands.
 
-use acquisition::{Acquisition, ChannelCounters, Config, Input, Output, Reason};
+use acquisition::{Acquisition, ChannelCounters, Config, Input, Output, Reason, Source};
 use protocols::guide::{Event, Schedule};
 use protocols::ids::{BootId, ChannelId, Generation};
 use protocols::p1_registration::{
@@ -91,8 +91,16 @@ fn without_polls(out: Vec<Output>) -> Vec<Output> {
     out.into_iter().filter(|output| !matches!(output, Output::SendToDatabase(ToDatabase::Poll(_)))).collect()
 }
 
-fn opens(channel: ChannelId, url: &str) -> Output {
-    Output::OpenInput { channel, url: url.into(), service: None }
+fn captures(channel: ChannelId, url: &str) -> Output {
+    Output::Capture { channel, sources: vec![Source { url: url.into(), service: None }] }
+}
+
+fn opens(url: &str) -> Output {
+    Output::OpenInput { url: url.into() }
+}
+
+fn ends(url: &str) -> Output {
+    Output::CloseInput { url: url.into() }
 }
 
 fn connects(channel: ChannelId, host: &str, port: u16) -> Output {
@@ -122,10 +130,12 @@ fn a_first_plan_opens_every_input_and_feed() {
     server.at(0, Input::DatabaseConnected);
     let out = server.at(0, Input::DatabaseMessage(ToAcquisition::Plan(two_channels())));
     let wanted = [
-        opens(ONE, "testcard:"),
+        captures(ONE, "testcard:"),
+        opens("testcard:"),
         connects(ONE, "hall", 1),
         connects(ONE, "ward", 2),
-        opens(TWO, "file:/a.ts"),
+        captures(TWO, "file:/a.ts"),
+        opens("file:/a.ts"),
         connects(TWO, "hall", 1),
         connects(TWO, "ward", 2),
     ];
@@ -147,12 +157,15 @@ fn a_changed_plan_touches_only_what_changed() {
 
     next.channels[1].url = "file:/b.ts".into();
     let out = server.at(200, Input::DatabaseMessage(ToAcquisition::Plan(next.clone())));
-    assert_eq!(without_polls(out), [opens(TWO, "file:/b.ts")]);
+    assert_eq!(without_polls(out), [ends("file:/a.ts"), captures(TWO, "file:/b.ts"), opens("file:/b.ts")]);
 
     next.channels.remove(0);
     let out = server.at(300, Input::DatabaseMessage(ToAcquisition::Plan(next.clone())));
     let gone = [closes(ONE, "hall"), closes(ONE, "roof"), closes(ONE, "ward")];
-    assert_eq!(without_polls(out), [&gone[..], &[Output::CloseInput { channel: ONE }]].concat());
+    assert_eq!(
+        without_polls(out),
+        [&gone[..], &[Output::Forget { channel: ONE }, ends("testcard:")]].concat()
+    );
 
     let out = server.at(400, Input::DatabaseMessage(ToAcquisition::Plan(next)));
     assert!(out.is_empty(), "the same plan again does nothing: {out:?}");
@@ -264,26 +277,26 @@ fn a_push_server_that_refuses_is_asked_again_within_half_a_second() {
 #[test]
 fn a_closed_input_is_opened_again_with_backoff_and_a_stalled_one_after_a_while() {
     let mut server = Server::with_plan(two_channels());
-    let out = server.at(100, Input::InputClosed { channel: TWO, cause: "/a.ts: no such file".into() });
+    let out =
+        server.at(100, Input::InputClosed { url: "file:/a.ts".into(), cause: "/a.ts: no such file".into() });
     let failed = InputState::Failed { cause: "/a.ts: no such file".into() };
     assert_eq!(polls(&out)[0].channels[1].input, failed);
-    let (at, out) = server.run_to(&Reason::OpenInput(TWO));
+    let (at, out) = server.run_to(&Reason::OpenInput("file:/a.ts".into()));
     assert!(at <= Time::from_ms(300), "{at}");
-    assert_eq!(without_polls(out), [opens(TWO, "file:/a.ts")]);
+    assert_eq!(without_polls(out), [opens("file:/a.ts")]);
 
-    server.at(1000, Input::InputState { channel: ONE, state: InputState::Delivering });
-    let stalled = InputState::Failed { cause: "no packets for 2 s".into() };
-    let out = server.at(9000, Input::InputState { channel: ONE, state: stalled });
+    server.at(1000, Input::InputFlows { url: "testcard:".into() });
+    let out = server.at(9000, Input::InputStalled { url: "testcard:".into() });
     assert!(without_polls(out).is_empty(), "a stalled input stays open");
-    let (at, out) = server.run_to(&Reason::OpenInput(ONE));
+    let (at, out) = server.run_to(&Reason::OpenInput("testcard:".into()));
     assert_eq!(at, Time::from_ms(14_000));
-    assert_eq!(without_polls(out), [opens(ONE, "testcard:")]);
+    assert_eq!(without_polls(out), [opens("testcard:")]);
 }
 
 #[test]
 fn an_input_that_has_come_to_its_end_is_left_alone_until_told() {
     let mut server = Server::with_plan(two_channels());
-    server.at(100, Input::InputFinished { channel: TWO, cause: "played to its end".into() });
+    server.at(100, Input::InputFinished { url: "file:/a.ts".into(), cause: "played to its end".into() });
     let retried = (0..50).any(|_| {
         let (at, reason) = server.machine.deadline().unwrap();
         server.at(
@@ -291,7 +304,7 @@ fn an_input_that_has_come_to_its_end_is_left_alone_until_told() {
             Input::DatabaseMessage(ToAcquisition::Polled { commands: vec![] }),
         );
         server.at(at.as_us().div_ceil(1000), Input::Tick);
-        reason == Reason::OpenInput(TWO)
+        reason == Reason::OpenInput("file:/a.ts".into())
     });
     assert!(!retried);
 }
@@ -303,7 +316,7 @@ fn a_command_is_carried_out_once_and_its_result_reported_until_heard() {
     let commands = vec![restart(5, "input-2"), restart(6, "nowhere")];
     let polled = Input::DatabaseMessage(ToAcquisition::Polled { commands });
     let out = server.at(1000, polled.clone());
-    assert_eq!(out[0], opens(TWO, "file:/a.ts"));
+    assert_eq!(out[0], opens("file:/a.ts"));
     let done = polls(&out)[0].done.clone();
     assert_eq!((done[0].id, done[0].outcome.is_ok()), (5, true));
     assert!(done[1].outcome.as_ref().unwrap_err().contains("`nowhere`"), "{done:?}");
@@ -331,7 +344,7 @@ fn events_of_what_the_plan_no_longer_holds_are_counted_and_nothing_more() {
     for input in [
         Input::FeedConnected { channel: ONE, host: host.clone() },
         Input::FeedFailed { channel: ONE, host, cause: String::new() },
-        Input::InputClosed { channel: ONE, cause: String::new() },
+        Input::InputClosed { url: "testcard:".into(), cause: String::new() },
         Input::Counters { channel: ONE, counters: ChannelCounters::default() },
     ] {
         assert!(server.at(1, input).is_empty());
@@ -390,4 +403,68 @@ fn a_guide_of_many_channels_is_told_a_few_at_a_time() {
         told.extend(schedules(&out).iter().map(|schedule| schedule.channel.0));
     }
     assert_eq!(told, (1..=20).collect::<Vec<_>>());
+}
+
+/// A multiplex of three channels.
+fn multiplex() -> FeedPlan {
+    let service = |id, service| ChannelPlan { service: Some(service), ..channel(id, "dvb://0", &[]) };
+    plan(1, vec![service(ONE, 1), service(TWO, 2), channel(ChannelId(3), "testcard:", &[])])
+}
+
+#[test]
+fn channels_of_one_url_share_an_input_that_is_opened_first_and_closed_last() {
+    let mut server = Server::with_plan(plan(0, vec![]));
+    let out = without_polls(server.at(1, Input::DatabaseMessage(ToAcquisition::Plan(multiplex()))));
+    assert_eq!(out.iter().filter(|output| **output == opens("dvb://0")).count(), 1, "{out:?}");
+    assert_eq!(out.len(), 5, "{out:?}");
+
+    // Another service of the same multiplex is no reason to tune anew.
+    let mut next = multiplex();
+    next.channels[1].service = Some(9);
+    let sources = vec![Source { url: "dvb://0".into(), service: Some(9) }];
+    let out = server.at(2, Input::DatabaseMessage(ToAcquisition::Plan(next.clone())));
+    assert_eq!(without_polls(out), [Output::Capture { channel: TWO, sources }]);
+
+    next.channels.remove(0);
+    let out = server.at(3, Input::DatabaseMessage(ToAcquisition::Plan(next.clone())));
+    assert_eq!(without_polls(out), [Output::Forget { channel: ONE }]);
+    next.channels.remove(0);
+    let out = server.at(4, Input::DatabaseMessage(ToAcquisition::Plan(next)));
+    assert_eq!(without_polls(out), [Output::Forget { channel: TWO }, ends("dvb://0")]);
+}
+
+#[test]
+fn an_input_that_fails_fails_all_its_channels_and_a_channel_alone_fails_no_other() {
+    let mut server = Server::with_plan(multiplex());
+    for channel in [ONE, TWO, ChannelId(3)] {
+        server.at(100, Input::InputState { channel, state: InputState::Delivering });
+    }
+    let states = |server: &Server| -> Vec<InputState> {
+        server.machine.report().channels.into_iter().map(|channel| channel.input).collect()
+    };
+    let missing = InputState::Failed { cause: "carries services 2, 3, not 1".into() };
+    let out = server.at(200, Input::InputState { channel: ONE, state: missing.clone() });
+    assert!(without_polls(out).is_empty(), "the input stays open");
+    assert_eq!(states(&server), [missing, InputState::Delivering, InputState::Delivering]);
+    assert!(server.machine.deadline().is_some_and(|(_, reason)| reason == Reason::Poll));
+
+    let cause = "the frontend is gone".to_owned();
+    server.at(300, Input::InputClosed { url: "dvb://0".into(), cause: cause.clone() });
+    let failed = InputState::Failed { cause };
+    assert_eq!(states(&server), [failed.clone(), failed.clone(), InputState::Delivering]);
+    // Who comes to an input that is not open hears why.
+    let mut next = multiplex();
+    next.channels[2].url = "dvb://0".into();
+    server.at(310, Input::DatabaseMessage(ToAcquisition::Plan(next)));
+    assert_eq!(states(&server), [failed.clone(), failed.clone(), failed]);
+    let (_, out) = server.run_to(&Reason::OpenInput("dvb://0".into()));
+    assert_eq!(without_polls(out), [opens("dvb://0")]);
+}
+
+#[test]
+fn a_shared_input_is_restarted_once() {
+    let mut server = Server::with_plan(multiplex());
+    let command = Command { id: 5, order: Order::RestartInput("input-2".parse().unwrap()) };
+    let polled = Input::DatabaseMessage(ToAcquisition::Polled { commands: vec![command] });
+    assert_eq!(without_polls(server.at(1000, polled)), [opens("dvb://0")]);
 }

@@ -1,33 +1,24 @@
-//! One channel's task: opens its input as ordered, drives the capture, hands packets to the feeds' queues.
+//! One channel, as the inputs that it is taken from see it: a capture fed by whichever of them is selected.
 
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use link::clock::Clock;
 use link::random;
-use media::RtpPacket;
+use media::health::{Extent, SyncErrors};
+use media::{PacketBytes, RtpPacket};
 use protocols::ids::ChannelId;
 use protocols::p1_registration::InputState;
-use protocols::topology::InputUrl;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::debug;
+use protocols::time::Time;
+use tokio::sync::watch;
 
+use crate::ChannelCounters;
 use crate::access_points::AccessPoints;
-use crate::capture::Capture;
+use crate::capture::{Capture, Condition};
 use crate::feed_queues::{FeedQueues, Moment};
-use crate::pids::Pids;
-use crate::shell::Context;
-use crate::shell::driver::{Event, Run};
-use crate::shell::inputs::{Batch, End, OpenInput};
-use crate::shell::task::Task;
 use crate::signal::Signal;
-use crate::{ChannelCounters, Input};
+use crate::splitter::Outlet;
 
-/// How often counters are handed to the machine.
-const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What a channel's task and its feeds share.
+/// What a channel and its feeds share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// The synchronisation source of the channel's packets.
@@ -39,7 +30,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// The feeds' queues; held for the time of a copy only.
     pub(crate) fn queues(&self) -> MutexGuard<'_, FeedQueues> {
-        self.queues.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells when packets were queued.
@@ -48,50 +39,52 @@ impl Shared {
     }
 }
 
-/// What to open; a newer order replaces one that was not yet begun.
-#[derive(Debug, Clone)]
-struct Order {
-    run: Run,
-    url: String,
-    service: Option<u16>,
+/// What an input brought at a time, for whichever channels.
+#[derive(Debug, Default)]
+pub(crate) struct Arrival {
+    /// Something that is no transport stream.
+    pub(crate) strange: Option<String>,
+    /// How its bytes were cut into packets.
+    pub(crate) sync_errors: SyncErrors,
+    /// How many packets came by a network just now; `None`: they came otherwise.
+    pub(crate) by_network: Option<usize>,
 }
 
-/// A channel's task.
-pub(crate) struct ChannelHandle {
-    /// The order that counts.
-    pub(crate) run: Run,
-    orders: watch::Sender<Option<Order>>,
+/// A channel. Each input that it is taken from calls it with an outlet of its own; only the selected one is heard, so
+/// that the change from one input to another falls between two packets.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) id: ChannelId,
+    clock: Clock,
     shared: Arc<Shared>,
-    task: Task,
+    path: Mutex<Path>,
 }
 
-impl ChannelHandle {
-    /// Starts a channel without an input.
-    pub(crate) fn start(channel: ChannelId, context: Arc<Context>, events: mpsc::Sender<Event>) -> Self {
+/// The data path. Who has a choice of inputs makes it here.
+#[derive(Debug)]
+struct Path {
+    capture: Capture,
+    points: AccessPoints,
+    packets: Vec<RtpPacket>,
+    /// The state that the machine knows.
+    told: InputState,
+    selected: Option<Outlet>,
+}
+
+impl Channel {
+    /// A channel that is taken from nowhere.
+    pub(crate) fn new(id: ChannelId, clock: Clock) -> Self {
         let capture = Capture::new(&mut fastrand::Rng::with_seed(random::seed()));
-        let shared = Arc::new(Shared {
-            ssrc: capture.ssrc(),
-            queues: Mutex::default(),
-            changed: watch::Sender::new(()),
-        });
-        let (orders, received) = watch::channel(None);
-        let work = Channel {
-            id: channel,
-            context,
-            shared: shared.clone(),
-            events,
+        let ssrc = capture.ssrc();
+        let path = Path {
             capture,
             points: AccessPoints::new(None),
             packets: Vec::new(),
             told: InputState::Starting,
+            selected: None,
         };
-        Self { run: 0, orders, shared, task: Task::start(work.run(received)) }
-    }
-
-    /// Opens an input; one that is open is closed first.
-    pub(crate) fn open(&mut self, run: Run, url: String, service: Option<u16>) {
-        self.run = run;
-        self.orders.send_replace(Some(Order { run, url, service }));
+        let shared = Arc::new(Shared { ssrc, queues: Mutex::default(), changed: watch::Sender::new(()) });
+        Self { id, clock, shared, path: Mutex::new(path) }
     }
 
     /// What the feeds need.
@@ -99,155 +92,115 @@ impl ChannelHandle {
         self.shared.clone()
     }
 
-    /// Closes the input and ends the task, which may take it a moment.
-    pub(crate) async fn end(self, patience: Duration) {
-        drop(self.orders);
-        self.task.finish(patience).await;
-    }
-
-    /// The same, without anybody waiting.
-    pub(crate) fn leave(self) {
-        tokio::spawn(self.end(Duration::from_secs(2)));
-    }
-}
-
-/// The task's own state.
-struct Channel {
-    id: ChannelId,
-    context: Arc<Context>,
-    shared: Arc<Shared>,
-    events: mpsc::Sender<Event>,
-    capture: Capture,
-    points: AccessPoints,
-    packets: Vec<RtpPacket>,
-    /// The state that the machine knows.
-    told: InputState,
-}
-
-impl Channel {
-    async fn run(mut self, mut orders: watch::Receiver<Option<Order>>) {
-        while orders.changed().await.is_ok() {
-            let Some(order) = orders.borrow_and_update().clone() else { continue };
-            let mut input = None;
-            let end = tokio::select! {
-                // A newer order ends this input; without a sender the channel ends.
-                () = newer(&orders) => None,
-                end = self.capture_from(&order, &mut input) => Some(end),
-            };
-            self.capture.closed(&mut self.packets);
-            self.publish();
-            if let Some(input) = input {
-                input.close().await;
-            }
-            self.count(None);
-            let channel = self.id;
-            match end {
-                Some(End::Closed(cause)) => {
-                    self.send(order.run, Input::InputClosed { channel, cause }).await;
-                }
-                Some(End::Finished(cause)) => {
-                    self.send(order.run, Input::InputFinished { channel, cause }).await;
-                }
-                None => {}
-            }
+    /// From now on the channel is taken from `outlet`.
+    pub(crate) fn select(&self, outlet: Outlet) {
+        let mut path = self.path();
+        if path.selected != Some(outlet) {
+            let Path { capture, packets, .. } = &mut *path;
+            capture.closed(packets);
+            self.publish(&mut path);
+            path.selected = Some(outlet);
         }
     }
 
-    /// Captures until the input ends. It stands in `input` meanwhile, to be closed by the caller.
-    async fn capture_from(&mut self, order: &Order, input: &mut Option<OpenInput>) -> End {
-        let clock = self.context.clock;
-        debug!(channel = %self.id, url = InputUrl::without_secrets(&order.url), "opening input");
-        let input = match OpenInput::open(&order.url).await {
-            Ok(open) => input.insert(open),
-            Err(cause) => return End::Closed(cause),
-        };
-        input.select(&Pids::All);
-        self.capture.opened(clock.now(), order.service);
-        self.points = AccessPoints::new(order.service);
-        self.told = InputState::Starting;
-        let mut batch = Batch::default();
-        let mut seconds = seconds();
-        loop {
-            tokio::select! {
-                result = input.next(&clock, &mut batch) => {
-                    let now = clock.now();
-                    if let Some(strange) = batch.strange.take() {
-                        self.capture.strange(&strange);
-                    }
-                    self.capture.synchronised(now, std::mem::take(&mut batch.sync_errors));
-                    if input.comes_by_network() {
-                        self.capture.arrived(now, batch.packets.len());
-                    }
-                    let taken = self.capture.packets(now, &batch.packets, &mut self.packets);
-                    batch.packets.clear();
-                    self.publish();
-                    if let Err(unusable) = taken {
-                        return End::Closed(format!("{}: {unusable}", InputUrl::without_secrets(&order.url)));
-                    }
-                    if let Err(end) = result {
-                        return end;
-                    }
-                }
-                () = clock.reach(self.capture.deadline()) => {
-                    self.capture.tick(clock.now(), &mut self.packets);
-                    self.publish();
-                }
-                _ = seconds.tick() => self.count(input.signal()),
-            }
-            self.tell(order.run).await;
+    /// The outlet's input was opened.
+    pub(crate) fn opened(&self, outlet: Outlet, now: Time, extent: Extent) {
+        if let Some(mut path) = self.selected(outlet) {
+            path.capture.opened(now, extent);
+            path.points = AccessPoints::new(None);
+            path.told = InputState::Starting;
         }
+    }
+
+    /// The outlet's input closed: what is still held of it goes out.
+    pub(crate) fn closed(&self, outlet: Outlet) {
+        if let Some(mut path) = self.selected(outlet) {
+            let Path { capture, packets, .. } = &mut *path;
+            capture.closed(packets);
+            self.publish(&mut path);
+        }
+    }
+
+    /// Takes the next packets of an outlet, and how the channel's part of the input fares.
+    pub(crate) fn take(&self, outlet: Outlet, now: Time, packets: &[PacketBytes], condition: Condition) {
+        if let Some(mut path) = self.selected(outlet) {
+            let Path { capture, packets: made, .. } = &mut *path;
+            capture.condition(now, condition);
+            capture.packets(now, packets, made);
+            self.publish(&mut path);
+        }
+    }
+
+    /// The outlet's input brought something: to be told before the packets that came with it.
+    pub(crate) fn arrived(&self, outlet: Outlet, now: Time, arrival: &Arrival) {
+        let Some(mut path) = self.selected(outlet) else { return };
+        if let Some(strange) = &arrival.strange {
+            path.capture.strange(strange);
+        }
+        path.capture.synchronised(now, arrival.sync_errors);
+        if let Some(packets) = arrival.by_network {
+            path.capture.arrived(now, packets);
+        }
+    }
+
+    /// When [`Channel::tick`] is due.
+    pub(crate) fn deadline(&self, outlet: Outlet) -> Option<Time> {
+        self.selected(outlet)?.capture.deadline()
+    }
+
+    /// Sends what has waited long enough, notices a stall.
+    pub(crate) fn tick(&self, outlet: Outlet, now: Time) {
+        if let Some(mut path) = self.selected(outlet) {
+            let Path { capture, packets, .. } = &mut *path;
+            capture.tick(now, packets);
+            self.publish(&mut path);
+        }
+    }
+
+    /// The channel's state, if the machine does not know it yet.
+    pub(crate) fn news(&self, outlet: Outlet) -> Option<InputState> {
+        let mut path = self.selected(outlet)?;
+        if *path.capture.state() == path.told {
+            return None;
+        }
+        path.told = path.capture.state().clone();
+        Some(path.told.clone())
+    }
+
+    /// What was counted, asked by one outlet for all.
+    pub(crate) fn counters(&self, outlet: Outlet, signal: Option<Signal>) -> Option<ChannelCounters> {
+        let mut path = self.selected(outlet)?;
+        Some(ChannelCounters {
+            packets: path.capture.counters().rtp_packets,
+            rate_bps: path.capture.rate_bps(),
+            health: path.capture.health(self.clock.now(), Clock::wall()),
+            signal: signal.map(Signal::report),
+            dropped_packets: self.shared.queues().dropped_packets().clone(),
+        })
+    }
+
+    fn path(&self) -> MutexGuard<'_, Path> {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn selected(&self, outlet: Outlet) -> Option<MutexGuard<'_, Path>> {
+        Some(self.path()).filter(|path| path.selected == Some(outlet))
     }
 
     /// Hands the packets made to the feeds.
-    fn publish(&mut self) {
-        if self.packets.is_empty() {
+    fn publish(&self, path: &mut Path) {
+        let Path { packets, points, .. } = path;
+        if packets.is_empty() {
             return;
         }
-        let moment = Moment { now: self.context.clock.now(), wall: Clock::wall() };
+        let moment = Moment { now: self.clock.now(), wall: Clock::wall() };
         let mut queues = self.shared.queues();
-        for packet in self.packets.drain(..) {
-            let point = self.points.push(&packet);
+        for packet in packets.drain(..) {
+            let point = points.push(&packet);
             queues.push(moment, packet);
             point.into_iter().for_each(|back| queues.access_point(back));
         }
         drop(queues);
         self.shared.changed.send_replace(());
     }
-
-    async fn tell(&mut self, run: Run) {
-        if *self.capture.state() != self.told {
-            self.told = self.capture.state().clone();
-            let state = self.told.clone();
-            self.send(run, Input::InputState { channel: self.id, state }).await;
-        }
-    }
-
-    fn count(&mut self, signal: Option<Signal>) {
-        let counters = ChannelCounters {
-            packets: self.capture.counters().rtp_packets,
-            rate_bps: self.capture.rate_bps(),
-            health: self.capture.health(self.context.clock.now(), Clock::wall()),
-            signal: signal.map(Signal::report),
-            dropped_packets: self.shared.queues().dropped_packets().clone(),
-        };
-        let input = Input::Counters { channel: self.id, counters };
-        // Left out when too much is going on: the next ones hold the same and more.
-        let _ = self.events.try_send(Event { run: 0, input });
-    }
-
-    async fn send(&self, run: Run, input: Input) {
-        // Nobody hears it when the driver has ended.
-        let _ = self.events.send(Event { run, input }).await;
-    }
-}
-
-/// Returns when another order has come, or none can come any more.
-async fn newer(orders: &watch::Receiver<Option<Order>>) {
-    let _ = orders.clone().changed().await;
-}
-
-fn seconds() -> Interval {
-    let mut seconds = interval(COUNTERS_INTERVAL);
-    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    seconds
 }

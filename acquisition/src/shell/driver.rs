@@ -12,17 +12,19 @@ use protocols::health::HealthReport;
 use protocols::ids::{ChannelId, HostId};
 use protocols::p1_registration::{InputState, ToDatabase};
 use protocols::time::Time;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::health_report::{HealthLog, Line};
 use crate::shell::Context;
-use crate::shell::channel::ChannelHandle;
+use crate::shell::channel::Channel;
 use crate::shell::database::DatabaseHandle;
 use crate::shell::feed;
+use crate::shell::input::{Closing, InputHandle};
 use crate::shell::metrics::Measures;
 use crate::shell::task::Task;
-use crate::{Acquisition, Config, Input, Output};
+use crate::splitter::Outlet;
+use crate::{Acquisition, Config, Input, Output, Source};
 
 /// Events that wait for the driver at most; tasks wait when it is full, counters are left out.
 pub(crate) const MAX_EVENTS: usize = 1024;
@@ -47,9 +49,19 @@ pub(crate) struct Driver {
     sender: mpsc::Sender<Event>,
     last_run: Run,
     database: Option<(Run, DatabaseHandle)>,
-    channels: BTreeMap<ChannelId, ChannelHandle>,
+    channels: BTreeMap<ChannelId, Taken>,
+    /// By URL.
+    inputs: BTreeMap<String, InputHandle>,
+    last_outlet: u64,
+    closing: Closing,
     feeds: BTreeMap<(ChannelId, HostId), (Run, Task)>,
     spoken: Spoken,
+}
+
+/// A channel and the inputs that it is taken from, by URL.
+struct Taken {
+    channel: Arc<Channel>,
+    outlets: Vec<(String, Outlet)>,
 }
 
 /// What was logged last, so that only changes are.
@@ -73,6 +85,9 @@ impl Driver {
             last_run: 0,
             database: None,
             channels: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            last_outlet: 0,
+            closing: watch::Sender::new(0),
             feeds: BTreeMap::new(),
             spoken: Spoken::default(),
         }
@@ -114,7 +129,7 @@ impl Driver {
         self.feeds.clear();
         self.database = None;
         let ends: Vec<Task> =
-            self.channels.into_values().map(|channel| Task::start(channel.end(END_PATIENCE))).collect();
+            self.inputs.into_values().map(|input| Task::start(input.end(END_PATIENCE))).collect();
         for end in ends {
             end.finish(END_PATIENCE).await;
         }
@@ -142,14 +157,13 @@ impl Driver {
             | Input::FeedRefused { channel, host, .. } => {
                 self.feeds.get(&(*channel, host.clone())).is_some_and(|(current, _)| *current == run)
             }
-            Input::InputState { channel, .. }
-            | Input::InputClosed { channel, .. }
-            | Input::InputFinished { channel, .. } => {
-                self.channels.get(channel).is_some_and(|channel| channel.run == run)
+            Input::InputState { .. } | Input::Guide { .. } => {
+                self.inputs.values().any(|input| input.run == run)
             }
-            Input::Guide { schedule, .. } => {
-                self.channels.get(&schedule.channel).is_some_and(|channel| channel.run == run)
-            }
+            Input::InputFlows { url }
+            | Input::InputStalled { url }
+            | Input::InputClosed { url, .. }
+            | Input::InputFinished { url, .. } => self.inputs.get(url).is_some_and(|input| input.run == run),
             Input::Counters { .. } | Input::Tick => true,
         };
         if !counts {
@@ -157,6 +171,12 @@ impl Driver {
         }
         self.spoken.note(self.context.clock.now(), &input);
         match &input {
+            Input::InputClosed { url, cause } | Input::InputFinished { url, cause } => {
+                let ended = |taken: &Taken| taken.outlets.iter().any(|(source, _)| source == url);
+                for (channel, _) in self.channels.iter().filter(|(_, taken)| ended(taken)) {
+                    self.spoken.input(*channel, InputState::Failed { cause: cause.clone() });
+                }
+            }
             Input::DatabaseClosed { .. } => self.database = None,
             Input::FeedFailed { channel, host, .. } | Input::FeedRefused { channel, host, .. } => {
                 self.feeds.remove(&(*channel, host.clone()));
@@ -178,27 +198,30 @@ impl Driver {
                 self.spoken.database("gave no answer in time");
                 self.database = None;
             }
-            Output::OpenInput { channel, url, service } => {
-                let run = self.next_run();
-                let (context, sender) = (&self.context, &self.sender);
-                let handle = self
-                    .channels
-                    .entry(channel)
-                    .or_insert_with(|| ChannelHandle::start(channel, context.clone(), sender.clone()));
-                handle.open(run, url, service);
-            }
-            Output::CloseInput { channel } => {
+            Output::Capture { channel, sources } => self.capture(channel, sources),
+            Output::Forget { channel } => {
                 info!(%channel, "channel left the plan");
                 self.spoken.inputs.remove(&channel);
                 self.spoken.health.remove(&channel);
-                if let Some(handle) = self.channels.remove(&channel) {
-                    // Ends by itself; nobody waits for it.
-                    handle.leave();
+                if let Some(taken) = self.channels.remove(&channel) {
+                    self.detach(&taken.outlets);
+                }
+            }
+            Output::OpenInput { url } => {
+                let run = self.next_run();
+                self.input(url).open(run);
+            }
+            Output::CloseInput { url } => {
+                if let Some(input) = self.inputs.remove(&url) {
+                    // Ends by itself; only what is opened meanwhile waits for it.
+                    input.leave(&self.closing);
                 }
             }
             Output::ConnectFeed { channel, host, address } => {
                 let run = self.next_run();
-                let Some(shared) = self.channels.get(&channel).map(ChannelHandle::shared) else { return };
+                let Some(shared) = self.channels.get(&channel).map(|taken| taken.channel.shared()) else {
+                    return;
+                };
                 let target = feed::Target { channel, host: host.clone(), address };
                 let reports = feed::Reports { run, events: self.sender.clone() };
                 let task = Task::start(feed::run(self.context.clone(), target, shared, reports));
@@ -209,6 +232,41 @@ impl Driver {
                 self.spoken.feeds.remove(&(channel, host));
             }
         }
+    }
+
+    /// Takes a channel from `sources`; the first is the one that is heard.
+    fn capture(&mut self, id: ChannelId, sources: Vec<Source>) {
+        let taken = self.channels.remove(&id);
+        let before = taken.as_ref().map(|taken| taken.outlets.clone()).unwrap_or_default();
+        let channel = taken.map(|taken| taken.channel);
+        let channel = channel.unwrap_or_else(|| Arc::new(Channel::new(id, self.context.clock)));
+        let mut outlets = Vec::new();
+        for Source { url, service } in sources {
+            self.last_outlet += 1;
+            let outlet = Outlet(self.last_outlet);
+            if outlets.is_empty() {
+                channel.select(outlet);
+            }
+            self.input(url.clone()).attach(outlet, channel.clone(), service);
+            outlets.push((url, outlet));
+        }
+        self.detach(&before);
+        self.channels.insert(id, Taken { channel, outlets });
+    }
+
+    fn detach(&self, outlets: &[(String, Outlet)]) {
+        for (url, outlet) in outlets {
+            if let Some(input) = self.inputs.get(url) {
+                input.detach(*outlet);
+            }
+        }
+    }
+
+    fn input(&mut self, url: String) -> &mut InputHandle {
+        let Self { inputs, context, sender, closing, .. } = self;
+        inputs
+            .entry(url.clone())
+            .or_insert_with(|| InputHandle::start(url, context.clone(), sender.clone(), closing))
     }
 
     fn send_to_database(&mut self, message: ToDatabase) {
@@ -249,11 +307,14 @@ impl Spoken {
                 }
             }
             Input::InputState { channel, state } => self.input(*channel, state.clone()),
-            Input::InputClosed { channel, cause } | Input::InputFinished { channel, cause } => {
-                self.input(*channel, InputState::Failed { cause: cause.clone() });
-            }
             Input::Counters { channel, counters } => self.health(now, *channel, &counters.health),
-            Input::DatabaseMessage(_) | Input::Guide { .. } | Input::Tick => {}
+            Input::InputFlows { .. }
+            | Input::InputStalled { .. }
+            | Input::InputClosed { .. }
+            | Input::InputFinished { .. }
+            | Input::DatabaseMessage(_)
+            | Input::Guide { .. }
+            | Input::Tick => {}
         }
     }
 

@@ -1,10 +1,10 @@
-//! The acquisition server's effects: one driver task for the machine, one task per channel and per feed.
+//! The acquisition server's effects: one driver task for the machine, one task per input and per feed.
 //!
 //! | task | owns | ends |
 //! |---|---|---|
 //! | driver ([`run`]) | the machine, every handle below | at shutdown |
 //! | database | the P1 connection | when it is lost or dropped |
-//! | channel, one each | the capture and its input | when the plan drops the channel |
+//! | input, one per URL | the open input, its demultiplexer, its channels' captures | when no channel is taken from it |
 //! | feed, one per channel and host | one P3 connection | when it fails or the plan drops it |
 //!
 //! Tasks report by one bounded queue of events; what a task says after it was replaced is not heard.
@@ -18,6 +18,7 @@ mod database;
 mod driver;
 mod dvb_device;
 mod feed;
+mod input;
 mod inputs;
 mod metrics;
 mod probe;

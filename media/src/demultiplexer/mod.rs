@@ -157,7 +157,7 @@ impl Demultiplexer {
     pub fn remove(&mut self, slot: Slot) {
         self.route(slot, BTreeMap::new());
         self.listen(slot, None);
-        if let Some(place) = self.outputs.get_mut(usize::from(slot.0)) {
+        if let Some(place) = self.outputs.get_mut(slot.index()) {
             *place = None;
         }
         self.revision += 1;
@@ -185,7 +185,7 @@ impl Demultiplexer {
             self.table_of_streams(slot, packet, &mut emit);
         }
         for slot in members(route.streams) {
-            let Some(Some(output)) = self.outputs.get_mut(usize::from(slot.0)) else { continue };
+            let Some(Some(output)) = self.outputs.get_mut(slot.index()) else { continue };
             if route.watched >> slot.0 & 1 != 0 {
                 output.note_scrambling(now, packet);
             }
@@ -193,7 +193,7 @@ impl Demultiplexer {
         }
         if route.clocks != 0 && packet.pcr().is_some() && !packet.transport_error() {
             for slot in members(route.clocks) {
-                let Some(Some(output)) = self.outputs.get_mut(usize::from(slot.0)) else { continue };
+                let Some(Some(output)) = self.outputs.get_mut(slot.index()) else { continue };
                 output.clock(packet, |bytes| emit(slot, bytes));
             }
         }
@@ -251,7 +251,7 @@ impl Demultiplexer {
                 self.associate(slot);
             }
             let stream = self.association.transport_stream_id();
-            let output = self.outputs.get_mut(usize::from(slot.0)).and_then(Option::as_mut);
+            let output = self.outputs.get_mut(slot.index()).and_then(Option::as_mut);
             if let Some(packet) = output.and_then(|output| output.pat(stream)) {
                 emit(slot, &packet);
             }
@@ -343,7 +343,7 @@ impl Demultiplexer {
     }
 
     fn route(&mut self, slot: Slot, shares: BTreeMap<u16, Share>) {
-        let Some(Some(output)) = self.outputs.get_mut(usize::from(slot.0)) else { return };
+        let Some(Some(output)) = self.outputs.get_mut(slot.index()) else { return };
         if output.shares == shares {
             return;
         }
@@ -364,11 +364,11 @@ impl Demultiplexer {
     }
 
     fn output(&self, slot: Slot) -> Option<&Output> {
-        self.outputs.get(usize::from(slot.0))?.as_ref()
+        self.outputs.get(slot.index())?.as_ref()
     }
 
     fn output_mut(&mut self, slot: Slot) -> Option<&mut Output> {
-        self.outputs.get_mut(usize::from(slot.0))?.as_mut()
+        self.outputs.get_mut(slot.index())?.as_mut()
     }
 
     fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
@@ -378,6 +378,11 @@ impl Demultiplexer {
 }
 
 impl Slot {
+    /// Its number, below [`OUTPUTS_MAX`].
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
     fn bit(self) -> u128 {
         1 << self.0
     }

@@ -58,6 +58,7 @@ struct Held {
 
 #[derive(Debug)]
 struct Capture {
+    url: String,
     source: Source,
     opened: Time,
     last: Time,
@@ -143,10 +144,13 @@ impl AcquisitionNode {
                 }
             }
             Output::DropDatabase => drop_link(fabric, &mut self.database),
-            Output::OpenInput { channel, .. } => self.open_input(fabric, channel),
-            Output::CloseInput { channel } => {
+            Output::Capture { channel, sources } => self.take(fabric, channel, &sources),
+            Output::Forget { channel } => {
                 self.inputs.remove(&channel);
             }
+            Output::OpenInput { url } => self.open_input(fabric, &url),
+            // Captures that are taken from it were forgotten before, or are taken from another afterwards.
+            Output::CloseInput { .. } => {}
             Output::ConnectFeed { channel, host, .. } => {
                 let Some(number) = fabric.site.host(&host) else { return };
                 let callee = fabric.site.size.node(Role::Host(number));
@@ -163,16 +167,24 @@ impl AcquisitionNode {
     }
 
     /// Opening again goes on with the same numbers, as the daemon's data path does.
-    fn open_input(&mut self, fabric: &mut Fabric, channel: ChannelId) {
-        let now = fabric.now;
-        if let Some(capture) = self.inputs.get_mut(&channel) {
+    fn open_input(&mut self, fabric: &Fabric, url: &str) {
+        for capture in self.inputs.values_mut().filter(|capture| capture.url == url) {
             capture.said = None;
-            capture.last = now;
+            capture.last = fabric.now;
+        }
+    }
+
+    fn take(&mut self, fabric: &mut Fabric, channel: ChannelId, sources: &[acquisition::Source]) {
+        let now = fabric.now;
+        let Some(url) = sources.first().map(|source| source.url.clone()) else { return };
+        if let Some(capture) = self.inputs.get_mut(&channel) {
+            (capture.url, capture.said, capture.last) = (url, None, now);
             return;
         }
         self.captures += 1;
         let source = Source::new(channel, self.captures, &mut fabric.random);
-        self.inputs.insert(channel, Capture { source, opened: now, last: now, said: None, reported: now });
+        let capture = Capture { url, source, opened: now, last: now, said: None, reported: now };
+        self.inputs.insert(channel, capture);
         let life = fabric.standings[self.node.index()].life;
         // Channels are captured at moments of their own, not all at once.
         let first = self.period.mul_f64(fabric.random.f64());
@@ -186,12 +198,13 @@ impl AcquisitionNode {
         let life = fabric.standings[self.node.index()].life;
         let again = if delivers { self.period } else { IDLE };
         fabric.queue.post(fabric.now + again, Event::Capture(self.node, life, channel));
-        let mut events = [None, None];
+        let mut events = [None, None, None];
         let bytes: Rc<[u8]> = if delivers {
             capture.last = fabric.now;
             if capture.said != Some(true) {
                 capture.said = Some(true);
                 events[0] = Some(Input::InputState { channel, state: InputState::Delivering });
+                events[1] = Some(Input::InputFlows { url: capture.url.clone() });
             }
             capture.source.make(fabric.now.since(capture.opened)).as_bytes().into()
         } else {
@@ -199,6 +212,7 @@ impl AcquisitionNode {
                 capture.said = Some(false);
                 let state = InputState::Failed { cause: "stalled".to_owned() };
                 events[0] = Some(Input::InputState { channel, state });
+                events[1] = Some(Input::InputStalled { url: capture.url.clone() });
             }
             Rc::new([])
         };
@@ -207,7 +221,7 @@ impl AcquisitionNode {
             let packets = capture.source.made();
             let dropped_packets = self.dropped(fabric, channel);
             let counters = ChannelCounters { packets, dropped_packets, ..ChannelCounters::default() };
-            events[1] = Some(Input::Counters { channel, counters });
+            events[2] = Some(Input::Counters { channel, counters });
         }
         self.feed(fabric, channel, &bytes);
         for event in events.into_iter().flatten() {
