@@ -29,7 +29,7 @@
 //! | [`catalogue`] | which host holds what of which channel, and what people asked to keep |
 //! | [`guide`] | what channels show when |
 //! | [`directory`] | clients: lists, watches, tunings |
-//! | [`site_view`], [`recordings_view`] | what people are shown |
+//! | [`site_view`], [`recordings_view`], [`guide_view`] | what people are shown |
 //! | [`access`] | accounts, sessions, and the brake on guessing passwords |
 //! | [`editing`] | edits of `topology.toml`, with its comments kept |
 //! | [`zaps`] | how long clients have waited for a picture |
@@ -46,6 +46,7 @@ pub mod directory;
 pub mod editing;
 pub mod feeding;
 pub mod guide;
+pub mod guide_view;
 mod input;
 pub mod mode;
 mod output;

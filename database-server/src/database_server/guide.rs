@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use protocols::guide::Schedule;
 use protocols::ids::{AcquisitionId, ChannelId};
-use protocols::p2_directory::{GuidePage, GuideQuery, ToClient};
+use protocols::p2_directory::{GuideQuery, ToClient};
 use protocols::time::Time;
 use protocols::topology::Topology;
 use tracing::debug;
 
 use super::DatabaseServer;
 use crate::guide::Guide;
+use crate::guide_view::{GuideAsk, GuideView};
 use crate::input::ConnectionId;
 use crate::output::Output;
 
@@ -64,10 +65,11 @@ impl DatabaseServer {
     }
 
     /// A part of the guide of all channels, for who looks at the whole site.
-    pub fn guide_page(&self, now: Time, query: &GuideQuery) -> GuidePage {
-        let all: BTreeSet<ChannelId> =
-            self.topology.iter().flat_map(|topology| topology.channels.keys().copied()).collect();
-        self.guide.page(self.clock.at(now), query, &all)
+    pub fn guide_view(&self, now: Time, ask: &GuideAsk) -> GuideView {
+        let channels = self.topology.iter().flat_map(|topology| topology.channels.keys());
+        let all: BTreeSet<ChannelId> = channels.copied().collect();
+        let time = self.clock.at(now);
+        GuideView::of(self.guide.page(time, &ask.query(time), &all))
     }
 
     /// Drops programmes that have been over for long.

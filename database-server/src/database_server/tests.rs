@@ -924,6 +924,9 @@ fn a_viewer_is_told_what_is_on_and_next_on_the_channels_of_its_network() {
     let message = FromAcquisition::Guide(schedule(2, &world));
     world.give(Input::AcquisitionMessage { connection: P1, message: message.clone() });
     assert_eq!(now_and_next(&mut world), [(2, vec!["Part 0".to_owned(), "Part 1".to_owned()])]);
+    let ask = crate::guide_view::GuideAsk { per_channel: 1, ..Default::default() };
+    let view = world.server.guide_view(world.now, &ask);
+    assert_eq!((view.channels.len(), view.channels[0].events[0].title.as_str()), (1, "Part 0"));
     let stored = |world: &World| {
         let kept = |(_, output): &&(Time, Output)| matches!(output, Output::Store(Record::GuideEvent { .. }));
         world.told.iter().filter(kept).count()

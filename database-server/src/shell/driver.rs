@@ -170,6 +170,7 @@ impl Driver {
                 drop(answer.send(look));
             }
             Ask::Recordings(answer) => drop(answer.send(machine.recordings_view(now))),
+            Ask::Guide(ask, answer) => drop(answer.send(machine.guide_view(now, &ask))),
             Ask::Measures(answer) => {
                 let measures = Measures {
                     counters: machine.counters().described(),

@@ -11,6 +11,7 @@ use protocols::administration::Answer;
 use super::answer::ApiError;
 use super::metrics::Measures;
 use crate::database_server::SiteCommand;
+use crate::guide_view::{GuideAsk, GuideView};
 use crate::recordings_view::RecordingsView;
 use crate::site_view::SiteView;
 
@@ -26,6 +27,8 @@ pub(in crate::shell) enum Ask {
     Site(oneshot::Sender<Look>),
     /// All that is recorded.
     Recordings(oneshot::Sender<RecordingsView>),
+    /// What channels show.
+    Guide(GuideAsk, oneshot::Sender<GuideView>),
     /// What was counted and measured.
     Measures(oneshot::Sender<Measures>),
     /// A command to the site; answered for people where it is refused.

@@ -16,6 +16,7 @@ mod body;
 mod commands;
 mod desk;
 mod gallery;
+mod guide;
 mod headers;
 mod health;
 mod journal;
@@ -135,6 +136,7 @@ pub(super) fn app(state: App) -> Router {
     let api = Router::new()
         .merge(health::routes())
         .merge(site::routes())
+        .merge(guide::routes())
         .merge(journal::routes())
         .merge(live::routes())
         .merge(session::routes())

@@ -6,14 +6,14 @@ use axum::routing::get;
 use axum::{Json, Router};
 use utoipa::OpenApi;
 
-use super::{App, health, journal, live, site};
+use super::{App, guide, health, journal, live, site};
 use super::{accounts, commands, session, topology};
 
 #[derive(Debug, OpenApi)]
 #[openapi(
     info(title = "Masthead", description = "The state of a site, and commands to it. Times are ms since 1970."),
     servers((url = "/api/v1")),
-    paths(health::health, health::ready, site::site, site::recordings, journal::events, live::live,
+    paths(health::health, health::ready, site::site, site::recordings, guide::guide, journal::events, live::live,
         session::log_in, session::who, session::log_out, topology::topology, topology::edit, topology::reload,
         accounts::accounts, accounts::add, accounts::change, accounts::remove, accounts::audit,
         commands::command, commands::drain, commands::record, commands::give_up)

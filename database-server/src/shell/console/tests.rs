@@ -49,6 +49,7 @@ fn console_with(more: &str) -> Console {
                 Ask::Recordings(answer) => {
                     drop(answer.send(crate::recordings_view::RecordingsView::default()));
                 }
+                Ask::Guide(ask, answer) => drop(answer.send(shown(&ask))),
                 Ask::Measures(answer) => drop(answer.send(Measures::default())),
                 Ask::Ready(answer) => drop(answer.send(Err("not yet"))),
                 Ask::Command(_, answer) => drop(answer.send(Err("nobody is there".to_owned()))),
@@ -204,12 +205,37 @@ async fn listeners_are_bounded_and_those_that_leave_make_room() {
     tokio::time::timeout(std::time::Duration::from_secs(10), freed).await.expect("a place is free");
 }
 
+/// A guide that tells what it was asked.
+fn shown(ask: &crate::guide_view::GuideAsk) -> crate::guide_view::GuideView {
+    let more = ask.after.map(|place| crate::guide_view::GuidePlaceView {
+        channel: place.channel.0,
+        from_ms: place.start_unix_s,
+    });
+    let time_ms = ask.from.map_or(0, |from| from.0) + u64::from(ask.per_channel);
+    crate::guide_view::GuideView { time_ms, channels: Vec::new(), more }
+}
+
+#[tokio::test]
+async fn the_guide_is_told_a_part_at_a_time() {
+    let console = console();
+    let path = "/api/v1/guide?from_ms=5000&per_channel=2&after_channel=7&after_from_ms=-1500";
+    let response = get(&console.app, path).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let told = json(response).await;
+    assert_eq!((&told["time_ms"], &told["more"]["channel"]), (&5002.into(), &7.into()));
+    assert_eq!(told["more"]["from_ms"], -2, "whole seconds, downwards");
+    for path in ["/api/v1/guide?after_channel=7", "/api/v1/guide?channel=-1", "/api/v1/guide?day=1"] {
+        assert_eq!(get(&console.app, path).await.status(), StatusCode::BAD_REQUEST, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_site_that_asks_for_accounts_shows_nothing_to_strangers() {
     let console = console_with("console = \"accounts\"");
     let closed = [
         "/api/v1/site",
         "/api/v1/recordings",
+        "/api/v1/guide",
         "/api/v1/events",
         "/api/v1/live",
         "/metrics",
