@@ -18,6 +18,9 @@ use protocols::ids::ChannelId;
 /// Spans of one channel that do not touch each other; of more, the last are given up. Schedules come in spans that do.
 pub(crate) const MAX_SPANS: usize = 512;
 
+/// How much later an event begins at most that is the same as one that it overlaps and whose number it has.
+const MAX_MOVED_S: u32 = 86_400;
+
 /// What is known of all channels.
 #[derive(Debug, Default)]
 pub(crate) struct GuideBook {
@@ -65,6 +68,9 @@ impl GuideBook {
             return;
         }
         known.remove(from, until, &mut self.bytes);
+        for event in events.values() {
+            known.remove_moved(event, &mut self.bytes);
+        }
         for (start, event) in events {
             let weight = event.footprint_bytes();
             if self.bytes + weight > MAX_GUIDE_BYTES || known.events.len() >= MAX_EVENTS_PER_CHANNEL {
@@ -144,6 +150,23 @@ impl Known {
             *bytes -= event.footprint_bytes();
         }
         gone.len() as u64
+    }
+
+    /// Forgets where `event` was before it was moved: what is on says so by other times than the schedule did.
+    fn remove_moved(&mut self, event: &Event, bytes: &mut usize) {
+        let day = i64::from(MAX_MOVED_S);
+        let near = event.start_unix_s.saturating_sub(day)..event.end_unix_s();
+        let moved: Vec<i64> = self
+            .events
+            .range(near.start..near.end.max(near.start))
+            .filter(|(start, other)| other.id == event.id && **start != event.start_unix_s)
+            .filter(|(_, other)| other.overlaps(event.start_unix_s, event.end_unix_s()))
+            .map(|(start, _)| *start)
+            .collect();
+        for start in moved {
+            self.remove(start, start.saturating_add(1), bytes);
+            self.untold.add(start, start.saturating_add(1));
+        }
     }
 
     /// Forgets what ended before `unix_s`, of which nothing is to be told.
@@ -256,6 +279,25 @@ mod tests {
         book.forget(ChannelId(1));
         book.tell_anew();
         assert!(book.untold(9).is_empty() && book.bytes == 0);
+    }
+
+    #[test]
+    fn an_event_that_begins_later_than_was_scheduled_is_there_once() {
+        let mut book = GuideBook::default();
+        let event =
+            |id, start: i64| Event { id, start_unix_s: NOW_S + start, duration_s: 1_800, ..Event::default() };
+        let scheduled = |starts: &[(u16, i64)]| Schedule {
+            events: starts.iter().map(|&(id, start)| event(id, start)).collect(),
+            ..schedule(1, 0, 2 * HOUR, &[])
+        };
+        book.take(NOW_S, scheduled(&[(1, 0), (2, 1_800), (1, 4_000)]));
+        book.untold(9);
+        let present = Schedule { events: vec![event(2, 2_100)], ..schedule(1, 2_100, 3_900, &[]) };
+        book.take(NOW_S, present.clone());
+        assert_eq!(book.untold(9), [schedule(1, 1_800, 1_801, &[]), present]);
+        let starts: Vec<i64> =
+            book.channels[&ChannelId(1)].events.keys().map(|start| start - NOW_S).collect();
+        assert_eq!(starts, [0, 2_100, 4_000], "two apart of one number are two");
     }
 
     #[test]
