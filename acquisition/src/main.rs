@@ -1,5 +1,6 @@
 //! `masthead-acquisition`: one acquisition server as a process of its own.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -138,10 +139,12 @@ fn probe(what: &ProbeArguments) -> Result<ExitCode, (u8, String)> {
             .await
             .map_err(|cause| (1, format!("{}: {cause}", InputUrl::without_secrets(&what.url.to_string()))))
     })?;
-    match what.format {
-        ReportFormat::Text => print!("{report}"),
-        ReportFormat::Json => println!("{}", report.json()),
-    }
+    let text = match what.format {
+        ReportFormat::Text => report.to_string(),
+        ReportFormat::Json => report.json() + "\n",
+    };
+    // A reader that has seen enough is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(match report.judgement() {
         Judgement::Whole => ExitCode::SUCCESS,
         Judgement::Silent => ExitCode::FAILURE,

@@ -29,6 +29,7 @@ mod repair;
 mod replication;
 mod resuming;
 mod silence;
+mod srt;
 mod storm;
 mod terminal;
 mod unicast;

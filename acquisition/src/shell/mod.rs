@@ -22,6 +22,7 @@ mod input;
 mod inputs;
 mod metrics;
 mod probe;
+mod srt_library;
 mod task;
 
 use std::net::SocketAddr;

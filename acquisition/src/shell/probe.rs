@@ -31,8 +31,9 @@ pub async fn probe(input: &InputUrl, length: Duration, shutdown: &Shutdown) -> R
             () = shutdown.requested() => break None,
         };
         probe.packets(clock.now(), &batch.packets);
+        // What was strange before packets came explains nothing.
+        strange = batch.strange.take().or(strange.filter(|_| batch.packets.is_empty()));
         batch.packets.clear();
-        strange = batch.strange.take().or(strange);
         if let Some(End::Closed(cause) | End::Finished(cause)) = ended {
             break Some(cause);
         }

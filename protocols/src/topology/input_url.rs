@@ -14,6 +14,7 @@ use super::nearest::nearest;
 mod dvb;
 mod peer_address;
 mod satip;
+mod srt;
 mod web;
 
 pub use dvb::{
@@ -22,6 +23,7 @@ pub use dvb::{
 };
 pub use peer_address::{PeerAddress, PeerAddressError};
 pub use satip::{SatipInput, SatipInputError, SatipPids};
+pub use srt::{Passphrase, SrtError, SrtInput, SrtMode};
 pub use web::{Credentials, WebInput, WebInputError, WebProtocol};
 
 /// Where an input's transport stream comes from. `Display` gives the canonical URL, which parses to the same value.
@@ -50,6 +52,8 @@ pub enum InputUrl {
     Dvb(DvbInput),
     /// `satip://…`, a multiplex that a SAT>IP server receives.
     Satip(SatipInput),
+    /// `srt://…`, a stream that comes by SRT.
+    Srt(SrtInput),
 }
 
 /// What happens at the end of a file.
@@ -100,6 +104,7 @@ impl FromStr for InputUrl {
             "http" | "https" => WebInput::parse(scheme, rest).map(Self::Web).map_err(Into::into),
             "dvb" => rest.parse().map(Self::Dvb).map_err(Into::into),
             "satip" => SatipInput::parse(rest).map(Self::Satip).map_err(Into::into),
+            "srt" => rest.parse().map(Self::Srt).map_err(Into::into),
             later if LATER_SCHEMES.contains(&later) => Err(InputUrlError::NotInThisVersion(later.to_owned())),
             unknown => Err(InputUrlError::UnknownScheme {
                 scheme: unknown.chars().take(32).collect(),
@@ -114,6 +119,7 @@ impl InputUrl {
     pub fn without_secrets(text: &str) -> String {
         match text.parse() {
             Ok(Self::Web(input)) => input.place(),
+            Ok(Self::Srt(input)) => input.place(),
             Ok(other) => other.to_string(),
             Err(_) => "an unreadable URL".to_owned(),
         }
@@ -220,6 +226,7 @@ impl fmt::Display for InputUrl {
             Self::Web(input) => input.fmt(f),
             Self::Dvb(input) => write!(f, "dvb:{input}"),
             Self::Satip(input) => input.fmt(f),
+            Self::Srt(input) => write!(f, "srt:{input}"),
         }
     }
 }
@@ -304,6 +311,9 @@ pub enum InputUrlError {
     /// `satip://` with something wrong behind it.
     #[error(transparent)]
     Satip(#[from] SatipInputError),
+    /// `srt://` with something wrong behind it.
+    #[error(transparent)]
+    Srt(#[from] SrtError),
     /// `file://host/…`.
     #[error("`file:` reads the acquisition server's own disk; write file:/absolute/path")]
     FileOnAnotherHost,
@@ -359,9 +369,10 @@ fn listed(and: &str) -> String {
 /// Longest input URL in bytes; a longer one is refused.
 pub const MAX_URL_BYTES: usize = 1024;
 /// What this version reads.
-const SCHEMES: [&str; 9] = ["testcard", "file", "udp", "rtp", "exec", "http", "https", "dvb", "satip"];
+const SCHEMES: [&str; 10] =
+    ["testcard", "file", "udp", "rtp", "exec", "http", "https", "dvb", "satip", "srt"];
 /// What later versions are to read; named so that the message is not "unknown".
-const LATER_SCHEMES: [&str; 4] = ["hdhomerun", "srt", "rtsp", "rist"];
+const LATER_SCHEMES: [&str; 3] = ["hdhomerun", "rtsp", "rist"];
 
 #[cfg(test)]
 mod tests {

@@ -62,9 +62,9 @@ use self::findings::Findings;
 use self::index::Index;
 pub use self::input_url::{
     Band, Credentials, DatagramInput, Diseqc, DvbError, DvbInput, DvbSystem, FecRate, GuardInterval,
-    InputUrl, InputUrlError, Lnb, LnbError, MAX_URL_BYTES, Modulation, PeerAddress, PeerAddressError, Pilot,
-    Polarization, Repeat, Rolloff, SatipInput, SatipInputError, SatipPids, TransmissionMode, WebInput,
-    WebInputError, WebProtocol,
+    InputUrl, InputUrlError, Lnb, LnbError, MAX_URL_BYTES, Modulation, Passphrase, PeerAddress,
+    PeerAddressError, Pilot, Polarization, Repeat, Rolloff, SatipInput, SatipInputError, SatipPids, SrtError,
+    SrtInput, SrtMode, TransmissionMode, WebInput, WebInputError, WebProtocol,
 };
 pub use self::network::{MAX_PREFIXES_PER_NETWORK, Network, NetworkId, NetworkIdError};
 use self::place::Source;

@@ -23,7 +23,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::{Batch, Faults};
+use super::{Batch, Faults, ToldErrors};
 use crate::dvb::diseqc::{self, Step};
 use crate::dvb::lock::{self, LockWatch};
 use crate::dvb::statistics::{DTV_STAT_CNR, DTV_STAT_SIGNAL_STRENGTH, Measure};
@@ -55,6 +55,7 @@ pub(crate) struct Dvb {
     stream: Stream,
     filters: Filters,
     synchroniser: Synchroniser,
+    told: ToldErrors,
     buffer: Vec<u8>,
     reception: watch::Receiver<Reception>,
     measuring: Task,
@@ -102,6 +103,7 @@ impl Dvb {
             tuner,
             stream,
             synchroniser: Synchroniser::new(),
+            told: ToldErrors::default(),
             buffer: vec![0; READ_BYTES],
             reception,
             measuring,
@@ -144,6 +146,7 @@ impl Dvb {
                 let before = batch.packets.len();
                 // A stream that is out of step says so by its count of losses; the search goes on.
                 let _ = self.synchroniser.push(bytes, |packet| batch.packets.push(*packet));
+                batch.sync_errors = self.told.news(&self.synchroniser);
                 Ok(batch.packets.len() > before)
             }
             Err(error) if error.raw_os_error() == Some(Errno::EOVERFLOW as i32) => {

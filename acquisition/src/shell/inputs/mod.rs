@@ -7,6 +7,7 @@ mod file;
 mod peer;
 mod rtp;
 mod satip;
+mod srt;
 mod testcard;
 mod udp;
 mod web;
@@ -14,6 +15,7 @@ mod web;
 use link::clock::Clock;
 use media::health::SyncErrors;
 use media::packet::PacketBytes;
+use media::sync::Synchroniser;
 
 use crate::paced_stream::PacedStream;
 use crate::pids::Pids;
@@ -25,6 +27,7 @@ use exec::Exec;
 use file::FileInput;
 use rtp::Rtp;
 use satip::Satip;
+use srt::Srt;
 use testcard::TestCard;
 use udp::Udp;
 use web::Web;
@@ -46,6 +49,19 @@ impl Batch {
     }
 }
 
+/// Which of a synchroniser's errors have been told in a batch.
+#[derive(Debug, Default)]
+pub(crate) struct ToldErrors(SyncErrors);
+
+impl ToldErrors {
+    /// Those that have not.
+    fn news(&mut self, synchroniser: &Synchroniser) -> SyncErrors {
+        let all = SyncErrors { bytes: synchroniser.losses(), losses: synchroniser.slips() };
+        let told = std::mem::replace(&mut self.0, all);
+        SyncErrors { bytes: all.bytes - told.bytes, losses: all.losses - told.losses }
+    }
+}
+
 /// How an input ends; the text says what happened and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
@@ -62,6 +78,7 @@ pub(crate) enum OpenInput {
     Rtp(Box<Rtp>),
     Dvb(Box<Dvb>),
     Satip(Box<Satip>),
+    Srt(Box<Srt>),
 }
 
 /// What an input itself has had to throw away or go without.
@@ -103,6 +120,7 @@ impl OpenInput {
             InputUrl::Satip(input) => return Ok(Self::Satip(Box::new(Satip::open(&input).await?))),
             InputUrl::Rtp(endpoint) => return Ok(Self::Rtp(Box::new(Rtp::open(&endpoint)?))),
             InputUrl::Dvb(input) => return Ok(Self::Dvb(Box::new(Dvb::open(&input).await?))),
+            InputUrl::Srt(input) => return Ok(Self::Srt(Box::new(Srt::open(&input).await?))),
         };
         Ok(Self::Paced(Box::new(Paced { source, stream: PacedStream::new(), ended: None })))
     }
@@ -114,6 +132,7 @@ impl OpenInput {
             Self::Rtp(rtp) => rtp.next(clock, batch).await.map_err(End::Closed),
             Self::Dvb(dvb) => dvb.next(batch).await.map_err(End::Closed),
             Self::Satip(satip) => satip.next(clock, batch).await.map_err(End::Closed),
+            Self::Srt(srt) => srt.next(batch).await.map_err(End::Closed),
             Self::Paced(paced) => {
                 let result = paced.next(clock, batch).await;
                 batch.sync_errors = paced.stream.take_sync_errors();
@@ -125,7 +144,7 @@ impl OpenInput {
     /// Whether it comes by a network at the network's pace.
     pub(crate) fn comes_by_network(&self) -> bool {
         match self {
-            Self::Udp(_) | Self::Rtp(_) | Self::Satip(_) => true,
+            Self::Udp(_) | Self::Rtp(_) | Self::Satip(_) | Self::Srt(_) => true,
             Self::Dvb(_) | Self::Paced(_) => false,
         }
     }
@@ -136,7 +155,7 @@ impl OpenInput {
         match self {
             Self::Dvb(dvb) => dvb.select(pids),
             Self::Satip(satip) => satip.select(pids),
-            Self::Udp(_) | Self::Rtp(_) | Self::Paced(_) => {}
+            Self::Udp(_) | Self::Rtp(_) | Self::Srt(_) | Self::Paced(_) => {}
         }
     }
 
@@ -145,7 +164,7 @@ impl OpenInput {
         match self {
             Self::Dvb(dvb) => Some(dvb.signal()),
             Self::Satip(satip) => satip.signal(),
-            Self::Udp(_) | Self::Rtp(_) | Self::Paced(_) => None,
+            Self::Udp(_) | Self::Rtp(_) | Self::Srt(_) | Self::Paced(_) => None,
         }
     }
 
@@ -153,6 +172,7 @@ impl OpenInput {
     pub(crate) fn faults(&self) -> Faults {
         match self {
             Self::Dvb(dvb) => dvb.faults(),
+            Self::Srt(srt) => srt.faults(),
             Self::Paced(paced) => Faults { sync_losses: paced.stream.sync_losses(), overflows: 0 },
             Self::Udp(_) | Self::Rtp(_) | Self::Satip(_) => Faults::default(),
         }
@@ -168,7 +188,7 @@ impl OpenInput {
                     exec.close().await;
                 }
             }
-            Self::Udp(_) | Self::Rtp(_) => {}
+            Self::Udp(_) | Self::Rtp(_) | Self::Srt(_) => {}
         }
     }
 }

@@ -205,7 +205,8 @@ impl Credentials {
     }
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+/// Without percent signs; `None` where they are no bytes, or the bytes no text without control characters.
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
@@ -222,7 +223,8 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control))
 }
 
-fn percent_encoded(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// With all but letters, digits and `-._~` as bytes behind percent signs.
+pub(super) fn percent_encoded(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             write!(f, "{}", char::from(byte))?;
