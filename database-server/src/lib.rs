@@ -31,7 +31,6 @@
 //! | [`directory`] | clients: lists, watches, tunings |
 //! | [`site_view`], [`recordings_view`], [`guide_view`] | what people are shown |
 //! | [`access`] | accounts, sessions, and the brake on guessing passwords |
-//! | [`editing`] | edits of `topology.toml`, with its comments kept |
 //! | [`zaps`] | how long clients have waited for a picture |
 //! | [`store`], [`shell`] | the effects: SQLite; sockets, signals, time |
 
@@ -43,7 +42,6 @@ pub mod configuration;
 mod counters;
 mod database_server;
 pub mod directory;
-pub mod editing;
 pub mod feeding;
 pub mod guide;
 pub mod guide_view;

@@ -31,3 +31,4 @@ pub mod tls;
 pub mod train;
 pub mod udp;
 pub mod volley;
+pub mod whole_file;

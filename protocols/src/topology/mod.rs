@@ -21,6 +21,7 @@ mod describe;
 mod destination;
 mod draft;
 mod edit;
+pub mod editing;
 mod failover;
 mod fault;
 mod findings;

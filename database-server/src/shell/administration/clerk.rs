@@ -10,14 +10,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use link::whole_file;
 use protocols::administration::{Answer, Failure};
 use protocols::ids::HostId;
+use protocols::topology::editing::{self, EditError, Edited};
 use protocols::topology::{DatabaseServer, Edit, Keys, MAX_FILE_BYTES, TableName, Topology, Value};
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
-use super::file;
-use crate::editing::{self, EditError, Edited};
 use crate::shell::driver::Event;
 use crate::shell::reload;
 use crate::shell::{Error, Events};
@@ -141,7 +141,7 @@ impl Clerk {
                 if fs::read_to_string(&path)? != *before {
                     return Ok(false);
                 }
-                file::replace(&path, &text).map(|()| true)
+                whole_file::replace(&path, &text).map(|()| true)
             })
         };
         match written.await {

@@ -7,7 +7,6 @@
 //! ```
 
 mod clerk;
-mod file;
 mod password;
 #[cfg(test)]
 mod tests;

@@ -583,7 +583,8 @@ async fn random_edits_at_both_doors_leave_a_whole_file_with_its_comments() {
             _ => json!({"remove": {"table": table}}),
         };
         // A base that is old now and then: of the other administrator.
-        let base = if draw(20) == 0 { "0".repeat(64) } else { crate::editing::revision(&site.text()) };
+        let base =
+            if draw(20) == 0 { "0".repeat(64) } else { protocols::topology::editing::revision(&site.text()) };
         let before = site.text();
         let taken = if n % 2 == 0 {
             let edits = vec![serde_json::from_value(edit.clone()).unwrap()];

@@ -14,7 +14,7 @@ mod spot;
 #[cfg(test)]
 mod tests;
 
-use protocols::topology::{Edit, Faults, Keys, MAX_EDITS, TableName, Topology, Warning};
+use crate::topology::{Edit, Faults, Keys, MAX_EDITS, TableName, Topology, Warning};
 use similar::TextDiff;
 use thiserror::Error;
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike};

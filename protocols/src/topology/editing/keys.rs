@@ -1,6 +1,6 @@
 //! Keys of a table: written, taken away, and lists filled and emptied, with the comments beside them.
 
-use protocols::topology::{Scalar, Value as Said};
+use crate::topology::{Scalar, Value as Said};
 use toml_edit::{Array, InlineTable, Item, TableLike, Value};
 
 use super::layout::{put_above, spaces, text};

@@ -1,5 +1,5 @@
+use crate::topology::{Topology, Value};
 use proptest::prelude::*;
-use protocols::topology::{Topology, Value};
 
 use super::*;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Puts `text` in the place of `path`, which keeps its permission bits and, where that is allowed, its owner. A link stays a link.
 /// On an error the old file is there as it was.
-pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());

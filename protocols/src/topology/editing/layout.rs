@@ -1,6 +1,6 @@
 //! How a file looks: where tables stand, how they are indented, and whose a comment is.
 
-use protocols::topology::TableName;
+use crate::topology::TableName;
 use toml_edit::{Decor, DocumentMut, InlineTable, Item, RawString, Table, Value};
 
 use super::Taken;

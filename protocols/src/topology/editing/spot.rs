@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use protocols::topology::TableName;
+use crate::topology::TableName;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use super::{EditError, Taken, layout};
