@@ -26,6 +26,7 @@ pub mod events;
 pub mod failover;
 mod feed;
 pub mod feed_queues;
+pub mod guide;
 mod guide_book;
 pub mod health_report;
 mod input;
