@@ -36,6 +36,7 @@ pub mod pids;
 pub mod probe;
 mod retry;
 pub mod satip;
+pub mod scan;
 pub mod seam;
 pub mod server_address;
 pub mod shell;

@@ -350,3 +350,35 @@ async fn without_a_key_it_refuses_to_run() {
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("this server needs the site's cluster key"), "{error}");
 }
+
+/// The program itself, as an administrator runs it: what it finds goes into a topology, which stays what it was around that, and a
+/// second scan finds nothing new.
+#[test]
+fn scan_adds_an_inputs_services_to_a_topology_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("topology.toml");
+    let site = "# The site.\n[database_server]\naddress = \"10.0.0.2\"\n\n[[acquisition_server]]\nid = \"roof\"  # up there\n";
+    std::fs::write(&file, site).unwrap();
+    let scan = |server: &str| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_masthead-acquisition"));
+        program.args(["scan", "testcard:", "--seconds", "2", "--server", server, "--add"]).arg(&file);
+        let output = program.output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, report, progress) = scan("roof");
+    assert_eq!(code, Some(0), "{report}{progress}");
+    assert!(report.contains("MASTHEAD test card") && report.contains("\n[[channel]]\nid = 1\n"), "{report}");
+    assert!(progress.ends_with(&format!("1 channel added to {}\n", file.display())), "{progress}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("# The site.\n") && text.contains("# up there\n"), "{text}");
+    let (topology, _) = protocols::topology::Topology::parse("topology.toml", &text).unwrap();
+    assert_eq!(topology.channels[&CHANNEL].name, "MASTHEAD test card");
+    let (code, report, _) = scan("roof");
+    assert_eq!((code, report.contains("# 1 of the topology already")), (Some(0), true), "{report}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    assert_eq!(scan("yard").0, Some(2));
+}

@@ -20,8 +20,10 @@ mod dvb_device;
 mod feed;
 mod input;
 mod inputs;
+mod listening;
 mod metrics;
 mod probe;
+mod scan;
 mod srt_library;
 mod task;
 
@@ -42,6 +44,7 @@ use tracing::info;
 use driver::Driver;
 
 pub use probe::probe;
+pub use scan::{Scan, ScanError, Scanned, scan};
 
 /// What an administrator decides about one acquisition server.
 #[derive(Debug, Clone)]
