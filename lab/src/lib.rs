@@ -45,6 +45,7 @@ pub mod packets;
 pub mod pcap;
 pub mod player;
 pub mod process;
+pub mod programme_guide;
 pub mod satip_server;
 pub mod site;
 pub mod skip;

@@ -176,12 +176,16 @@ pub fn section(table_id: u8, extension: u16, body: &[u8]) -> Vec<u8> {
     bytes.extend(extension.to_be_bytes());
     bytes.extend([0xc1, 0, 0]);
     bytes.extend(body);
-    let crc = bytes.iter().fold(u32::MAX, |crc, &byte| {
+    bytes.extend(crc32(&bytes).to_be_bytes());
+    bytes
+}
+
+/// Annex A; 0 over a section with its CRC.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |crc, &byte| {
         let step = |crc: u32, _| if crc >> 31 == 0 { crc << 1 } else { (crc << 1) ^ 0x04c1_1db7 };
         (0..8).fold(crc ^ u32::from(byte) << 24, step)
-    });
-    bytes.extend(crc.to_be_bytes());
-    bytes
+    })
 }
 
 #[derive(Debug, Default)]
