@@ -49,6 +49,7 @@ pub struct GuideCollector {
     seen: SeenSections,
     pending: VecDeque<(u16, Schedule)>,
     next_take: Time,
+    revision: u64,
     atsc: Atsc,
     counters: Counters,
 }
@@ -98,6 +99,7 @@ impl GuideCollector {
             seen: SeenSections::with_limit(TABLES_MAX),
             pending: VecDeque::new(),
             next_take: Time::ZERO,
+            revision: 0,
             atsc: Atsc::default(),
             counters: Counters::default(),
         }
@@ -126,13 +128,14 @@ impl GuideCollector {
         }
     }
 
-    /// The schedules to tell now: none within a second of the last ones, and at most [`SCHEDULES_PER_SECOND`].
-    pub fn take(&mut self, now: Time) -> Vec<Schedule> {
+    /// The schedules to tell now: none within a second of the last ones, and at most [`SCHEDULES_PER_SECOND`] or what there is
+    /// `room` for.
+    pub fn take(&mut self, now: Time, room: usize) -> Vec<Schedule> {
         if self.pending.is_empty() || now < self.next_take {
             return Vec::new();
         }
         self.next_take = now + INTERVAL;
-        let count = self.pending.len().min(SCHEDULES_PER_SECOND);
+        let count = self.pending.len().min(SCHEDULES_PER_SECOND).min(room);
         let told: Vec<_> = self.pending.drain(..count).map(|(_, schedule)| schedule).collect();
         self.counters.schedules += told.len() as u64;
         self.counters.events += told.iter().map(|schedule| schedule.events.len() as u64).sum::<u64>();
@@ -142,6 +145,11 @@ impl GuideCollector {
     /// The PIDs that are needed of the input.
     pub fn pids(&self) -> BTreeSet<u16> {
         self.assemblers.keys().copied().collect()
+    }
+
+    /// Changes whenever [`GuideCollector::pids`] may have.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// What was counted.
@@ -236,6 +244,7 @@ impl GuideCollector {
         // The PIDs that are read anyway are no guide of ATSC.
         let fixed = [PAT_PID, eit::PID, psip::BASE_PID];
         let pids: BTreeSet<u16> = listed.filter(|pid| !fixed.contains(pid)).take(PSIP_PIDS_MAX).collect();
+        self.revision += 1;
         self.assemblers.retain(|pid, _| fixed.contains(pid) || pids.contains(pid));
         for pid in pids {
             self.assemblers.entry(pid).or_default();

@@ -10,3 +10,14 @@ pub enum Pids {
     /// These only, 0 to 0x1fff.
     Only(BTreeSet<u16>),
 }
+
+impl Pids {
+    /// These and more.
+    #[must_use]
+    pub fn with(mut self, more: impl IntoIterator<Item = u16>) -> Self {
+        if let Self::Only(pids) = &mut self {
+            pids.extend(more);
+        }
+        self
+    }
+}

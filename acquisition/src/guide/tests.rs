@@ -89,7 +89,7 @@ fn take_all(collector: &mut GuideCollector) -> Vec<Schedule> {
     let mut told = Vec::new();
     let mut now = collector.next_take;
     loop {
-        let schedules = collector.take(now);
+        let schedules = collector.take(now, usize::MAX);
         if schedules.is_empty() {
             return told;
         }
@@ -196,7 +196,7 @@ fn a_week_of_two_hundred_services_comes_through_with_bounded_memory() {
             // As many sections as a second of a fast multiplex brings.
             for _ in 0..4 {
                 now += INTERVAL;
-                for schedule in collector.take(now) {
+                for schedule in collector.take(now, usize::MAX) {
                     for event in schedule.events {
                         *told.entry((schedule.channel.0, event.start_unix_s)).or_default() += 1;
                     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::clock::Clock;
+use media::Packet;
 use protocols::time::Time;
 use protocols::topology::InputUrl;
 use tokio::sync::{mpsc, watch};
@@ -12,6 +14,7 @@ use tracing::debug;
 
 use crate::Input;
 use crate::capture::STALL_TIMEOUT;
+use crate::guide::GuideCollector;
 use crate::shell::Context;
 use crate::shell::channel::{Arrival, Channel};
 use crate::shell::driver::{Event, Run};
@@ -66,6 +69,7 @@ impl InputHandle {
             closing: closing.subscribe(),
             splitter: Splitter::new(),
             outlets: BTreeMap::new(),
+            guide: GuideCollector::new(),
             flow: Flow::Opened(Time::ZERO),
             told: Flow::Opened(Time::ZERO),
         };
@@ -139,6 +143,7 @@ struct Work {
     closing: watch::Receiver<usize>,
     splitter: Splitter,
     outlets: BTreeMap<Outlet, Arc<Channel>>,
+    guide: GuideCollector,
     flow: Flow,
     /// What the machine knows of it.
     told: Flow,
@@ -160,7 +165,7 @@ impl Work {
             let end = self.capture(run, &mut orders, &mut input).await;
             self.outlets.iter().for_each(|(outlet, channel)| channel.closed(*outlet));
             if let Some(input) = input {
-                debug!(counters = ?self.splitter.counters(), "closing input");
+                debug!(counters = ?self.splitter.counters(), guide = ?self.guide.counters(), "closing input");
                 input.close().await;
             }
             self.count(None);
@@ -196,8 +201,9 @@ impl Work {
         let mut batch = Batch::default();
         let mut seconds = seconds();
         loop {
-            if selected.replace(self.splitter.revision()) != Some(self.splitter.revision()) {
-                input.select(&self.splitter.pids());
+            let needed = (self.splitter.revision(), self.guide.revision());
+            if selected.replace(needed) != Some(needed) {
+                input.select(&self.splitter.pids().with(self.guide.pids()));
             }
             let deadline = self.deadline();
             tokio::select! {
@@ -208,7 +214,10 @@ impl Work {
                     }
                 }
                 () = clock.reach(deadline) => self.tick(clock.now()),
-                _ = seconds.tick() => self.count(input.signal()),
+                _ = seconds.tick() => {
+                    self.count(input.signal());
+                    self.announce(run).await;
+                }
                 changed = orders.changed() => {
                     let before: Vec<Outlet> = self.outlets.keys().copied().collect();
                     if changed.is_err() || self.follow(orders) != run {
@@ -242,6 +251,8 @@ impl Work {
                 part.channel.clone()
             });
         }
+        let channels = orders.outlets.values().map(|part| (part.channel.id, part.service)).collect();
+        self.guide.set_channels(channels);
         orders.run
     }
 
@@ -267,6 +278,8 @@ impl Work {
         }
         self.flow = Flow::Flows(now);
         self.splitter.push(now, &batch.packets);
+        let packets = batch.packets.iter().filter_map(|bytes| Packet::parse(bytes).ok());
+        packets.for_each(|packet| self.guide.push(packet));
         for (&outlet, channel) in &self.outlets {
             let packets = self.splitter.packets(outlet, &batch.packets);
             channel.take(outlet, now, packets, self.splitter.condition(now, outlet));
@@ -311,6 +324,15 @@ impl Work {
                 // Left out when too much is going on: the next ones hold the same and more.
                 let _ = self.events.try_send(Event { run: 0, input });
             }
+        }
+    }
+
+    /// Tells what the guide has to say, as far as nothing else has to wait for it.
+    async fn announce(&mut self, run: Run) {
+        let schedules = self.guide.take(self.context.clock.now(), self.events.capacity() / 2);
+        let unix_s = i64::try_from(Clock::wall().0 / 1000).unwrap_or(i64::MAX);
+        for schedule in schedules {
+            self.send(run, Input::Guide { schedule, unix_s }).await;
         }
     }
 
