@@ -28,6 +28,7 @@ mod feed;
 pub mod feed_queues;
 pub mod guide;
 mod guide_book;
+pub mod hdhomerun;
 pub mod health_report;
 mod input;
 pub mod paced_stream;

@@ -33,6 +33,7 @@ pub mod broadcast;
 pub mod cable;
 pub mod closed_captions;
 pub mod command;
+pub mod hdhomerun_box;
 pub mod host;
 pub mod impair;
 pub mod judge;

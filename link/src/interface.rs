@@ -56,6 +56,15 @@ pub fn is_local(address: IpAddr) -> bool {
     all().iter().any(|(_, at)| *at == Some(address))
 }
 
+/// The IPv4 addresses of this host, without those of its own loopback.
+pub fn own_ipv4() -> Vec<Ipv4Addr> {
+    let ipv4 = |(_, address)| match address {
+        Some(IpAddr::V4(address)) if !address.is_loopback() => Some(address),
+        _ => None,
+    };
+    all().into_iter().filter_map(ipv4).collect()
+}
+
 /// Addresses that are reached through an interface without a router between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {

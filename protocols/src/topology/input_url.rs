@@ -12,6 +12,7 @@ use super::destination::{Interface, InterfaceError};
 use super::nearest::nearest;
 
 mod dvb;
+mod hdhomerun;
 mod peer_address;
 mod satip;
 mod srt;
@@ -21,6 +22,7 @@ pub use dvb::{
     Band, Diseqc, DvbError, DvbInput, DvbSystem, FecRate, GuardInterval, Lnb, LnbError, Modulation, Pilot,
     Polarization, Rolloff, TransmissionMode,
 };
+pub use hdhomerun::{HdhomerunChannel, HdhomerunDevice, HdhomerunInput, HdhomerunInputError};
 pub use peer_address::{PeerAddress, PeerAddressError};
 pub use satip::{SatipInput, SatipInputError, SatipPids};
 pub use srt::{Passphrase, SrtError, SrtInput, SrtMode};
@@ -54,6 +56,8 @@ pub enum InputUrl {
     Satip(SatipInput),
     /// `srt://…`, a stream that comes by SRT.
     Srt(SrtInput),
+    /// `hdhomerun://…`, a multiplex or a programme that an HDHomeRun receives.
+    Hdhomerun(HdhomerunInput),
 }
 
 /// What happens at the end of a file.
@@ -103,6 +107,7 @@ impl FromStr for InputUrl {
             }
             "http" | "https" => WebInput::parse(scheme, rest).map(Self::Web).map_err(Into::into),
             "dvb" => rest.parse().map(Self::Dvb).map_err(Into::into),
+            "hdhomerun" => HdhomerunInput::parse(rest).map(Self::Hdhomerun).map_err(Into::into),
             "satip" => SatipInput::parse(rest).map(Self::Satip).map_err(Into::into),
             "srt" => rest.parse().map(Self::Srt).map_err(Into::into),
             later if LATER_SCHEMES.contains(&later) => Err(InputUrlError::NotInThisVersion(later.to_owned())),
@@ -227,6 +232,7 @@ impl fmt::Display for InputUrl {
             Self::Dvb(input) => write!(f, "dvb:{input}"),
             Self::Satip(input) => input.fmt(f),
             Self::Srt(input) => write!(f, "srt:{input}"),
+            Self::Hdhomerun(input) => input.fmt(f),
         }
     }
 }
@@ -314,6 +320,9 @@ pub enum InputUrlError {
     /// `srt://` with something wrong behind it.
     #[error(transparent)]
     Srt(#[from] SrtError),
+    /// `hdhomerun://` with something wrong behind it.
+    #[error(transparent)]
+    Hdhomerun(#[from] HdhomerunInputError),
     /// `file://host/…`.
     #[error("`file:` reads the acquisition server's own disk; write file:/absolute/path")]
     FileOnAnotherHost,
@@ -369,10 +378,10 @@ fn listed(and: &str) -> String {
 /// Longest input URL in bytes; a longer one is refused.
 pub const MAX_URL_BYTES: usize = 1024;
 /// What this version reads.
-const SCHEMES: [&str; 10] =
-    ["testcard", "file", "udp", "rtp", "exec", "http", "https", "dvb", "satip", "srt"];
+const SCHEMES: [&str; 11] =
+    ["testcard", "file", "udp", "rtp", "exec", "http", "https", "dvb", "satip", "srt", "hdhomerun"];
 /// What later versions are to read; named so that the message is not "unknown".
-const LATER_SCHEMES: [&str; 3] = ["hdhomerun", "rtsp", "rist"];
+const LATER_SCHEMES: [&str; 2] = ["rtsp", "rist"];
 
 #[cfg(test)]
 mod tests {

@@ -63,9 +63,10 @@ use self::findings::Findings;
 use self::index::Index;
 pub use self::input_url::{
     Band, Credentials, DatagramInput, Diseqc, DvbError, DvbInput, DvbSystem, FecRate, GuardInterval,
-    InputUrl, InputUrlError, Lnb, LnbError, MAX_URL_BYTES, Modulation, Passphrase, PeerAddress,
-    PeerAddressError, Pilot, Polarization, Repeat, Rolloff, SatipInput, SatipInputError, SatipPids, SrtError,
-    SrtInput, SrtMode, TransmissionMode, WebInput, WebInputError, WebProtocol,
+    HdhomerunChannel, HdhomerunDevice, HdhomerunInput, HdhomerunInputError, InputUrl, InputUrlError, Lnb,
+    LnbError, MAX_URL_BYTES, Modulation, Passphrase, PeerAddress, PeerAddressError, Pilot, Polarization,
+    Repeat, Rolloff, SatipInput, SatipInputError, SatipPids, SrtError, SrtInput, SrtMode, TransmissionMode,
+    WebInput, WebInputError, WebProtocol,
 };
 pub use self::network::{MAX_PREFIXES_PER_NETWORK, Network, NetworkId, NetworkIdError};
 use self::place::Source;

@@ -247,7 +247,7 @@ refused! {
           prefixes in `serves`, or take another group for the other interface"];
     an_input_of_a_later_version_is_refused: [7 "url = \"rist://:5004\""]
         ["7:7: bad input URL: input scheme `rist:` is not available in this version; testcard:, file:, udp:, rtp:, exec:, \
-          http:, https:, dvb:, satip: and srt: are"];
+          http:, https:, dvb:, satip:, srt: and hdhomerun: are"];
     an_unknown_input_scheme_is_refused: [7 "url = \"upd://239.1.1.1:5004\""]
         ["7:7: bad input URL: unknown input scheme `upd:`; did you mean `udp:`?"];
     a_bad_length_of_time_is_refused: [16 "channels = [1]\nrecord = { keep = \"7 days\" }"]
@@ -278,7 +278,7 @@ refused! {
         [2 "adress = \"x\"", 7 "url = \"x\"", 11 "acquisition_server = \"rof\"",
          19 "interface = \"eth0\"\nttl = 300", 20 "serves = [\"10.0.1.1/24\", 5]"]
         ["2:1: unknown key `adress` in [database_server]; did you mean `address`?",
-         "7:7: bad input URL: an input URL begins with testcard:, file:, udp:, rtp:, exec:, http:, https:, dvb:, satip: or srt:",
+         "7:7: bad input URL: an input URL begins with testcard:, file:, udp:, rtp:, exec:, http:, https:, dvb:, satip:, srt: or hdhomerun:",
          "11:22: there is no acquisition server `rof`; did you mean `roof`?",
          "20:7: `ttl` is 1 to 255, not 300",
          "21:11: prefix 10.0.1.1/24 has host bits set; write 10.0.1.0/24",

@@ -4,6 +4,7 @@ mod datagrams;
 mod dvb;
 mod exec;
 mod file;
+mod hdhomerun;
 mod peer;
 mod rtp;
 mod satip;
@@ -25,6 +26,7 @@ use protocols::topology::{InputUrl, command_words};
 use dvb::Dvb;
 use exec::Exec;
 use file::FileInput;
+use hdhomerun::Hdhomerun;
 use rtp::Rtp;
 use satip::Satip;
 use srt::Srt;
@@ -79,6 +81,7 @@ pub(crate) enum OpenInput {
     Dvb(Box<Dvb>),
     Satip(Box<Satip>),
     Srt(Box<Srt>),
+    Hdhomerun(Box<Hdhomerun>),
 }
 
 /// What an input itself has had to throw away or go without.
@@ -117,6 +120,9 @@ impl OpenInput {
             }
             InputUrl::Web(input) => Source::Web(Box::new(Web::open(input).await?)),
             InputUrl::Udp(endpoint) => return Udp::open(&endpoint).map(Self::Udp),
+            InputUrl::Hdhomerun(input) => {
+                return Ok(Self::Hdhomerun(Box::new(Hdhomerun::open(&input).await?)));
+            }
             InputUrl::Satip(input) => return Ok(Self::Satip(Box::new(Satip::open(&input).await?))),
             InputUrl::Rtp(endpoint) => return Ok(Self::Rtp(Box::new(Rtp::open(&endpoint)?))),
             InputUrl::Dvb(input) => return Ok(Self::Dvb(Box::new(Dvb::open(&input).await?))),
@@ -133,6 +139,7 @@ impl OpenInput {
             Self::Dvb(dvb) => dvb.next(batch).await.map_err(End::Closed),
             Self::Satip(satip) => satip.next(clock, batch).await.map_err(End::Closed),
             Self::Srt(srt) => srt.next(batch).await.map_err(End::Closed),
+            Self::Hdhomerun(tuner) => tuner.next(clock, batch).await.map_err(End::Closed),
             Self::Paced(paced) => {
                 let result = paced.next(clock, batch).await;
                 batch.sync_errors = paced.stream.take_sync_errors();
@@ -144,7 +151,7 @@ impl OpenInput {
     /// Whether it comes by a network at the network's pace.
     pub(crate) fn comes_by_network(&self) -> bool {
         match self {
-            Self::Udp(_) | Self::Rtp(_) | Self::Satip(_) | Self::Srt(_) => true,
+            Self::Udp(_) | Self::Rtp(_) | Self::Satip(_) | Self::Srt(_) | Self::Hdhomerun(_) => true,
             Self::Dvb(_) | Self::Paced(_) => false,
         }
     }
@@ -155,6 +162,7 @@ impl OpenInput {
         match self {
             Self::Dvb(dvb) => dvb.select(pids),
             Self::Satip(satip) => satip.select(pids),
+            Self::Hdhomerun(tuner) => tuner.select(pids),
             Self::Udp(_) | Self::Rtp(_) | Self::Srt(_) | Self::Paced(_) => {}
         }
     }
@@ -164,6 +172,7 @@ impl OpenInput {
         match self {
             Self::Dvb(dvb) => Some(dvb.signal()),
             Self::Satip(satip) => satip.signal(),
+            Self::Hdhomerun(tuner) => tuner.signal(),
             Self::Udp(_) | Self::Rtp(_) | Self::Srt(_) | Self::Paced(_) => None,
         }
     }
@@ -174,7 +183,7 @@ impl OpenInput {
             Self::Dvb(dvb) => dvb.faults(),
             Self::Srt(srt) => srt.faults(),
             Self::Paced(paced) => Faults { sync_losses: paced.stream.sync_losses(), overflows: 0 },
-            Self::Udp(_) | Self::Rtp(_) | Self::Satip(_) => Faults::default(),
+            Self::Udp(_) | Self::Rtp(_) | Self::Satip(_) | Self::Hdhomerun(_) => Faults::default(),
         }
     }
 
@@ -183,6 +192,7 @@ impl OpenInput {
         match self {
             Self::Dvb(dvb) => dvb.close().await,
             Self::Satip(satip) => satip.close().await,
+            Self::Hdhomerun(tuner) => tuner.close().await,
             Self::Paced(paced) => {
                 if let Source::Exec(exec) = paced.source {
                     exec.close().await;
@@ -240,6 +250,8 @@ impl Source {
     }
 }
 
+#[cfg(test)]
+mod hdhomerun_tests;
 #[cfg(test)]
 mod satip_tests;
 #[cfg(test)]

@@ -9,19 +9,17 @@ use link::udp::MEDIA_BUFFER_BYTES;
 use protocols::time::Time;
 use protocols::topology::SatipInput;
 use socket2::SockRef;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 use tracing::debug;
 
 use super::Batch;
-use super::peer;
+use super::peer::{self, Conversation};
 use super::rtp::RtpStream;
 use crate::pids::Pids;
 use crate::satip::report;
 use crate::satip::session::{Input, Output, Session};
 use crate::signal::Signal;
 
-/// Bytes of RTSP read at a time.
-const READ_BYTES: usize = 4 << 10;
 /// Bytes of one report that are looked at.
 const REPORT_BYTES: usize = 2 << 10;
 /// Pairs of ports that are tried: two neighbours have to be free.
@@ -33,9 +31,7 @@ pub(crate) struct Satip {
     place: String,
     session: Session,
     out: Vec<Output>,
-    connection: TcpStream,
-    /// What is still to be written to it.
-    pending: Vec<u8>,
+    connection: Conversation,
     server: IpAddr,
     packets: Intake,
     reports: UdpSocket,
@@ -54,8 +50,7 @@ enum Stop {
 /// What woke a turn.
 enum Wake {
     Packets,
-    Readable,
-    Writable,
+    Connection,
     Report,
     Time,
 }
@@ -78,8 +73,7 @@ impl Satip {
         Ok(Self {
             session: Session::new(input, port),
             out: Vec::new(),
-            connection,
-            pending: Vec::new(),
+            connection: Conversation::new(connection),
             server,
             packets,
             reports: UdpSocket::from_std(reports).map_err(told)?,
@@ -128,24 +122,19 @@ impl Satip {
     async fn turn(&mut self, clock: &Clock, batch: &mut Batch) -> Result<(), Stop> {
         self.carry_out()?;
         let deadline = self.session.deadline().into_iter().chain(self.stream.deadline()).min();
-        let Self { connection, pending, packets, reports, .. } = &*self;
+        let Self { connection, packets, reports, .. } = &*self;
         let wake = tokio::select! {
             ready = packets.ready() => match ready {
                 Ok(()) => Wake::Packets,
                 Err(error) => return Err(Stop::Failed(format!("receiving: {error}"))),
             },
-            _ = connection.readable() => Wake::Readable,
-            _ = connection.writable(), if !pending.is_empty() => Wake::Writable,
+            () = connection.ready() => Wake::Connection,
             _ = reports.readable() => Wake::Report,
             () = clock.reach(deadline) => Wake::Time,
         };
         match wake {
             Wake::Packets => self.take_packets(clock, batch),
-            Wake::Readable => self.read(clock.now()),
-            Wake::Writable => match self.connection.try_write(&self.pending) {
-                Ok(count) => drop(self.pending.drain(..count)),
-                Err(error) => self.troubled(clock.now(), &error),
-            },
+            Wake::Connection => self.converse(clock.now()),
             Wake::Report => self.report(batch),
             Wake::Time => {
                 self.session.handle(clock.now(), Input::Tick, &mut self.out);
@@ -156,28 +145,18 @@ impl Satip {
         Ok(())
     }
 
-    fn read(&mut self, now: Time) {
-        let mut bytes = [0; READ_BYTES];
-        match self.connection.try_read(&mut bytes) {
-            Ok(0) => self.session.handle(now, Input::Disconnected("it was closed"), &mut self.out),
-            Ok(count) => {
-                let bytes = bytes.get(..count).unwrap_or_default();
-                self.session.handle(now, Input::Bytes(bytes), &mut self.out);
-            }
-            Err(error) => self.troubled(now, &error),
-        }
-    }
-
-    fn troubled(&mut self, now: Time, error: &io::Error) {
-        if error.kind() != ErrorKind::WouldBlock {
-            self.session.handle(now, Input::Disconnected(&error.to_string()), &mut self.out);
+    fn converse(&mut self, now: Time) {
+        let Self { connection, session, out, .. } = self;
+        let lost = connection.turn(|bytes| session.handle(now, Input::Bytes(bytes), out)).err();
+        if let Some(why) = lost {
+            session.handle(now, Input::Disconnected(&why), out);
         }
     }
 
     fn carry_out(&mut self) -> Result<(), Stop> {
         for output in self.out.drain(..) {
             match output {
-                Output::Send(bytes) => self.pending.extend(bytes),
+                Output::Send(bytes) => self.connection.say(&bytes),
                 Output::Fail(why) => return Err(Stop::Failed(why)),
                 Output::Drop => return Err(Stop::GivenBack),
             }
