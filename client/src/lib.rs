@@ -40,6 +40,7 @@
 
 pub mod announcements;
 pub mod cache;
+pub mod captions;
 pub mod flow;
 pub mod gateway;
 pub mod guide;

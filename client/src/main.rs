@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use client::captions::{CaptionPath, CaptionWish};
 use client::listing::printable;
 use client::live::Policy;
 use client::programme::Wanted;
@@ -20,6 +21,7 @@ use client::when::When;
 use link::logging::{self, LogFormat};
 use link::manual::{self, Manual};
 use link::shutdown::Shutdown;
+use media::captions::Track;
 use protocols::p4_control::{LEAST_BURST_PERCENT, MOST_BURST_PERCENT};
 use protocols::recording::RecordingId;
 
@@ -75,6 +77,8 @@ enum Command {
         /// Ends this many seconds after the first packet.
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         duration: Option<Duration>,
+        #[command(flatten)]
+        captions: CaptionArguments,
     },
     /// Plays a recording: a programme by its id or title, or a channel from a time on.
     Play {
@@ -101,6 +105,8 @@ enum Command {
         /// Takes keys from standard input though that is no terminal: space, `,` and `.` (10 s), `<` and `>` (60 s), f, b, l, q.
         #[arg(long)]
         keys: bool,
+        #[command(flatten)]
+        captions: CaptionArguments,
     },
     /// Zaps from channel to channel and prints how long each took to show its first picture; nothing is played.
     Zap {
@@ -178,6 +184,25 @@ struct OutputArguments {
     #[arg(long, value_name = "mpv|vlc|ffplay", num_args = 0..=1, conflicts_with = "output")]
     #[expect(clippy::option_option, reason = "absent, without a name, with a name: so clap says it")]
     player: Option<Option<Player>>,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct CaptionArguments {
+    /// Shows captions in the terminal: of this track (cc1 to cc4, service1 to service6, a teletext page such as teletext888), or
+    /// of the first that says something.
+    #[arg(long, value_name = "TRACK", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "absent, without a track, with a track: so clap says it")]
+    captions: Option<Option<Track>>,
+    /// Writes them to a file, of the kind that its ending says: .vtt or .srt.
+    #[arg(long, value_name = "FILE")]
+    captions_file: Option<CaptionPath>,
+}
+
+impl From<CaptionArguments> for CaptionWish {
+    fn from(arguments: CaptionArguments) -> Self {
+        let is_shown = arguments.captions.is_some();
+        Self { is_shown, track: arguments.captions.flatten(), file: arguments.captions_file }
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -304,7 +329,7 @@ impl From<Arguments> for Options {
         let action = match arguments.command {
             None => Action::Pick { output: arguments.output.into() },
             Some(Command::Channels) => Action::Channels,
-            Some(Command::Play { target, from, to, output, buffer, flow, speed, keys }) => {
+            Some(Command::Play { target, from, to, output, buffer, flow, speed, keys, captions }) => {
                 Action::Play(Play {
                     wanted: Wanted { target, from, to },
                     output: output.into(),
@@ -318,6 +343,7 @@ impl From<Arguments> for Options {
                         PlaySpeed::Max => Speed::Max,
                     }),
                     remote: if keys { Remote::Input } else { Remote::Terminal },
+                    captions: captions.into(),
                 })
             }
             Some(Command::Sites) => Action::Sites,
@@ -334,8 +360,8 @@ impl From<Arguments> for Options {
                 Action::Record(Order { channel, from, to, title })
             }
             Some(Command::Unrecord { id }) => Action::Unrecord { id },
-            Some(Command::Watch { channel, output, duration }) => {
-                Action::Watch { channel, output: output.into(), duration }
+            Some(Command::Watch { channel, output, duration, captions }) => {
+                Action::Watch { channel, output: output.into(), duration, captions: captions.into() }
             }
         };
         Self {

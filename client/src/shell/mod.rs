@@ -7,6 +7,7 @@
 
 mod admin;
 mod cache_file;
+mod caption_output;
 mod channels;
 mod directory;
 mod gateway;
@@ -32,6 +33,7 @@ use link::udp::SocketError;
 use protocols::recording::RecordingId;
 use thiserror::Error;
 
+use crate::captions::CaptionWish;
 use crate::listing::Colour;
 use crate::selection::SelectionError;
 use crate::target::{HostPort, Target};
@@ -80,6 +82,8 @@ pub enum Action {
         output: Destination,
         /// How long from the first packet; `None`: until told to end.
         duration: Option<Duration>,
+        /// What of captions.
+        captions: CaptionWish,
     },
     /// Play a recording.
     Play(Play),
@@ -219,8 +223,8 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Error> {
     match options.action.clone() {
         Action::Channels => channels::run(&options, &shutdown).await,
         Action::Sites => sites::list(options.format).await,
-        Action::Watch { channel, output, duration } => {
-            watch::run(&options, watch::Watch { channel, output, duration }, &shutdown).await
+        Action::Watch { channel, output, duration, captions } => {
+            watch::run(&options, watch::Watch { channel, output, duration, captions }, &shutdown).await
         }
         Action::Play(play) => Box::pin(play::run(&options, play, &shutdown)).await,
         Action::Recordings { channel } => recordings::list(&options, channel.as_deref(), &shutdown).await,

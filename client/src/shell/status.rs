@@ -37,6 +37,11 @@ impl StatusLine {
             return;
         }
         line.clone_into(&mut self.last_event);
+        self.say(line);
+    }
+
+    /// Says a line, also the same again.
+    pub(super) fn say(&mut self, line: &str) {
         self.clear();
         // A terminal whose keys are read one by one does not return the carriage by itself.
         let end = if self.in_place { "\r\n" } else { "\n" };

@@ -11,11 +11,13 @@ use protocols::ids::ChannelId;
 use protocols::p2_directory::ChannelList;
 use protocols::time::Time;
 
+use super::caption_output::CaptionOutput;
 use super::player::{self, Player, Running, Words};
 use super::session::{Session, Told};
 use super::sink::{self, Writing};
 use super::status::StatusLine;
 use super::{Destination, Error, Format, Options};
+use crate::captions::CaptionWish;
 use crate::listing::printable;
 use crate::selection::{SelectionError, select};
 use crate::viewer::{CACHE_AFTER, Input, Notice};
@@ -34,13 +36,21 @@ pub(super) struct Watch {
     pub(super) output: Destination,
     /// How long from the first packet.
     pub(super) duration: Option<Duration>,
+    /// What of captions.
+    pub(super) captions: CaptionWish,
 }
 
 pub(super) async fn run(options: &Options, watch: Watch, shutdown: &Shutdown) -> Result<(), Error> {
     let output = OpenOutput::open(&watch.output)?;
+    let captions = CaptionOutput::open(&watch.captions)?;
     let mut watching = Watching::start(options, &watch, output)?;
+    watching.follow(captions);
     let ended = watching.until_end(shutdown).await;
     let summary = watching.session.summary();
+    let captioned = match watching.captions.take() {
+        Some(captions) => captions.finish(&mut watching.status),
+        None => Ok(()),
+    };
     watching.status.clear();
     watching.session.set_sink(None);
     let finished = match watching.output.writing.take() {
@@ -51,7 +61,7 @@ pub(super) async fn run(options: &Options, watch: Watch, shutdown: &Shutdown) ->
         Format::Text => summary.text(),
         Format::Json => summary.json(),
     });
-    ended.and(finished)
+    ended.and(finished).and(captioned)
 }
 
 /// An output that is open, or a player that is found and will be started when there is something to play.
@@ -131,6 +141,7 @@ fn nowhere(why: &str) -> Error {
 struct Watching {
     session: Session,
     output: OpenOutput,
+    captions: Option<CaptionOutput>,
     status: StatusLine,
     database: String,
     wanted: String,
@@ -152,6 +163,7 @@ impl Watching {
         let mut watching = Self {
             session,
             output,
+            captions: None,
             status: StatusLine::new(),
             database: options.database.to_string(),
             wanted: watch.channel.clone(),
@@ -166,6 +178,13 @@ impl Watching {
             watching.choose(channel);
         }
         Ok(watching)
+    }
+
+    fn follow(&mut self, captions: Option<CaptionOutput>) {
+        if captions.is_some() {
+            self.session.tap();
+        }
+        self.captions = captions;
     }
 
     async fn until_end(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
@@ -188,7 +207,13 @@ impl Watching {
                     self.session.second();
                     let line = self.session.status();
                     self.status.show(&line);
+                    if let Some(captions) = &mut self.captions {
+                        captions.second(&mut self.status)?;
+                    }
                 }
+            }
+            if let Some(captions) = &mut self.captions {
+                captions.packets(&self.session.tapped(), &mut self.status)?;
             }
             for told in self.session.told() {
                 self.hear(told)?;

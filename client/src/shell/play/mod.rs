@@ -13,10 +13,12 @@ use jiff::tz::TimeZone;
 use link::shutdown::Shutdown;
 use protocols::p2_directory::PlayTarget;
 
+use super::caption_output::CaptionOutput;
 use super::player::Words;
 use super::status::StatusLine;
 use super::watch::OpenOutput;
 use super::{Destination, Error, Format, Options};
+use crate::captions::CaptionWish;
 use crate::playback::Wish;
 use crate::programme::Wanted;
 use crate::progress::State;
@@ -50,6 +52,8 @@ pub struct Play {
     pub speed: Option<Speed>,
     /// Where the viewer's wishes come from.
     pub remote: Remote,
+    /// What of captions.
+    pub captions: CaptionWish,
 }
 
 /// Where the viewer's wishes come from.
@@ -98,13 +102,24 @@ pub(super) async fn run(options: &Options, play: Play, shutdown: &Shutdown) -> R
         setup.start = Some(from);
     }
     let mut output = OpenOutput::open(&play.output)?;
+    let mut captions = CaptionOutput::open(&play.captions)?;
     let mut show = Show::start(options, target, presentation, setup)?;
     let sink = match output.start(show.name(), Words::Shown)? {
         Some(sink) => Some(sink),
         None => output.sink.take(),
     };
     show.set_sink(sink);
-    let ended = until_end(&mut show, &mut output, (play.remote, shutdown)).await;
+    if captions.is_some() {
+        show.tap();
+    }
+    let mut status = StatusLine::new();
+    let watched = Watched { output: &mut output, captions: &mut captions, status: &mut status };
+    let ended = until_end(&mut show, watched, (play.remote, shutdown)).await;
+    let captioned = match captions {
+        Some(captions) => captions.finish(&mut status),
+        None => Ok(()),
+    };
+    status.clear();
     let summary = show.summary();
     show.set_sink(None);
     drop(show);
@@ -113,12 +128,19 @@ pub(super) async fn run(options: &Options, play: Play, shutdown: &Shutdown) -> R
         Format::Text => summary.text(),
         Format::Json => summary.json(),
     });
-    ended.and(finished)
+    ended.and(finished).and(captioned)
+}
+
+/// Where a playback goes to.
+struct Watched<'a> {
+    output: &'a mut OpenOutput,
+    captions: &'a mut Option<CaptionOutput>,
+    status: &'a mut StatusLine,
 }
 
 async fn until_end(
     show: &mut Show,
-    output: &mut OpenOutput,
+    Watched { output, captions, status }: Watched<'_>,
     (remote, shutdown): (Remote, &Shutdown),
 ) -> Result<(), Error> {
     let mut requested = pin!(shutdown.requested());
@@ -126,13 +148,12 @@ async fn until_end(
         Remote::Terminal => Keys::of_terminal()?,
         Remote::Input => Keys::of_input(),
     };
-    let mut status = StatusLine::new();
     let mut tick = tokio::time::interval(STATUS_INTERVAL);
     let zone = TimeZone::system();
     if keys.are_typed() {
         status.event(HELP);
     }
-    let ended = loop {
+    loop {
         if let Some(reason) = show.ended() {
             break match reason {
                 End::Whole => Ok(()),
@@ -158,15 +179,19 @@ async fn until_end(
             _ = tick.tick() => {
                 let progress = show.progress();
                 status.show(&progress.line(&zone));
+                if let Some(captions) = captions {
+                    captions.second(status)?;
+                }
                 if progress.state != State::Paused && show.silence() > SILENCE_TIMEOUT {
                     break Err(Error::Nothing("no push server answers, or sends what it is asked for".to_owned()));
                 }
             }
         }
+        if let Some(captions) = captions {
+            captions.packets(&show.tapped(), status)?;
+        }
         for news in show.news() {
             status.event(&news);
         }
-    };
-    status.clear();
-    ended
+    }
 }

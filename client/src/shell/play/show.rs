@@ -65,6 +65,8 @@ pub(in crate::shell) struct Show {
     /// Addresses from which genuine answers came.
     senders: BTreeSet<IpAddr>,
     sink: Option<Sink>,
+    /// What was handed on since the last [`Show::tapped`], where somebody else reads it.
+    tap: Option<Vec<RtpPacket>>,
     reader: Reader,
     pictures: Option<PictureShow>,
     live: Option<Session>,
@@ -184,6 +186,7 @@ impl Show {
             wire,
             senders: BTreeSet::new(),
             sink: None,
+            tap: None,
             reader: Reader::Ready,
             pictures: None,
             live: None,
@@ -200,6 +203,16 @@ impl Show {
     pub(in crate::shell) fn set_sink(&mut self, sink: Option<Sink>) {
         self.tally.overflows += self.sink.as_ref().map_or(0, Sink::overflows);
         self.sink = sink;
+    }
+
+    /// Keeps what is handed on for [`Show::tapped`], which must be called after each step.
+    pub(in crate::shell) fn tap(&mut self) {
+        self.tap = Some(Vec::new());
+    }
+
+    /// What was handed on since the last call; nothing unless tapped.
+    pub(in crate::shell) fn tapped(&mut self) -> Vec<RtpPacket> {
+        self.tap.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Takes the output away, to give it to somebody else.
@@ -443,6 +456,9 @@ impl Show {
     fn put(&mut self, packet: &RtpPacket) {
         if let Some(sink) = &mut self.sink {
             sink.put(packet);
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.push(*packet);
         }
     }
 
