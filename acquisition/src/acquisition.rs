@@ -79,6 +79,9 @@ impl Acquisition {
             Input::FeedFailed { channel, host, cause } => self.feed_failed(now, channel, &host, cause),
             Input::FeedRefused { channel, host, cause } => self.feed_refused(now, channel, &host, cause),
             Input::InputState { channel, state } => self.channel_state(channel, state),
+            Input::Switched { channel, source, switches, cause: _ } => {
+                self.switched(channel, &source, switches);
+            }
             Input::InputFlows { url } => self.input_flows(now, url),
             Input::InputStalled { url } => self.input_stalled(now, url),
             Input::InputClosed { url, cause } => self.input_closed(now, url, cause),
@@ -244,9 +247,13 @@ impl Acquisition {
                     self.capture(id, sources, out);
                 }
                 Some(channel) => {
-                    channel.input = entry.input;
-                    if channel.sources != sources {
+                    channel.inputs = channel::inputs(&entry);
+                    let policy = std::mem::replace(&mut channel.policy, channel::policy(&entry));
+                    let others = channel.sources != sources;
+                    if others {
                         self.guide.clear(id);
+                    }
+                    if others || policy != channel::policy(&entry) {
                         self.capture(id, sources, out);
                     }
                 }
@@ -321,11 +328,17 @@ impl Acquisition {
     /// Takes a channel from `sources`; opens those that are not open for another.
     fn capture(&mut self, id: ChannelId, sources: Vec<Source>, out: &mut Vec<Output>) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
-        channel.sources.clone_from(&sources);
+        let before = std::mem::replace(&mut channel.sources, sources.clone());
+        let stays =
+            before.get(channel.in_use).and_then(|in_use| sources.iter().position(|source| source == in_use));
+        channel.in_use = stays.unwrap_or(0);
         let urls: Vec<String> = sources.iter().map(|source| source.url.clone()).collect();
-        out.push(Output::Capture { channel: id, sources });
-        let closed = urls.first().and_then(|url| self.inputs.get(url)).and_then(|input| input.closed.clone());
-        self.set_channel_state(id, closed.map_or(InputState::Starting, failed));
+        out.push(Output::Capture { channel: id, sources, policy: channel.policy });
+        if stays.is_none() {
+            let first = urls.first().and_then(|url| self.inputs.get(url));
+            let closed = first.and_then(|input| input.closed.clone());
+            self.set_channel_state(id, closed.map_or(InputState::Starting, failed));
+        }
         for url in urls {
             if !self.inputs.contains_key(&url) {
                 self.inputs.insert(url.clone(), SharedInput::default());
@@ -344,9 +357,8 @@ impl Acquisition {
     }
 
     fn restart_input(&mut self, id: &InputId, out: &mut Vec<Output>) -> Result<(), String> {
-        let ours = self.channels.values().filter(|channel| channel.input == *id);
         let urls: BTreeSet<String> =
-            ours.filter_map(|channel| Some(channel.sources.first()?.url.clone())).collect();
+            self.channels.values().filter_map(|channel| channel.url_of(id)).map(str::to_owned).collect();
         if urls.is_empty() {
             return Err(cause(format!("no channel of the plan uses an input `{id}`")));
         }
@@ -406,6 +418,18 @@ impl Acquisition {
         if let Some(input) = self.inputs.get_mut(url) {
             input.closed = Some(cause);
         }
+    }
+
+    fn switched(&mut self, id: ChannelId, source: &Source, switches: u64) {
+        let channel = self.channels.get_mut(&id);
+        let known =
+            channel.and_then(|channel| Some((channel.sources.iter().position(|it| it == source)?, channel)));
+        let Some((in_use, channel)) = known else {
+            self.ignored_events += 1;
+            return;
+        };
+        (channel.in_use, channel.switches) = (in_use, switches);
+        self.changed = true;
     }
 
     fn channel_state(&mut self, id: ChannelId, state: InputState) {

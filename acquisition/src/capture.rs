@@ -129,7 +129,11 @@ impl Capture {
     pub fn rejoin(&mut self, now: Time, out: &mut Vec<RtpPacket>) {
         self.flush(out);
         self.clock.interrupt();
+        self.delivery = Delivery::new();
+        self.strange = None;
+        self.faulty = false;
         self.quiet_since = now;
+        self.state = InputState::Starting;
     }
 
     /// The input closed: the packets still held of it go out.

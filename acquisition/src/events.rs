@@ -8,6 +8,8 @@ use protocols::health::{HealthReport, SignalReport};
 use protocols::ids::{ChannelId, HostId};
 use protocols::p1_registration::{InputState, ToAcquisition, ToDatabase};
 
+use crate::failover::Policy;
+
 /// All that can wake an acquisition server. Events of a connection or input that was meanwhile dropped by an
 /// [`Output`] must not be handed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,17 @@ pub enum Input {
         channel: ChannelId,
         /// How it fares.
         state: InputState,
+    },
+    /// A channel is taken from another of its sources from now on.
+    Switched {
+        /// The channel.
+        channel: ChannelId,
+        /// That source.
+        source: Source,
+        /// Such changes since the channel's beginning.
+        switches: u64,
+        /// What was wrong with the one before, for people; `None`: nothing, this one is better.
+        cause: Option<String>,
     },
     /// Packets come from an open input, whichever channels they belong to.
     InputFlows {
@@ -133,8 +146,10 @@ pub enum Output {
     Capture {
         /// The channel.
         channel: ChannelId,
-        /// The inputs, the best first; never empty.
+        /// The inputs, the best first; never empty. One that is in use stays so if it is among them.
         sources: Vec<Source>,
+        /// When it changes between them.
+        policy: Policy,
     },
     /// Take the channel from nowhere any more and forget its numbers.
     Forget {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use media::packet::PacketBytes;
 use protocols::time::Time;
 
-use crate::source_watch::{Fault, Health, Service, SourceWatch, Tables};
+use crate::source_watch::{Fault, Health, SourceWatch, Tables};
 
 /// How long is waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,29 @@ impl Failover {
         Self { policy, sources, selected: 0, since: now, switches: 0 }
     }
 
+    /// The sources are others from now on; of those that stay `kept` has the number that they had. The one in use stays so
+    /// if it is kept, otherwise the first is; that is no switch.
+    pub fn set_sources(
+        &mut self,
+        now: Time,
+        sources: impl IntoIterator<Item = (Option<usize>, Option<u16>)>,
+    ) {
+        let mut before: Vec<Option<SourceWatch>> = self.sources.drain(..).map(Some).collect();
+        let selected = self.selected;
+        self.selected = 0;
+        let mut stays = false;
+        for (number, (kept, service)) in sources.into_iter().enumerate() {
+            let watch = kept.and_then(|kept| before.get_mut(kept)?.take());
+            if watch.is_some() && kept == Some(selected) {
+                (self.selected, stays) = (number, true);
+            }
+            self.sources.push(watch.unwrap_or_else(|| SourceWatch::new(now, service)));
+        }
+        if !stays {
+            self.since = now;
+        }
+    }
+
     /// Other times count from now on.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
@@ -73,9 +96,9 @@ impl Failover {
         self.with(source, |watch| watch.lock(now, locked));
     }
 
-    /// What a source's demultiplexer says of the service.
-    pub fn service(&mut self, now: Time, source: usize, service: Service) {
-        self.with(source, |watch| watch.service(now, service));
+    /// What is wrong with a source's service, by its demultiplexer.
+    pub fn service(&mut self, now: Time, source: usize, fault: Option<&str>) {
+        self.with(source, |watch| watch.service(now, fault));
     }
 
     /// Takes the next packets of a source, in use or not.
@@ -165,14 +188,15 @@ impl Failover {
 
 #[cfg(test)]
 mod tests {
-    use media::Packet;
     use media::continuity::ContinuityCheck;
+    use media::health::Extent;
     use media::reassembly::{Limits, Output, Reassembly};
+    use media::{Packet, RtpPacket};
     use proptest::prelude::*;
 
     use super::*;
     use crate::capture::Capture;
-    use crate::seam::Seam;
+    use crate::relay::Relay;
     use crate::trial_source::{Flaw, TrialSource};
 
     const STEP_MS: u64 = 20;
@@ -191,8 +215,7 @@ mod tests {
 
     /// A channel with its sources, down to what a receiver has.
     struct Rig {
-        failover: Failover,
-        seam: Seam,
+        relay: Relay,
         capture: Capture,
         sources: Vec<(TrialSource, Option<Failure>)>,
         now_ms: u64,
@@ -203,19 +226,19 @@ mod tests {
 
     impl Rig {
         fn new(policy: Policy, sources: u16) -> Self {
-            let mut capture = Capture::new(&mut fastrand::Rng::with_seed(1));
-            capture.opened(Time::ZERO, media::health::Extent::Input);
-            let services = (0..sources).map(|_| None);
-            Self {
-                failover: Failover::new(Time::ZERO, policy, services),
-                seam: Seam::new(),
-                capture,
+            let mut rig = Self {
+                relay: Relay::new(Time::ZERO, policy, (0..sources).map(|_| None)),
+                capture: Capture::new(&mut fastrand::Rng::with_seed(1)),
                 sources: (0..sources).map(|n| (TrialSource::new(n + 1, n + 3), None)).collect(),
                 now_ms: 0,
                 reassembly: Reassembly::new(Limits::default()),
                 check: ContinuityCheck::new(),
                 switches: Vec::new(),
+            };
+            for source in 0..usize::from(sources) {
+                rig.relay.opened(Time::ZERO, source, Extent::Input, &mut rig.capture, &mut Vec::new());
             }
+            rig
         }
 
         fn now(&self) -> Time {
@@ -225,15 +248,15 @@ mod tests {
         fn fail(&mut self, source: usize, failure: Failure) {
             let now = self.now();
             match failure {
-                Failure::Lock => self.failover.lock(now, source, false),
+                Failure::Lock => self.relay.lock(now, source, false),
                 Failure::Pcr => {
                     self.sources[source].0.flaws.insert(Flaw::NoPcr);
                 }
                 Failure::Service => {
                     self.sources[source].0.flaws.insert(Flaw::Unlisted);
                 }
-                Failure::Scrambling => self.failover.service(now, source, Service::Scrambled),
-                Failure::End => self.failover.closed(now, source, "exit status 1"),
+                Failure::Scrambling => self.relay.service(now, source, Some("scrambled")),
+                Failure::End => self.relay.closed(now, source, "exit status 1"),
                 Failure::Packets => {}
             }
             self.sources[source].1 = Some(failure);
@@ -244,9 +267,13 @@ mod tests {
             let (trial, failure) = &mut self.sources[source];
             trial.flaws.clear();
             match failure.take() {
-                Some(Failure::Lock) => self.failover.lock(now, source, true),
-                Some(Failure::Scrambling) => self.failover.service(now, source, Service::Flowing),
-                Some(Failure::End) => self.failover.opened(now, source),
+                Some(Failure::Lock) => self.relay.lock(now, source, true),
+                Some(Failure::Scrambling) => self.relay.service(now, source, None),
+                Some(Failure::End) => {
+                    let mut made = Vec::new();
+                    self.relay.opened(now, source, Extent::Input, &mut self.capture, &mut made);
+                    self.receive(&made);
+                }
                 _ => {}
             }
         }
@@ -261,7 +288,7 @@ mod tests {
 
         fn step(&mut self) {
             let now = self.now();
-            let (mut joined, mut made) = (Vec::new(), Vec::new());
+            let mut made = Vec::new();
             for source in 0..self.sources.len() {
                 let (trial, failure) = &mut self.sources[source];
                 // What a source loses by itself is not what this is about: it goes on where it stopped.
@@ -269,21 +296,18 @@ mod tests {
                     continue;
                 }
                 let turn = trial.turn();
-                self.failover.packets(now, source, &turn);
-                if source == self.failover.selected() {
-                    turn.iter().for_each(|packet| self.seam.push(now, packet, &mut joined));
-                }
+                self.relay.packets(now, source, &turn, &mut self.capture, &mut made);
             }
-            self.capture.packets(now, &joined, &mut made);
-            if let Some(switch) = self.failover.choose(now) {
-                let mut tables = Vec::new();
-                self.capture.rejoin(now, &mut made);
-                self.seam.cut(now, None, self.failover.tables(), &mut tables);
-                self.capture.packets(now, &tables, &mut made);
+            if let Some(switch) = self.relay.choose(now, &mut self.capture, &mut made) {
                 self.switches.push((self.now_ms, switch));
             }
-            assert!(self.failover.deadline().is_none_or(|due| due > now), "asked and still due");
-            for packet in &made {
+            assert!(self.relay.deadline().is_none_or(|due| due > now), "asked and still due");
+            self.receive(&made);
+        }
+
+        fn receive(&mut self, made: &[RtpPacket]) {
+            let now = self.now();
+            for packet in made {
                 let mut out = Vec::new();
                 self.reassembly.packet(now.since_origin(), packet, &mut out);
                 for output in out {
@@ -327,7 +351,7 @@ mod tests {
                 at - mended_at
             );
         }
-        assert_eq!((rig.switches.len(), rig.failover.switches()), (200, 200));
+        assert_eq!((rig.switches.len(), rig.relay.switches()), (200, 200));
         assert_eq!((rig.check.errors(), rig.check.duplicates()), (0, 0));
         assert!(rig.check.packets() > 100_000);
     }
@@ -370,20 +394,50 @@ mod tests {
         rig.run(600);
         rig.fail(0, Failure::Packets);
         rig.run(2_000);
-        assert_eq!(rig.failover.selected(), 2);
+        assert_eq!(rig.relay.selected(), 2);
         rig.fail(2, Failure::Packets);
         rig.run(10_000);
-        assert_eq!((rig.failover.selected(), rig.switches.len()), (2, 1));
+        assert_eq!((rig.relay.selected(), rig.switches.len()), (2, 1));
         // Whoever comes first is better than nothing, at once.
         rig.mend(1);
         rig.run(40);
-        assert_eq!(rig.failover.selected(), 1);
+        assert_eq!(rig.relay.selected(), 1);
         // The second choice is good enough until the first has been good for a while.
         rig.mend(0);
         rig.run(2_900);
-        assert_eq!(rig.failover.selected(), 1);
+        assert_eq!(rig.relay.selected(), 1);
         rig.run(200);
-        assert_eq!(rig.failover.selected(), 0);
+        assert_eq!(rig.relay.selected(), 0);
+    }
+
+    #[test]
+    fn sources_may_be_added_and_removed_while_one_is_in_use() {
+        let mut rig = Rig::new(POLICY, 2);
+        rig.run(1_000);
+        rig.fail(0, Failure::Packets);
+        rig.run(2_000);
+        assert_eq!(rig.relay.selected(), 1);
+        // The first leaves, a third comes: the one in use is now the best, and nothing is switched.
+        rig.sources.remove(0);
+        rig.sources.push((TrialSource::new(3, 9), None));
+        let mut made = Vec::new();
+        let sources = [(Some(1), None), (None, None)];
+        rig.relay.set_sources(rig.now(), POLICY, sources, &mut rig.capture, &mut made);
+        rig.receive(&made);
+        rig.run(5_000);
+        assert_eq!((rig.relay.selected(), rig.switches.len()), (0, 1));
+        rig.fail(0, Failure::Packets);
+        rig.run(2_000);
+        assert_eq!((rig.relay.selected(), rig.switches.len()), (1, 2));
+        // The one in use leaves: the first is in use without any ado.
+        rig.mend(0);
+        rig.sources.remove(1);
+        let mut made = Vec::new();
+        rig.relay.set_sources(rig.now(), POLICY, [(Some(0), None)], &mut rig.capture, &mut made);
+        rig.receive(&made);
+        rig.run(2_000);
+        assert_eq!((rig.relay.selected(), rig.switches.len()), (0, 2));
+        assert_eq!(rig.check.errors(), 0);
     }
 
     #[test]
@@ -391,9 +445,9 @@ mod tests {
         let mut rig = Rig::new(POLICY, 2);
         rig.fail(0, Failure::Packets);
         rig.run(980);
-        assert_eq!(rig.failover.selected(), 0);
+        assert_eq!(rig.relay.selected(), 0);
         rig.run(20);
-        assert_eq!(rig.failover.selected(), 1);
+        assert_eq!(rig.relay.selected(), 1);
     }
 
     proptest! {

@@ -12,8 +12,9 @@
 //! ```
 //!
 //! In: the plan and commands of the database server (P1), transport streams. Out: reports (P1), RTP packets (P3).
-//! It never knows a destination, never alters a transport packet, and never stops capturing or feeding because the
-//! database server is away. A link that fails is dropped and retried by itself; nothing else is touched.
+//! It never knows a destination, alters transport packets only where streams are taken apart or joined (tables, counters, the
+//! mark of a new time base), and never stops capturing or feeding because the database server is away. A link that fails is
+//! dropped and retried by itself; nothing else is touched.
 
 pub mod access_points;
 pub mod acquisition;
@@ -35,6 +36,7 @@ pub mod paced_stream;
 mod packet_store;
 pub mod pids;
 pub mod probe;
+pub mod relay;
 mod retry;
 pub mod satip;
 pub mod scan;

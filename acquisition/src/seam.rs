@@ -128,7 +128,7 @@ impl Seam {
         tables: Option<Tables<'_>>,
         out: &mut Vec<PacketBytes>,
     ) {
-        if self.pids.iter().all(|pid| pid.sent == UNSEEN) {
+        if self.is_fresh() {
             return;
         }
         self.epoch = self.epoch.wrapping_add(1);
@@ -167,6 +167,11 @@ impl Seam {
         } else {
             self.admit(packet, out);
         }
+    }
+
+    /// Whether nothing was sent yet.
+    pub fn is_fresh(&self) -> bool {
+        self.pids.iter().all(|pid| pid.sent == UNSEEN)
     }
 
     /// A packet behind a cut, before the pictures are there.
@@ -278,6 +283,12 @@ impl Seam {
 impl Seam {
     fn table(&mut self, packet: Packet<'_>, out: &mut Vec<PacketBytes>) {
         let Some(table) = self.tables.get_mut(&packet.pid()) else { return };
+        if let Some(pid) = self.pids.get_mut(usize::from(packet.pid()))
+            && pid.sent == UNSEEN
+        {
+            // Numbers go on also where the packets before did not come this way.
+            pid.sent = packet.continuity_counter().wrapping_sub(1) & 15;
+        }
         let mut assembler = std::mem::take(&mut table.assembler);
         assembler.push(packet, |section| self.section(packet.pid(), section, out));
         if let Some(table) = self.tables.get_mut(&packet.pid()) {

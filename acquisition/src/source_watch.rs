@@ -33,10 +33,8 @@ pub enum Fault {
     Lock,
     /// No packets come.
     Packets,
-    /// The multiplex does not list the service.
-    Missing,
-    /// All of the service is scrambled.
-    Scrambled,
+    /// The service is not there, or of no use; the text says why.
+    Service(String),
     /// Packets come without the programme's PCR.
     Pcr,
     /// PAT and PMT have not been read yet.
@@ -60,18 +58,6 @@ pub enum Health {
     },
 }
 
-/// What the demultiplexer of a source says of the service.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Service {
-    /// It comes, or nothing is known of it.
-    #[default]
-    Flowing,
-    /// The multiplex does not list it.
-    Missing,
-    /// Nobody can see or hear it.
-    Scrambled,
-}
-
 /// The tables of the programme that a source carries, as they came last; each a whole section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tables<'a> {
@@ -90,7 +76,8 @@ pub struct SourceWatch {
     opened: Time,
     closed: Option<(Time, String)>,
     unlocked: Option<Time>,
-    service: (Time, Service),
+    /// What the demultiplexer says is wrong with the service.
+    faulty: Option<(Time, String)>,
     packet: Option<Time>,
     /// The newest PCR, and when it came.
     pcr: Option<(u64, Time)>,
@@ -124,7 +111,7 @@ impl SourceWatch {
             opened: now,
             closed: None,
             unlocked: None,
-            service: (now, Service::default()),
+            faulty: None,
             packet: None,
             pcr: None,
             health: Health::Bad { since: now, fault: Fault::Packets },
@@ -136,8 +123,8 @@ impl SourceWatch {
         self.tick(now);
         let wanted = self.programme.wanted;
         self.programme = Programme { wanted, ..Programme::default() };
-        (self.closed, self.unlocked, self.packet, self.pcr) = (None, None, None, None);
-        (self.opened, self.service) = (now, (now, Service::default()));
+        (self.closed, self.unlocked, self.faulty) = (None, None, None);
+        (self.opened, self.packet, self.pcr) = (now, None, None);
         self.tick(now);
     }
 
@@ -155,12 +142,14 @@ impl SourceWatch {
         self.tick(now);
     }
 
-    /// What the demultiplexer says of the service.
-    pub fn service(&mut self, now: Time, service: Service) {
+    /// What is wrong with the service, by its demultiplexer; `None`: nothing.
+    pub fn service(&mut self, now: Time, fault: Option<&str>) {
         self.tick(now);
-        if self.service.1 != service {
-            self.service = (now, service);
-        }
+        self.faulty = fault.map(|cause| match self.faulty.take() {
+            Some((at, known)) if known == cause => (at, known),
+            Some((at, _)) => (at, cause.to_owned()),
+            None => (now, cause.to_owned()),
+        });
         self.tick(now);
     }
 
@@ -228,16 +217,14 @@ impl SourceWatch {
         if let Some(at) = self.unlocked {
             return Some((at, Fault::Lock));
         }
-        match self.service {
-            (at, Service::Missing) => return Some((at, Fault::Missing)),
-            (at, Service::Scrambled) => return Some((at, Fault::Scrambled)),
-            (_, Service::Flowing) => {}
+        if let Some((at, cause)) = &self.faulty {
+            return Some((*at, Fault::Service(cause.clone())));
         }
         if let Some(at) = late(self.packet) {
             return Some((at, Fault::Packets));
         }
         if let Some(at) = self.programme.missing_since {
-            return Some((at, Fault::Missing));
+            return Some((at, Fault::Service(self.programme.missing())));
         }
         if let Some(at) = late(self.pcr.map(|(_, at)| at)) {
             return Some((at, Fault::Pcr));
@@ -287,6 +274,13 @@ impl Programme {
         self.missing_since = if found.is_some() { None } else { self.missing_since.or(Some(now)) };
     }
 
+    fn missing(&self) -> String {
+        match self.wanted {
+            Some(wanted) => format!("the multiplex does not list service {wanted}"),
+            None => "the multiplex lists no service".to_owned(),
+        }
+    }
+
     fn tables(&self) -> Option<Tables<'_>> {
         let (_, pmt_pid) = self.found?;
         let (pat, pmt) = (&self.pat.section[..], &self.pmt.section[..]);
@@ -323,11 +317,9 @@ impl Table {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed(cause) => f.write_str(cause),
+            Self::Closed(cause) | Self::Service(cause) => f.write_str(cause),
             Self::Lock => f.write_str("the tuner has no lock"),
             Self::Packets => f.write_str("no packets"),
-            Self::Missing => f.write_str("the multiplex does not list the service"),
-            Self::Scrambled => f.write_str("the service is scrambled"),
             Self::Pcr => f.write_str("packets without PCR"),
             Self::Tables => f.write_str("no PAT and PMT yet"),
         }
@@ -403,7 +395,7 @@ pub(crate) mod tests {
         let (mut watch, mut source) = good_source();
         source.flaws.insert(Flaw::Unlisted);
         watch.packets(at(1_000), &source.turn());
-        assert_eq!(*watch.health(), bad(1_000, Fault::Missing));
+        assert_eq!(*watch.health(), bad(1_000, Fault::Service("the multiplex lists no service".into())));
         source.flaws.clear();
         play(&mut watch, &mut source, 1_020, 1_100);
         assert_eq!(*watch.health(), Health::Good { since: at(1_020) });
@@ -413,7 +405,7 @@ pub(crate) mod tests {
     fn another_service_than_the_wanted_one_is_no_service() {
         let (mut watch, mut source) = (SourceWatch::new(at(0), Some(9)), TrialSource::new(1, 7));
         play(&mut watch, &mut source, 0, 100);
-        assert_eq!(*watch.health(), bad(0, Fault::Missing));
+        assert_eq!(*watch.health(), bad(0, Fault::Service("the multiplex does not list service 9".into())));
     }
 
     #[test]
@@ -424,9 +416,10 @@ pub(crate) mod tests {
         assert_eq!(*watch.health(), bad(1_000, Fault::Lock));
         watch.lock(at(1_020), true);
         assert_eq!(*watch.health(), Health::Good { since: at(1_020) });
-        watch.service(at(1_030), Service::Scrambled);
-        assert_eq!(*watch.health(), bad(1_030, Fault::Scrambled));
-        watch.service(at(1_040), Service::Flowing);
+        watch.service(at(1_030), Some("scrambled"));
+        watch.service(at(1_035), Some("scrambled"));
+        assert_eq!(*watch.health(), bad(1_030, Fault::Service("scrambled".into())));
+        watch.service(at(1_040), None);
         watch.closed(at(1_050), "exit status 1");
         assert_eq!(*watch.health(), bad(1_050, Fault::Closed("exit status 1".into())));
         watch.opened(at(1_100));

@@ -1,16 +1,22 @@
 //! The root machine with literal times: registration, polls, plans, retries, commands.
 
+use std::time::Duration;
+
+use acquisition::failover::Policy;
 use acquisition::{Acquisition, ChannelCounters, Config, Input, Output, Reason, Source};
 use protocols::guide::{Event, Schedule};
 use protocols::ids::{BootId, ChannelId, Generation};
 use protocols::p1_registration::{
     ChannelPlan, Command, FeedPlan, FeedState, FeedTarget, InputState, Order, Poll, SCHEDULES_PER_POLL,
-    ToAcquisition, ToDatabase,
+    SourcePlan, ToAcquisition, ToDatabase,
 };
 use protocols::time::Time;
 
 const ONE: ChannelId = ChannelId(1);
 const TWO: ChannelId = ChannelId(2);
+
+/// That of [`channel`].
+const POLICY: Policy = Policy { hold_off: Duration::from_secs(2), return_after: Duration::from_secs(30) };
 
 struct Server {
     machine: Acquisition,
@@ -92,7 +98,7 @@ fn without_polls(out: Vec<Output>) -> Vec<Output> {
 }
 
 fn captures(channel: ChannelId, url: &str) -> Output {
-    Output::Capture { channel, sources: vec![Source { url: url.into(), service: None }] }
+    Output::Capture { channel, sources: vec![Source { url: url.into(), service: None }], policy: POLICY }
 }
 
 fn opens(url: &str) -> Output {
@@ -423,7 +429,7 @@ fn channels_of_one_url_share_an_input_that_is_opened_first_and_closed_last() {
     next.channels[1].service = Some(9);
     let sources = vec![Source { url: "dvb://0".into(), service: Some(9) }];
     let out = server.at(2, Input::DatabaseMessage(ToAcquisition::Plan(next.clone())));
-    assert_eq!(without_polls(out), [Output::Capture { channel: TWO, sources }]);
+    assert_eq!(without_polls(out), [Output::Capture { channel: TWO, sources, policy: POLICY }]);
 
     next.channels.remove(0);
     let out = server.at(3, Input::DatabaseMessage(ToAcquisition::Plan(next.clone())));
@@ -431,6 +437,56 @@ fn channels_of_one_url_share_an_input_that_is_opened_first_and_closed_last() {
     next.channels.remove(0);
     let out = server.at(4, Input::DatabaseMessage(ToAcquisition::Plan(next)));
     assert_eq!(without_polls(out), [Output::Forget { channel: TWO }, ends("dvb://0")]);
+}
+
+#[test]
+fn backups_are_opened_with_the_channel_and_what_is_not_in_use_does_not_fail_it() {
+    let source = |url: &str| Source { url: url.into(), service: None };
+    let mut site = plan(1, vec![channel(ONE, "dvb://0", &[])]);
+    site.channels[0].backups = ["b", "c"]
+        .map(|id| SourcePlan { input: id.parse().unwrap(), url: format!("file:{id}"), service: None })
+        .to_vec();
+    let mut server = Server::with_plan(plan(0, vec![]));
+    let sources = vec![source("dvb://0"), source("file:b"), source("file:c")];
+    let out = server.at(1, Input::DatabaseMessage(ToAcquisition::Plan(site.clone())));
+    let capture = Output::Capture { channel: ONE, sources, policy: POLICY };
+    assert_eq!(without_polls(out), [capture, opens("dvb://0"), opens("file:b"), opens("file:c")]);
+    server.at(100, Input::InputState { channel: ONE, state: InputState::Delivering });
+    let report = |server: &Server| server.machine.report().channels.remove(0);
+
+    let gone = |url: &str| Input::InputClosed { url: url.into(), cause: "gone".into() };
+    server.at(200, gone("file:b"));
+    assert_eq!((report(&server).input, report(&server).source), (InputState::Delivering, 0));
+    server.at(300, gone("dvb://0"));
+    assert_eq!(report(&server).input, InputState::Failed { cause: "gone".into() });
+    let cause = Some("gone".to_owned());
+    let switched = Input::Switched { channel: ONE, source: source("file:c"), switches: 1, cause };
+    server.at(2_300, switched.clone());
+    server.at(2_350, Input::InputState { channel: ONE, state: InputState::Delivering });
+    let told = report(&server);
+    assert_eq!((told.input, told.source, told.switches), (InputState::Delivering, 2, 1));
+    server.at(2_400, gone("dvb://0"));
+    assert_eq!(report(&server).input, InputState::Delivering);
+
+    // The one in use stays so when another leaves, and a superuser may have any of them opened anew.
+    site.channels[0].backups.remove(0);
+    let out = server.at(2_500, Input::DatabaseMessage(ToAcquisition::Plan(site.clone())));
+    let sources = vec![source("dvb://0"), source("file:c")];
+    let capture = Output::Capture { channel: ONE, sources: sources.clone(), policy: POLICY };
+    assert_eq!(without_polls(out), [ends("file:b"), capture]);
+    assert_eq!((report(&server).input, report(&server).source), (InputState::Delivering, 1));
+    let command = Command { id: 1, order: Order::RestartInput("c".parse().unwrap()) };
+    let out = server.at(2_600, Input::DatabaseMessage(ToAcquisition::Polled { commands: vec![command] }));
+    assert_eq!(without_polls(out), [opens("file:c")]);
+    // Other times are told alone.
+    site.channels[0].hold_off_s = 9;
+    let out = server.at(2_700, Input::DatabaseMessage(ToAcquisition::Plan(site)));
+    let policy = Policy { hold_off: Duration::from_secs(9), ..POLICY };
+    assert_eq!(without_polls(out), [Output::Capture { channel: ONE, sources, policy }]);
+    // What left the plan is not heard.
+    let ignored = server.machine.ignored_events();
+    server.at(2_800, Input::Switched { channel: ONE, source: source("file:b"), switches: 2, cause: None });
+    assert_eq!((server.machine.ignored_events(), report(&server).source), (ignored + 1, 1));
 }
 
 #[test]

@@ -10,12 +10,17 @@ use link::clock::Clock;
 use link::key_file;
 use link::session::{self, Session};
 use link::shutdown::Shutdown;
+use media::Packet;
+use media::continuity::ContinuityCheck;
+use media::looper::Looper;
+use media::packet::{NULL_PACKET, PacketBytes};
 use media::reassembly::{Limits, Output, Reassembly};
 use protocols::authority::ClusterKey;
 use protocols::codec;
 use protocols::ids::{BootId, ChannelId, Generation};
 use protocols::p1_registration::{
-    ChannelPlan, ChannelReport, FeedPlan, FeedState, FeedTarget, InputState, Poll, ToAcquisition, ToDatabase,
+    ChannelPlan, ChannelReport, FeedPlan, FeedState, FeedTarget, InputState, Poll, SourcePlan, ToAcquisition,
+    ToDatabase,
 };
 use protocols::p3_feed::{
     ACCESS_POINT_BYTES, FeedOrder, HEADER_BYTES, HISTORY_BYTES, HISTORY_SLICE_BYTES, HistorySlice,
@@ -23,9 +28,10 @@ use protocols::p3_feed::{
 };
 use protocols::preamble::{Protocol, Refusal};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 const CLIP: &[u8] = include_bytes!("../testcard/clip.ts");
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -335,6 +341,143 @@ async fn an_input_that_fails_is_reported_with_its_cause_and_others_are_not_touch
     let InputState::Failed { cause } = &poll.channels[1].input else { panic!("{poll:?}") };
     assert!(cause.contains("/nonexistent/a.ts: No such file or directory"), "{cause}");
     assert!(position(&stream_of(&packets(&mut push, 10).await)).is_some());
+    site.end().await;
+}
+
+/// What a sender of [`CLIP`] leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lacks {
+    Nothing,
+    Packets,
+    Pcr,
+    Service,
+}
+
+/// Sends the clip by UDP again and again, at its pace, and leaves out what it is told.
+struct Sender {
+    lacks: watch::Sender<Lacks>,
+    url: String,
+    task: JoinHandle<()>,
+}
+
+impl Sender {
+    async fn start() -> Self {
+        // A port that is free now; the server under test binds it in a moment.
+        let port = UdpSocket::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound").port();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        socket.connect(("127.0.0.1", port)).await.expect("loopback");
+        let (lacks, told) = watch::channel(Lacks::Nothing);
+        let task = tokio::spawn(async move {
+            let mut packets = Looper::new(CLIP).expect("a clip");
+            // Seven packets of 902,400 bit/s.
+            let mut pace = interval(Duration::from_micros(11_670));
+            loop {
+                pace.tick().await;
+                let lacks = *told.borrow();
+                let mut datagram = Vec::new();
+                for mut bytes in packets.by_ref().take(7) {
+                    let packet = Packet::parse(&bytes).expect("a packet");
+                    match lacks {
+                        Lacks::Pcr if packet.pcr().is_some() => {
+                            // Stuffing in its place: nothing else is lost.
+                            bytes[5] &= !0x10;
+                            bytes[6..12].fill(0xff);
+                        }
+                        Lacks::Service if packet.pid() == 0 => {
+                            let counter = bytes[3];
+                            bytes = EMPTY_PAT;
+                            bytes[3] = counter;
+                        }
+                        Lacks::Service => bytes = NULL_PACKET,
+                        _ => {}
+                    }
+                    datagram.extend(bytes);
+                }
+                if lacks != Lacks::Packets {
+                    // Nobody hears it before the port is open.
+                    let _ = socket.send(&datagram).await;
+                }
+            }
+        });
+        Self { lacks, url: format!("udp://127.0.0.1:{port}"), task }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A PAT that lists nothing.
+const EMPTY_PAT: PacketBytes = {
+    let mut bytes = [0xff; 188];
+    let head = [0x47, 0x40, 0, 0x10, 0, 0, 0xb0, 9, 0, 1, 0xc3, 0, 0, 0xec, 0x93, 0x3b, 0x19];
+    let mut n = 0;
+    while n < head.len() {
+        bytes[n] = head[n];
+        n += 1;
+    }
+    bytes
+};
+
+/// Goal: whatever the input of a channel lacks, its feed goes on from the backup, and comes back, on one connection, as one
+/// legal stream; the reports say which source is in use.
+/// Method: two senders on loopback; the first one is told to leave something out, and then to send all again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_goes_on_from_its_backup_and_comes_back() {
+    let site = Site::start().await;
+    let mut database = site.registered().await;
+    let (main, spare) = (Sender::start().await, Sender::start().await);
+    let ToAcquisition::Plan(mut both) = plan(&main.url, vec![target("hall", address(&site.push))]) else {
+        unreachable!()
+    };
+    let channel = &mut both.channels[0];
+    let input = "two".parse().unwrap();
+    channel.backups = vec![SourcePlan { input, url: spare.url.clone(), service: None }];
+    (channel.hold_off_s, channel.return_after_s) = (1, 1);
+    database.write(&ToAcquisition::Plan(both)).await;
+    let mut push = site.fed().await;
+    let (joints, mut joined) = watch::channel(0);
+    let received = tokio::spawn(async move {
+        let (mut check, mut reassembly) = (ContinuityCheck::new(), Reassembly::new(Limits::default()));
+        loop {
+            let [packet] = &packets(&mut push, 1).await[..] else { unreachable!() };
+            let mut out = Vec::new();
+            reassembly.datagram(Duration::ZERO, packet, &mut out);
+            for output in out {
+                let Output::Packet { packet, .. } = output else { panic!("{output:?}") };
+                for bytes in packet.packets() {
+                    let packet = Packet::parse(bytes).expect("whole packets");
+                    if packet.discontinuity() {
+                        joints.send_modify(|count| *count += 1);
+                    }
+                    check.push(packet);
+                }
+            }
+            assert_eq!(check.errors(), 0, "after {} packets", check.packets());
+            if *joints.borrow() == 6 {
+                return check.packets();
+            }
+        }
+    });
+    let in_use = |source: u8, switches: u64| {
+        move |channel: &ChannelReport| {
+            (channel.source, channel.switches) == (source, switches)
+                && channel.input == InputState::Delivering
+        }
+    };
+    database.poll_until(in_use(0, 0)).await;
+    for (round, lacks) in (0..).zip([Lacks::Packets, Lacks::Pcr, Lacks::Service]) {
+        main.lacks.send_replace(lacks);
+        database.poll_until(in_use(1, 2 * round + 1)).await;
+        soon(joined.wait_for(|count| *count == 2 * round + 1)).await.unwrap();
+        main.lacks.send_replace(Lacks::Nothing);
+        database.poll_until(in_use(0, 2 * round + 2)).await;
+        // The next failure is that of a source which is really in use.
+        let _ = soon(joined.wait_for(|count| *count == 2 * round + 2)).await;
+    }
+    assert!(soon(received).await.unwrap() > 1_000);
     site.end().await;
 }
 

@@ -1,4 +1,4 @@
-//! One channel, as the inputs that it is taken from see it: a capture fed by whichever of them is selected.
+//! One channel, as the inputs that it is taken from see it: a capture fed by whichever of them is in use.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,12 +11,14 @@ use protocols::p1_registration::InputState;
 use protocols::time::Time;
 use tokio::sync::watch;
 
-use crate::ChannelCounters;
 use crate::access_points::AccessPoints;
 use crate::capture::{Capture, Condition};
+use crate::failover::{Policy, Switch};
 use crate::feed_queues::{FeedQueues, Moment};
+use crate::relay::Relay;
 use crate::signal::Signal;
 use crate::splitter::Outlet;
+use crate::{ChannelCounters, Input, Source};
 
 /// What a channel and its feeds share.
 #[derive(Debug)]
@@ -50,8 +52,8 @@ pub(crate) struct Arrival {
     pub(crate) by_network: Option<usize>,
 }
 
-/// A channel. Each input that it is taken from calls it with an outlet of its own; only the selected one is heard, so
-/// that the change from one input to another falls between two packets.
+/// A channel. Each input that it may be taken from calls it with an outlet of its own; of those one is in use, and the
+/// change from one to another falls between two packets.
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) id: ChannelId,
@@ -60,7 +62,7 @@ pub(crate) struct Channel {
     path: Mutex<Path>,
 }
 
-/// The data path. Who has a choice of inputs makes it here.
+/// The data path.
 #[derive(Debug)]
 struct Path {
     capture: Capture,
@@ -68,7 +70,12 @@ struct Path {
     packets: Vec<RtpPacket>,
     /// The state that the machine knows.
     told: InputState,
-    selected: Option<Outlet>,
+    /// The best first.
+    sources: Vec<(Outlet, Source)>,
+    /// Chooses among them; `None` as long as there was never more than one.
+    relay: Option<Relay>,
+    /// A change that the machine does not know.
+    switched: Option<Switch>,
 }
 
 impl Channel {
@@ -81,7 +88,9 @@ impl Channel {
             points: AccessPoints::new(None),
             packets: Vec::new(),
             told: InputState::Starting,
-            selected: None,
+            sources: Vec::new(),
+            relay: None,
+            switched: None,
         };
         let shared = Arc::new(Shared { ssrc, queues: Mutex::default(), changed: watch::Sender::new(()) });
         Self { id, clock, shared, path: Mutex::new(path) }
@@ -92,48 +101,93 @@ impl Channel {
         self.shared.clone()
     }
 
-    /// From now on the channel is taken from `outlet`.
-    pub(crate) fn select(&self, outlet: Outlet) {
+    /// From now on the channel is taken from these, the best first. Of those that it was taken from before the one in use
+    /// stays so.
+    pub(crate) fn set_sources(&self, sources: Vec<(Outlet, Source)>, policy: Policy) {
+        let now = self.clock.now();
         let mut path = self.path();
-        if path.selected != Some(outlet) {
-            let Path { capture, packets, .. } = &mut *path;
-            capture.closed(packets);
-            self.publish(&mut path);
-            path.selected = Some(outlet);
+        let Path { capture, packets, relay, sources: before, .. } = &mut *path;
+        if relay.is_none() && sources.len() > 1 {
+            let known = if before.is_empty() { &sources } else { &*before };
+            *relay = Some(Relay::new(now, policy, known.iter().map(|(_, source)| source.service)));
         }
+        let position = |outlet| before.iter().position(|(known, _)| *known == outlet);
+        match relay {
+            Some(relay) if !before.is_empty() => {
+                let kept = sources.iter().map(|(outlet, source)| (position(*outlet), source.service));
+                relay.set_sources(now, policy, kept, capture, packets);
+            }
+            Some(_) => {}
+            None => capture.closed(packets),
+        }
+        path.sources = sources;
+        path.switched = None;
+        self.publish(&mut path);
+    }
+
+    /// Which outlet is in use.
+    pub(crate) fn in_use(&self) -> Option<Outlet> {
+        self.path().in_use()
     }
 
     /// The outlet's input was opened.
     pub(crate) fn opened(&self, outlet: Outlet, now: Time, extent: Extent) {
-        if let Some(mut path) = self.selected(outlet) {
-            path.capture.opened(now, extent);
-            path.points = AccessPoints::new(None);
-            path.told = InputState::Starting;
+        let mut path = self.path();
+        let Some(source) = path.source(outlet) else { return };
+        let Path { capture, packets, relay, .. } = &mut *path;
+        match relay {
+            Some(relay) => relay.opened(now, source, extent, capture, packets),
+            None => capture.opened(now, extent),
         }
+        if path.in_use() == Some(outlet) {
+            path.begin();
+        }
+        self.publish(&mut path);
     }
 
-    /// The outlet's input closed: what is still held of it goes out.
-    pub(crate) fn closed(&self, outlet: Outlet) {
-        if let Some(mut path) = self.selected(outlet) {
+    /// The outlet's input closed: what is still held of it goes out. `cause`: why, if it was not told to.
+    pub(crate) fn closed(&self, outlet: Outlet, cause: Option<&str>) {
+        let now = self.clock.now();
+        let mut path = self.path();
+        let Some(source) = path.source(outlet) else { return };
+        if path.in_use() == Some(outlet) {
             let Path { capture, packets, .. } = &mut *path;
             capture.closed(packets);
-            self.publish(&mut path);
         }
+        if let Some((relay, cause)) = path.relay.as_mut().zip(cause) {
+            relay.closed(now, source, cause);
+        }
+        path.choose(now);
+        self.publish(&mut path);
     }
 
     /// Takes the next packets of an outlet, and how the channel's part of the input fares.
     pub(crate) fn take(&self, outlet: Outlet, now: Time, packets: &[PacketBytes], condition: Condition) {
-        if let Some(mut path) = self.selected(outlet) {
-            let Path { capture, packets: made, .. } = &mut *path;
-            capture.condition(now, condition);
-            capture.packets(now, packets, made);
-            self.publish(&mut path);
+        let mut path = self.path();
+        let Some(source) = path.source(outlet) else { return };
+        let in_use = path.in_use() == Some(outlet);
+        let Path { capture, packets: made, relay, .. } = &mut *path;
+        if let Some(relay) = relay {
+            let fault = match &condition {
+                Condition::Faulty(cause) => Some(cause.as_str()),
+                Condition::Flowing | Condition::Waiting => None,
+            };
+            relay.service(now, source, fault);
         }
+        if in_use {
+            capture.condition(now, condition);
+        }
+        match relay {
+            Some(relay) => relay.packets(now, source, packets, capture, made),
+            None => capture.packets(now, packets, made),
+        }
+        path.choose(now);
+        self.publish(&mut path);
     }
 
     /// The outlet's input brought something: to be told before the packets that came with it.
     pub(crate) fn arrived(&self, outlet: Outlet, now: Time, arrival: &Arrival) {
-        let Some(mut path) = self.selected(outlet) else { return };
+        let Some(mut path) = self.using(outlet) else { return };
         if let Some(strange) = &arrival.strange {
             path.capture.strange(strange);
         }
@@ -145,35 +199,61 @@ impl Channel {
 
     /// When [`Channel::tick`] is due.
     pub(crate) fn deadline(&self, outlet: Outlet) -> Option<Time> {
-        self.selected(outlet)?.capture.deadline()
+        let path = self.path();
+        path.source(outlet)?;
+        let capture = path.capture.deadline().filter(|_| path.in_use() == Some(outlet));
+        // Each input watches for all, since any of them may be the one that is still open.
+        capture.into_iter().chain(path.relay.as_ref().and_then(Relay::deadline)).min()
     }
 
-    /// Sends what has waited long enough, notices a stall.
+    /// Sends what has waited long enough, notices a stall, changes the source.
     pub(crate) fn tick(&self, outlet: Outlet, now: Time) {
-        if let Some(mut path) = self.selected(outlet) {
+        let mut path = self.path();
+        if path.source(outlet).is_none() {
+            return;
+        }
+        if path.in_use() == Some(outlet) {
             let Path { capture, packets, .. } = &mut *path;
             capture.tick(now, packets);
-            self.publish(&mut path);
         }
+        path.choose(now);
+        self.publish(&mut path);
     }
 
-    /// The channel's state, if the machine does not know it yet.
-    pub(crate) fn news(&self, outlet: Outlet) -> Option<InputState> {
-        let mut path = self.selected(outlet)?;
+    /// What the machine does not know yet; to be asked until there is nothing.
+    pub(crate) fn news(&self, outlet: Outlet) -> Option<Input> {
+        let mut path = self.using(outlet)?;
+        if let Some(switch) = path.switched.take() {
+            let (_, source) = path.sources.get(switch.to)?;
+            return Some(Input::Switched {
+                channel: self.id,
+                source: source.clone(),
+                switches: path.relay.as_ref().map_or(0, Relay::switches),
+                cause: switch.fault.map(|fault| fault.to_string()),
+            });
+        }
         if *path.capture.state() == path.told {
             return None;
         }
         path.told = path.capture.state().clone();
-        Some(path.told.clone())
+        Some(Input::InputState { channel: self.id, state: path.told.clone() })
     }
 
-    /// What was counted, asked by one outlet for all.
+    /// What was counted, asked by one outlet for all; `signal`: what its tuner says.
     pub(crate) fn counters(&self, outlet: Outlet, signal: Option<Signal>) -> Option<ChannelCounters> {
-        let mut path = self.selected(outlet)?;
+        let now = self.clock.now();
+        let mut path = self.path();
+        let source = path.source(outlet)?;
+        if let Some((relay, signal)) = path.relay.as_mut().zip(signal) {
+            relay.lock(now, source, signal.lock);
+        }
+        if path.in_use() != Some(outlet) {
+            return None;
+        }
         Some(ChannelCounters {
             packets: path.capture.counters().rtp_packets,
             rate_bps: path.capture.rate_bps(),
-            health: path.capture.health(self.clock.now(), Clock::wall()),
+            health: path.capture.health(now, Clock::wall()),
             signal: signal.map(Signal::report),
             dropped_packets: self.shared.queues().dropped_packets().clone(),
         })
@@ -183,8 +263,8 @@ impl Channel {
         self.path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn selected(&self, outlet: Outlet) -> Option<MutexGuard<'_, Path>> {
-        Some(self.path()).filter(|path| path.selected == Some(outlet))
+    fn using(&self, outlet: Outlet) -> Option<MutexGuard<'_, Path>> {
+        Some(self.path()).filter(|path| path.in_use() == Some(outlet))
     }
 
     /// Hands the packets made to the feeds.
@@ -202,5 +282,32 @@ impl Channel {
         }
         drop(queues);
         self.shared.changed.send_replace(());
+    }
+}
+
+impl Path {
+    /// Number of the source that calls by `outlet`.
+    fn source(&self, outlet: Outlet) -> Option<usize> {
+        self.sources.iter().position(|(known, _)| *known == outlet)
+    }
+
+    fn in_use(&self) -> Option<Outlet> {
+        let source = self.relay.as_ref().map_or(0, Relay::selected);
+        self.sources.get(source).map(|(outlet, _)| *outlet)
+    }
+
+    /// Changes the source where it is time to.
+    fn choose(&mut self, now: Time) {
+        let Self { capture, packets, relay, .. } = self;
+        if let Some(switch) = relay.as_mut().and_then(|relay| relay.choose(now, capture, packets)) {
+            self.switched = Some(switch);
+            self.begin();
+        }
+    }
+
+    /// Another source, or the same anew, begins.
+    fn begin(&mut self) {
+        self.points = AccessPoints::new(None);
+        self.told = InputState::Starting;
     }
 }

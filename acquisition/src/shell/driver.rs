@@ -12,9 +12,11 @@ use protocols::health::HealthReport;
 use protocols::ids::{ChannelId, HostId};
 use protocols::p1_registration::{InputState, ToDatabase};
 use protocols::time::Time;
+use protocols::topology::InputUrl;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use crate::failover::Policy;
 use crate::health_report::{HealthLog, Line};
 use crate::shell::Context;
 use crate::shell::channel::Channel;
@@ -61,7 +63,7 @@ pub(crate) struct Driver {
 /// A channel and the inputs that it is taken from, by URL.
 struct Taken {
     channel: Arc<Channel>,
-    outlets: Vec<(String, Outlet)>,
+    outlets: Vec<(Outlet, Source)>,
 }
 
 /// What was logged last, so that only changes are.
@@ -71,6 +73,8 @@ struct Spoken {
     inputs: BTreeMap<ChannelId, InputState>,
     health: BTreeMap<ChannelId, HealthLog>,
     feeds: BTreeMap<(ChannelId, HostId), String>,
+    /// Why inputs are not to be had that channels would be taken from if need be.
+    spares: BTreeMap<(ChannelId, String), String>,
 }
 
 impl Driver {
@@ -157,7 +161,7 @@ impl Driver {
             | Input::FeedRefused { channel, host, .. } => {
                 self.feeds.get(&(*channel, host.clone())).is_some_and(|(current, _)| *current == run)
             }
-            Input::InputState { .. } | Input::Guide { .. } => {
+            Input::InputState { .. } | Input::Switched { .. } | Input::Guide { .. } => {
                 self.inputs.values().any(|input| input.run == run)
             }
             Input::InputFlows { url }
@@ -172,9 +176,16 @@ impl Driver {
         self.spoken.note(self.context.clock.now(), &input);
         match &input {
             Input::InputClosed { url, cause } | Input::InputFinished { url, cause } => {
-                let ended = |taken: &Taken| taken.outlets.iter().any(|(source, _)| source == url);
-                for (channel, _) in self.channels.iter().filter(|(_, taken)| ended(taken)) {
-                    self.spoken.input(*channel, InputState::Failed { cause: cause.clone() });
+                for (channel, taken) in &self.channels {
+                    let Some((outlet, _)) = taken.outlets.iter().find(|(_, source)| source.url == *url)
+                    else {
+                        continue;
+                    };
+                    if taken.channel.in_use() == Some(*outlet) {
+                        self.spoken.input(*channel, InputState::Failed { cause: cause.clone() });
+                    } else {
+                        self.spoken.spare(*channel, url, cause);
+                    }
                 }
             }
             Input::DatabaseClosed { .. } => self.database = None,
@@ -198,11 +209,12 @@ impl Driver {
                 self.spoken.database("gave no answer in time");
                 self.database = None;
             }
-            Output::Capture { channel, sources } => self.capture(channel, sources),
+            Output::Capture { channel, sources, policy } => self.capture(channel, sources, policy),
             Output::Forget { channel } => {
                 info!(%channel, "channel left the plan");
                 self.spoken.inputs.remove(&channel);
                 self.spoken.health.remove(&channel);
+                self.spoken.spares.retain(|(spare, _), _| *spare != channel);
                 if let Some(taken) = self.channels.remove(&channel) {
                     self.detach(&taken.outlets);
                 }
@@ -234,29 +246,35 @@ impl Driver {
         }
     }
 
-    /// Takes a channel from `sources`; the first is the one that is heard.
-    fn capture(&mut self, id: ChannelId, sources: Vec<Source>) {
+    /// Takes a channel from `sources`; those that it is taken from already are not touched.
+    fn capture(&mut self, id: ChannelId, sources: Vec<Source>, policy: Policy) {
         let taken = self.channels.remove(&id);
-        let before = taken.as_ref().map(|taken| taken.outlets.clone()).unwrap_or_default();
-        let channel = taken.map(|taken| taken.channel);
-        let channel = channel.unwrap_or_else(|| Arc::new(Channel::new(id, self.context.clock)));
-        let mut outlets = Vec::new();
-        for Source { url, service } in sources {
-            self.last_outlet += 1;
-            let outlet = Outlet(self.last_outlet);
-            if outlets.is_empty() {
-                channel.select(outlet);
-            }
-            self.input(url.clone()).attach(outlet, channel.clone(), service);
-            outlets.push((url, outlet));
+        let (channel, mut before) = taken.map_or_else(
+            || (Arc::new(Channel::new(id, self.context.clock)), Vec::new()),
+            |taken| (taken.channel, taken.outlets),
+        );
+        let (mut outlets, mut fresh) = (Vec::new(), Vec::new());
+        for source in sources {
+            let outlet = if let Some(known) = before.iter().position(|(_, known)| *known == source) {
+                before.swap_remove(known).0
+            } else {
+                self.last_outlet += 1;
+                fresh.push((Outlet(self.last_outlet), source.clone()));
+                Outlet(self.last_outlet)
+            };
+            outlets.push((outlet, source));
+        }
+        channel.set_sources(outlets.clone(), policy);
+        for (outlet, Source { url, service }) in fresh {
+            self.input(url).attach(outlet, channel.clone(), service);
         }
         self.detach(&before);
         self.channels.insert(id, Taken { channel, outlets });
     }
 
-    fn detach(&self, outlets: &[(String, Outlet)]) {
-        for (url, outlet) in outlets {
-            if let Some(input) = self.inputs.get(url) {
+    fn detach(&self, outlets: &[(Outlet, Source)]) {
+        for (outlet, source) in outlets {
+            if let Some(input) = self.inputs.get(&source.url) {
                 input.detach(*outlet);
             }
         }
@@ -308,13 +326,29 @@ impl Spoken {
             }
             Input::InputState { channel, state } => self.input(*channel, state.clone()),
             Input::Counters { channel, counters } => self.health(now, *channel, &counters.health),
-            Input::InputFlows { .. }
-            | Input::InputStalled { .. }
+            Input::Switched { channel, source, cause, .. } => {
+                let url = InputUrl::without_secrets(&source.url);
+                if let Some(cause) = cause {
+                    warn!(%channel, to = url, cause, "input failed; taking another");
+                } else {
+                    info!(%channel, to = url, "a better input is good again; taking it");
+                }
+            }
+            Input::InputFlows { url } => self.spares.retain(|(_, spare), _| spare != url),
+            Input::InputStalled { .. }
             | Input::InputClosed { .. }
             | Input::InputFinished { .. }
             | Input::DatabaseMessage(_)
             | Input::Guide { .. }
             | Input::Tick => {}
+        }
+    }
+
+    /// An input failed that the channel is not taken from now.
+    fn spare(&mut self, channel: ChannelId, url: &str, cause: &str) {
+        let before = self.spares.insert((channel, url.to_owned()), cause.to_owned());
+        if before.as_deref() != Some(cause) {
+            warn!(%channel, cause, "another input of the channel failed; retrying");
         }
     }
 

@@ -163,7 +163,11 @@ impl Work {
             done = run;
             let mut input = None;
             let end = self.capture(run, &mut orders, &mut input).await;
-            self.outlets.iter().for_each(|(outlet, channel)| channel.closed(*outlet));
+            let cause = match &end {
+                Some(End::Closed(cause) | End::Finished(cause)) => Some(cause.as_str()),
+                None => None,
+            };
+            self.outlets.iter().for_each(|(outlet, channel)| channel.closed(*outlet, cause));
             if let Some(input) = input {
                 debug!(counters = ?self.splitter.counters(), guide = ?self.guide.counters(), "closing input");
                 input.close().await;
@@ -240,7 +244,7 @@ impl Work {
         outlets.retain(|outlet, channel| {
             let stays = orders.outlets.contains_key(outlet);
             if !stays {
-                channel.closed(*outlet);
+                channel.closed(*outlet, None);
                 splitter.remove(*outlet);
             }
             stays
@@ -311,8 +315,8 @@ impl Work {
             }
         }
         for (&outlet, channel) in &self.outlets {
-            if let Some(state) = channel.news(outlet) {
-                self.send(run, Input::InputState { channel: channel.id, state }).await;
+            while let Some(news) = channel.news(outlet) {
+                self.send(run, news).await;
             }
         }
     }

@@ -144,7 +144,7 @@ impl AcquisitionNode {
                 }
             }
             Output::DropDatabase => drop_link(fabric, &mut self.database),
-            Output::Capture { channel, sources } => self.take(fabric, channel, &sources),
+            Output::Capture { channel, sources, .. } => self.take(fabric, channel, &sources),
             Output::Forget { channel } => {
                 self.inputs.remove(&channel);
             }
