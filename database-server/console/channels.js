@@ -1,9 +1,48 @@
 // Channels: all of them, searched; and one, with each network's status and cause.
 
+import { ask } from "./api.js";
 import { badge, h, keyed, kept, say, Table } from "./element.js";
-import { count, many, rate } from "./figures.js";
+import { clock, count, many, rate } from "./figures.js";
+
+/** The guide is asked for this often, by who looks at the channels; at most so many pages of it. */
+const GUIDE_MS = 30_000;
+const GUIDE_PAGES = 8;
+
+/** What each channel shows and will show next, by its id. */
+class Guide {
+  events = new Map();
+  asked = -Infinity;
+
+  /** Asks again when it is time to, and calls `changed` once more is known. What cannot be had is left as it was. */
+  async refresh(changed) {
+    if (performance.now() - this.asked < GUIDE_MS) return;
+    this.asked = performance.now();
+    const events = new Map();
+    let more = "";
+    try {
+      for (let page = 0; page < GUIDE_PAGES && more !== null; page++) {
+        const guide = await ask("GET", `guide?per_channel=2${more}`);
+        for (const { channel, events: shown } of guide.channels) events.set(channel, [...(events.get(channel) ?? []), ...shown]);
+        more = guide.more && `&after_channel=${guide.more.channel}&after_from_ms=${guide.more.from_ms}`;
+      }
+    } catch {
+      return;
+    }
+    this.events = events;
+    changed();
+  }
+
+  /** "News, until 20:15"; "20:15 Film" where nothing is on. */
+  now(channel) {
+    const [first] = this.events.get(channel) ?? [];
+    if (!first) return "";
+    if (first.from_ms > Date.now()) return `${clock(first.from_ms).slice(0, 5)} ${first.title}`;
+    return first.to_ms === null ? first.title : `${first.title}, until ${clock(first.to_ms).slice(0, 5)}`;
+  }
+}
 
 export function channelsView() {
+  const guide = new Guide();
   const search = h("input", { type: "search", id: "channel-search", autocomplete: "off", placeholder: "Name, number, group, server", oninput: () => draw() });
   const state = h("select", { id: "channel-state", onchange: () => draw() }, ["all", "sent", "suspended", "inactive"].map((each) => h("option", { value: each, text: each })));
   const shown = h("output", { class: "quiet", for: "channel-search channel-state" });
@@ -12,6 +51,7 @@ export function channelsView() {
     columns: [
       { title: "Channel", make: (channel, cell) => say(kept(cell, () => h("a", { href: `#/channel/${channel.id}` })), `${channel.id} ${channel.name}`) },
       { title: "Group", make: (channel) => channel.group ?? "" },
+      { title: "On now", make: (channel) => guide.now(channel.id) },
       { title: "State", make: (channel, cell) => badge(cell, channel.state) },
       { title: "Networks", make: (channel) => networksOf(channel) },
       { title: "Viewers", number: true, make: (channel) => count(channel.viewers) },
@@ -38,7 +78,7 @@ export function channelsView() {
       h("div", { class: "field" }, h("label", { for: "channel-search", text: "Search" }), search),
       h("div", { class: "field" }, h("label", { for: "channel-state", text: "State" }), state), shown),
     h("div", { class: "panel flush" }, table.element));
-  return { title: "Channels", element, update(next) { site = next; draw(); } };
+  return { title: "Channels", element, update(next) { site = next; draw(); guide.refresh(draw); } };
 }
 
 function networksOf(channel) {
