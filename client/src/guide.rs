@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 use protocols::guide::Event;
 use protocols::ids::ChannelId;
 use protocols::p2_directory::{ChannelGuide, ChannelList, GuidePage, GuidePlace, GuideQuery};
+use protocols::recording::{MAX_TITLE_BYTES, Span};
 use protocols::time::ClusterTime;
 use serde::Serialize;
 
@@ -55,7 +56,18 @@ pub fn unix_s(time: ClusterTime) -> i64 {
     i64::try_from(time.0 / 1_000).unwrap_or(i64::MAX)
 }
 
-/// An aligned table: channel, from, to, title with the line about it; times are those of `zone`. What is on is green.
+/// From when to when an event is recorded, and under which title: its own, as far as recordings have such.
+pub fn recorded_as(event: &Event) -> (Span, String) {
+    let span = Span { from: cluster_time(event.start_unix_s), to: cluster_time(event.end_unix_s()) };
+    let mut title = event.title.replace('\n', " ");
+    title.truncate(title.floor_char_boundary(MAX_TITLE_BYTES));
+    if title.is_empty() {
+        title = format!("event {}", event.id);
+    }
+    (span, title)
+}
+
+/// An aligned table: channel, from, to, number, title with the line about it; times are those of `zone`. What is on is green.
 pub fn table(list: &ChannelList, guide: &[ChannelGuide], zone: &TimeZone, colour: Colour) -> String {
     let mut text = String::new();
     if guide.is_empty() {
@@ -66,7 +78,7 @@ pub fn table(list: &ChannelList, guide: &[ChannelGuide], zone: &TimeZone, colour
         let name = format!("{} {}", channel.channel, printable(name(list, channel.channel)));
         channel.events.iter().map(move |event| row(&name, event, now_s, zone))
     });
-    aligned(&mut text, &["CHANNEL", "FROM", "TO", "PROGRAMME"], rows.collect(), colour);
+    aligned(&mut text, &["CHANNEL", "FROM", "TO", "EVENT", "PROGRAMME"], rows.collect(), colour);
     text
 }
 
@@ -81,7 +93,7 @@ fn row(name: &str, event: &Event, now_s: i64, zone: &TimeZone) -> Vec<Cell> {
     let words = [&event.title, &event.text].map(|text| printable(&text.replace('\n', " ")));
     let about = words.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
     let on = if event.overlaps(now_s, now_s.saturating_add(1)) { GREEN } else { "" };
-    vec![plain(name.to_owned()), plain(from), plain(to), (about, on)]
+    vec![plain(name.to_owned()), plain(from), plain(to), plain(event.id.to_string()), (about, on)]
 }
 
 fn name(list: &ChannelList, channel: ChannelId) -> &str {
@@ -198,9 +210,9 @@ pub(crate) mod tests {
     fn the_table_is_plain_in_a_pipe_and_what_is_on_is_green_on_a_terminal() {
         assert_eq!(
             table(&list(), &guide(), &TimeZone::UTC, Colour::Off),
-            "CHANNEL  FROM              TO     PROGRAMME\n\
-             1 One    2027-01-15 08:00  08:15  News & <more>: Headlines\n\
-             1 One    2027-01-15 08:15  -      Film\n"
+            "CHANNEL  FROM              TO     EVENT  PROGRAMME\n\
+             1 One    2027-01-15 08:00  08:15  7      News & <more>: Headlines\n\
+             1 One    2027-01-15 08:15  -      8      Film\n"
         );
         let coloured = table(&list(), &guide(), &TimeZone::UTC, Colour::On);
         assert!(coloured.contains("\x1b[32mNews & <more>: Headlines\x1b[0m\n"), "{coloured}");
@@ -219,6 +231,18 @@ pub(crate) mod tests {
              {\"id\":8,\"from\":\"2027-01-15T08:15:00Z\",\"to\":null,\"title\":\"Film\",\"text\":\"\",\"description\":\"\",\
              \"language\":null,\"genre\":null,\"least_age\":null}]}]}\n"
         );
+    }
+
+    #[test]
+    fn an_event_is_recorded_by_its_own_dates_and_title() {
+        let events = &guide()[0].events;
+        let span = Span { from: cluster_time(NOW_S), to: cluster_time(NOW_S + 900) };
+        assert_eq!(recorded_as(&events[0]), (span, "News & <more>".to_owned()));
+        let long = Event { title: "ä\n".repeat(60), ..events[0].clone() };
+        let title = recorded_as(&long).1;
+        assert!(protocols::recording::is_title(&title) && title.len() == 128, "{title}");
+        let nameless = Event { title: String::new(), ..events[0].clone() };
+        assert_eq!(recorded_as(&nameless).1, "event 7");
     }
 
     #[test]

@@ -162,11 +162,14 @@ enum Command {
         #[arg(long, default_value = "now", value_name = "TIME")]
         from: When,
         /// Until when: like `--from`; `+45m` counts from the beginning, `20:15` is the first behind it.
-        #[arg(long, value_name = "TIME")]
-        to: When,
-        /// What people call it, 1 to 128 bytes.
-        #[arg(long)]
-        title: String,
+        #[arg(long, value_name = "TIME", required_unless_present = "event")]
+        to: Option<When>,
+        /// What people call it, 1 to 128 bytes; of an event, unless its own title.
+        #[arg(long, required_unless_present = "event")]
+        title: Option<String>,
+        /// Instead of times: the number of an event, as `guide` prints it.
+        #[arg(long, value_name = "NUMBER", conflicts_with_all = ["from", "to"])]
+        event: Option<u16>,
     },
     /// Gives a recording up: what is held of it is kept no longer than the rest of its channel.
     Unrecord {
@@ -356,8 +359,17 @@ impl From<Arguments> for Options {
             Some(Command::Guide { channel, from, until, xmltv }) => {
                 Action::Guide(shell::Guide { channel, from, until, xmltv })
             }
-            Some(Command::Record { channel, from, to, title }) => {
-                Action::Record(Order { channel, from, to, title })
+            Some(Command::Record { channel, from, to, title, event }) => {
+                let part = match (event, to) {
+                    (Some(id), _) => shell::Part::Event { id, title },
+                    // Without an event both are there.
+                    (None, to) => shell::Part::Dates {
+                        from,
+                        to: to.unwrap_or(When::Now),
+                        title: title.unwrap_or_default(),
+                    },
+                };
+                Action::Record(Order { channel, part })
             }
             Some(Command::Unrecord { id }) => Action::Unrecord { id },
             Some(Command::Watch { channel, output, duration, captions }) => {

@@ -158,10 +158,45 @@ fn recordings_are_listed_ordered_and_given_up() {
         assert_eq!(out.status.code(), Some(code), "{arguments:?}: {out:?}");
         assert!(text(&out.stderr).contains(words), "{arguments:?}: {out:?}");
     }
+    let out = run(&["record", "1", "--event", "8"]);
+    let told = "recording 1: channel 1, 2027-01-15 08:15:00 to 2027-01-15 08:30:00, scheduled: Noon\n";
+    assert_eq!((text(&out.stdout).as_str(), out.status.code()), (told, Some(0)), "{out:?}");
+    let out = run(&["record", "1", "--event", "9"]);
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
     site.end_directory();
     let out = run(&["recordings"]);
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).contains("does not answer"), "{out:?}");
+}
+
+#[test]
+fn the_guide_is_read_page_by_page_and_printed_in_each_form() {
+    let site = Site::start("239.255.90.21");
+    let run = |arguments: &[&str]| {
+        let mut client = client(site.directory);
+        client.command.env("TZ", "UTC");
+        client.run(arguments)
+    };
+    let out = run(&["guide", "News"]);
+    assert_eq!(
+        text(&out.stdout),
+        "CHANNEL  FROM              TO     EVENT  PROGRAMME\n\
+         1 News   2027-01-15 08:00  08:15  7      Morning\n\
+         1 News   2027-01-15 08:15  08:30  8      Noon\n"
+    );
+    let out = run(&["--format", "json", "guide", "--from", "-2h", "--until", "+6h"]);
+    let guide: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(guide["channels"][0]["events"][1]["title"], "Noon");
+    let out = run(&["guide", "1", "--xmltv"]);
+    let document = text(&out.stdout);
+    assert_eq!((document.matches("<channel ").count(), document.matches("<programme ").count()), (1, 2));
+    for (arguments, words) in
+        [(&["guide", "9"][..], "there are: 1 News"), (&["guide", "--from", "soon"], "is no time")]
+    {
+        let out = run(arguments);
+        assert_eq!(out.status.code(), Some(2), "{arguments:?}: {out:?}");
+        assert!(text(&out.stderr).contains(words), "{arguments:?}: {out:?}");
+    }
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use jiff::tz::TimeZone;
 use link::shutdown::Shutdown;
+use protocols::guide::Event;
 use protocols::ids::ChannelId;
 use protocols::p2_directory::{ChannelGuide, GuidePage, GuideQuery, ToClient, ToDatabase};
+use protocols::recording::Span;
 use protocols::time::ClusterTime;
 
 use super::recordings::{Conversation, print, unless};
@@ -86,6 +88,24 @@ pub(super) async fn write(options: &Options, document: &mut Xmltv) -> Result<(),
     let mut directory = Conversation::open(options).await?;
     let from_s = unix_s(time(&mut directory).await?).saturating_sub(BEHIND_S);
     read(&mut directory, query(None, from_s, i64::MAX), |page| document.add(&page)).await
+}
+
+/// Dates and title of an event, the first of this number that is not over at `now`; `None` where there is none, or nobody knows
+/// when it ends.
+pub(super) async fn event(
+    directory: &mut Conversation<'_>,
+    channel: ChannelId,
+    id: u16,
+    now: ClusterTime,
+) -> Result<Option<(Span, String)>, Error> {
+    let mut found = None;
+    let wanted = |event: &&Event| event.id == id && event.duration_s > 0;
+    read(directory, query(Some(channel), unix_s(now), i64::MAX), |page| {
+        let mut events = page.iter().flat_map(|channel| &channel.events);
+        found = found.take().or_else(|| events.find(wanted).map(guide::recorded_as));
+    })
+    .await?;
+    Ok(found)
 }
 
 fn query(channel: Option<ChannelId>, from_unix_s: i64, until_unix_s: i64) -> GuideQuery {

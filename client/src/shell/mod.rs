@@ -45,7 +45,7 @@ pub use gateway::{GATEWAY_PORT, Gateway};
 pub use guide::Guide;
 pub use play::{Flow, Play, Remote, Speed};
 pub use player::Player;
-pub use recordings::Order;
+pub use recordings::{Order, Part};
 pub use sites::find_database;
 pub use zaps::Zaps;
 

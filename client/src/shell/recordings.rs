@@ -15,7 +15,7 @@ use protocols::preamble::MAX_P2_ANSWER_BYTES;
 use protocols::recording::{RecordingId, Span};
 use tokio::net::TcpStream;
 
-use super::{Error, Format, Options, colour, directory, session};
+use super::{Error, Format, Options, colour, directory, guide, session};
 use crate::recording_list;
 use crate::selection::select;
 use crate::when::{When, WhenError};
@@ -28,12 +28,29 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Order {
     /// Id or name.
     pub channel: String,
-    /// From when.
-    pub from: When,
-    /// Until when.
-    pub to: When,
-    /// What people call it.
-    pub title: String,
+    /// What of it.
+    pub part: Part,
+}
+
+/// What of a channel is to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Between two dates.
+    Dates {
+        /// From when.
+        from: When,
+        /// Until when.
+        to: When,
+        /// What people call it.
+        title: String,
+    },
+    /// An event of the programme guide, by its number: the first one that is not over.
+    Event {
+        /// Its number.
+        id: u16,
+        /// What people call it; `None`: as the guide does.
+        title: Option<String>,
+    },
 }
 
 /// Prints what is recorded, of all channels or of one.
@@ -66,14 +83,27 @@ pub(super) async fn record(options: &Options, order: &Order, shutdown: &Shutdown
         let channels = directory.channels().await?;
         let channel: ChannelId = select(&channels, &order.channel)?;
         let zone = TimeZone::system();
-        // By the cluster's clock, which dates the recordings; this host's may be off.
-        let now = channels.time;
-        let span = || -> Result<Span, WhenError> {
-            let from = order.from.begin(now, &zone)?;
-            Ok(Span { from, to: order.to.end(now, from, &zone)? })
+        let (span, title) = match &order.part {
+            Part::Dates { from, to, title } => {
+                // By the cluster's clock, which dates the recordings; this host's may be off.
+                let now = channels.time;
+                let span = || -> Result<Span, WhenError> {
+                    let from = from.begin(now, &zone)?;
+                    Ok(Span { from, to: to.end(now, from, &zone)? })
+                };
+                (span().map_err(|error| Error::Usage(error.to_string()))?, title.clone())
+            }
+            Part::Event { id, title } => {
+                let event = guide::event(&mut directory, channel, *id, channels.time).await?;
+                let (span, said) = event.ok_or_else(|| {
+                    Error::Usage(format!(
+                        "the guide has no event {id} of channel {channel} that ends at a known time to come"
+                    ))
+                })?;
+                (span, title.clone().unwrap_or(said))
+            }
         };
-        let span = span().map_err(|error| Error::Usage(error.to_string()))?;
-        let request = ToDatabase::Record { channel, span, title: order.title.clone() };
+        let request = ToDatabase::Record { channel, span, title };
         let answer = directory
             .ask(&request, |message| match message {
                 ToClient::Recorded(programme) => Ok(Ok(programme)),

@@ -13,10 +13,11 @@ use media::Sequence;
 use media::rtp::{RtpHeader, RtpPacket};
 use protocols::authority::{ClusterKey, LEASE_LIFETIME, Lease};
 use protocols::codec;
+use protocols::guide::Event;
 use protocols::ids::{BootId, ChannelId, Generation, Revision};
 use protocols::p2_directory::{
-    ChannelEntry, ChannelList, ChannelStatus, ProgrammeEntry, ProgrammeState, RecordRefusal, RecordingList,
-    ToClient, ToDatabase, Tuning,
+    ChannelEntry, ChannelGuide, ChannelList, ChannelStatus, GuidePage, GuidePlace, GuideQuery,
+    ProgrammeEntry, ProgrammeState, RecordRefusal, RecordingList, ToClient, ToDatabase, Tuning,
 };
 use protocols::p4_control::{INTEREST_TIMEOUT, Interest, Sealed};
 use protocols::p6_broadcast::{ANNOUNCE_INTERVAL, Announcement};
@@ -167,6 +168,7 @@ fn serve(mut stream: TcpStream, site: &Shared) -> std::io::Result<()> {
             ToDatabase::Unrecord { id: id @ RecordingId(1) } => ToClient::Unrecorded { id },
             ToDatabase::Record { .. } => ToClient::RecordRefused(RecordRefusal::TooMany),
             ToDatabase::Unrecord { id } => ToClient::RecordRefused(RecordRefusal::UnknownRecording(id)),
+            ToDatabase::Guide(query) => ToClient::Guide(Box::new(guide(&query))),
             _ => continue,
         };
         let mut frame = Vec::new();
@@ -174,6 +176,27 @@ fn serve(mut stream: TcpStream, site: &Shared) -> std::io::Result<()> {
         stream.write_all(&frame)?;
     }
     Ok(())
+}
+
+/// Two events of channel 1, a page each.
+fn guide(query: &GuideQuery) -> GuidePage {
+    let event = |id, minutes: i64, title: &str| Event {
+        id,
+        start_unix_s: 1_800_000_000 + minutes * 60,
+        duration_s: 900,
+        title: title.to_owned(),
+        ..Event::default()
+    };
+    let channel = ChannelId(1);
+    let page = |event: Event, more: bool| GuidePage {
+        time: ClusterTime(1_800_000_000_000),
+        more: more.then_some(GuidePlace { channel, start_unix_s: event.start_unix_s }),
+        channels: vec![ChannelGuide { channel, events: vec![event] }],
+    };
+    match query.after {
+        None => page(event(7, 0, "Morning"), true),
+        Some(_) => page(event(8, 15, "Noon"), false),
+    }
 }
 
 fn programme(channel: ChannelId, span: Span, title: String) -> ProgrammeEntry {
