@@ -239,7 +239,12 @@ impl Session {
                 let text = if self.pinned || tuner == 0 {
                     format!("the device has no tuner{tuner}")
                 } else {
-                    format!("all {tuner} tuners are in use ({}); it is asked again", self.busy.join(", "))
+                    let all = if tuner == 1 {
+                        "its only tuner is".into()
+                    } else {
+                        format!("all {tuner} tuners are")
+                    };
+                    format!("{all} in use ({}); it is asked again", self.busy.join(", "))
                 };
                 self.fail(text, out);
             }
