@@ -17,6 +17,7 @@ use media::packet::{NULL_PACKET, PacketBytes};
 use media::reassembly::{Limits, Output, Reassembly};
 use protocols::authority::ClusterKey;
 use protocols::codec;
+use protocols::health::{HealthState, Indicator};
 use protocols::ids::{BootId, ChannelId, Generation};
 use protocols::p1_registration::{
     ChannelPlan, ChannelReport, FeedPlan, FeedState, FeedTarget, InputState, Poll, SourcePlan, ToAcquisition,
@@ -478,6 +479,25 @@ async fn a_channel_goes_on_from_its_backup_and_comes_back() {
         let _ = soon(joined.wait_for(|count| *count == 2 * round + 2)).await;
     }
     assert!(soon(received).await.unwrap() > 1_000);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_packet_that_is_missing_from_a_file_and_a_wrong_sync_byte_are_reported() {
+    let site = Site::start().await;
+    let mut database = site.registered().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("damaged.ts");
+    let mut damaged = [&CLIP[..200 * 188], &CLIP[201 * 188..1_200 * 188]].concat();
+    damaged[300 * 188] = 0;
+    std::fs::write(&path, damaged).expect("room on the disk");
+    database.write(&plan(&format!("file:{}?loop=no", path.display()), vec![])).await;
+    let poll = database.poll_until(|channel| channel.health.count(Indicator::SyncByte) == 1).await;
+    let health = &poll.channels[0].health;
+    // The packet without its sync byte is missing as well.
+    assert_eq!((health.state, health.count(Indicator::SyncLoss)), (HealthState::Bad, 0));
+    let poll = database.poll_until(|channel| channel.health.count(Indicator::Continuity) == 2).await;
+    assert_eq!(poll.channels[0].health.lost_packets, 2);
     site.end().await;
 }
 

@@ -103,7 +103,10 @@ impl FromStr for InputUrl {
             "rtp" => rest.parse().map(Self::Rtp),
             "exec" if rest.trim().is_empty() => Err(InputUrlError::NothingToRead("exec:COMMAND")),
             "exec" => {
-                command_words::split(rest).map(|_| Self::Exec(rest.trim().to_owned())).map_err(Into::into)
+                // What follows may be an escaped blank.
+                command_words::split(rest)
+                    .map(|_| Self::Exec(rest.trim_start().to_owned()))
+                    .map_err(Into::into)
             }
             "http" | "https" => WebInput::parse(scheme, rest).map(Self::Web).map_err(Into::into),
             "dvb" => rest.parse().map(Self::Dvb).map_err(Into::into),
@@ -389,6 +392,13 @@ mod tests {
 
     fn parse(text: &str) -> Result<InputUrl, InputUrlError> {
         text.parse()
+    }
+
+    #[test]
+    fn a_command_that_ends_in_an_escaped_blank_keeps_it() {
+        let url = parse("exec: show a\\ ").unwrap();
+        assert_eq!(url, InputUrl::Exec("show a\\ ".to_owned()));
+        assert_eq!(parse(&url.to_string()).unwrap(), url);
     }
 
     #[test]

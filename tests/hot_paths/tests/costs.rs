@@ -42,7 +42,7 @@ const ALLOWED: &[Allowed] = &[
     allowed("psi-section", 497, 0),
     allowed("random-access", 294, 0),
     allowed("acquire", 310, 0),
-    allowed("health", 221, 0),
+    allowed("health", 224, 0),
     allowed("feed", 2_506, 0),
     allowed("reassembly", 2_621, 0),
     allowed("reassembly-swapped", 2_596, 0),
