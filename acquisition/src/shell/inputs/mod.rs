@@ -191,6 +191,7 @@ impl OpenInput {
     pub(crate) async fn close(self) {
         match self {
             Self::Dvb(dvb) => dvb.close().await,
+            Self::Srt(srt) => srt.close().await,
             Self::Satip(satip) => satip.close().await,
             Self::Hdhomerun(tuner) => tuner.close().await,
             Self::Paced(paced) => {
@@ -198,7 +199,7 @@ impl OpenInput {
                     exec.close().await;
                 }
             }
-            Self::Udp(_) | Self::Rtp(_) | Self::Srt(_) => {}
+            Self::Udp(_) | Self::Rtp(_) => {}
         }
     }
 }

@@ -9,10 +9,13 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use media::sync::Synchroniser;
 use protocols::topology::{SrtInput, SrtMode};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tracing::info;
 
 use super::{Batch, Faults, ToldErrors, peer};
@@ -24,6 +27,8 @@ const MAX_MESSAGES: usize = 1024;
 const MESSAGE_BYTES: usize = 1456;
 /// Messages taken in one turn.
 const TURN_MESSAGES: usize = 64;
+/// How long the thread gets to end.
+const END_PATIENCE: Duration = Duration::from_millis(500);
 
 /// An SRT connection, or a port at which one is waited for.
 pub(crate) struct Srt {
@@ -54,6 +59,10 @@ impl Line {
     fn holds(&self, socket: &Socket) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.as_mut().map(|numbers| numbers.push(socket.number())).is_some()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     fn lets_go(&self, socket: &Socket) {
@@ -88,7 +97,7 @@ impl Srt {
             SrtMode::Listener(address) => {
                 let listening = socket.listen(*address);
                 listening.map_err(|failure| format!("SRT port {address}: {}", failure.text))?;
-                Box::new(move || work.listen(&socket))
+                Box::new(move || work.listen(socket))
             }
         };
         let started = thread::Builder::new().name("srt".to_owned()).spawn(body);
@@ -133,6 +142,18 @@ impl Srt {
         Ok(())
     }
 
+    /// Hangs up, and returns when no thread is in the library any more: at a program's end the library takes itself apart, and
+    /// hangs where somebody is still in it.
+    pub(crate) async fn close(mut self) {
+        let line = self.line.clone();
+        let ended = async {
+            // A panic ends the call as well.
+            let _ = spawn_blocking(move || line.close()).await;
+            while self.messages.recv().await.is_some() {}
+        };
+        let _ = timeout(END_PATIENCE, ended).await;
+    }
+
     pub(crate) fn faults(&self) -> Faults {
         Faults { sync_losses: self.synchroniser.losses(), overflows: 0 }
     }
@@ -141,6 +162,9 @@ impl Srt {
 impl Drop for Srt {
     fn drop(&mut self) {
         // Closing waits for the library's threads now and then; nobody has to wait for that.
+        if self.line.is_closed() {
+            return;
+        }
         let line = self.line.clone();
         let _ = thread::Builder::new().name("srt-close".to_owned()).spawn(move || line.close());
     }
@@ -197,7 +221,11 @@ impl Work {
     }
 
     /// Takes one caller after the other.
-    fn listen(self, listener: &Socket) {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "closed before the messages end, by which `close` knows that no thread is in the library"
+    )]
+    fn listen(self, listener: Socket) {
         let place = self.input.place();
         self.tell(Message::Silent("no SRT sender has called".to_owned()));
         loop {
