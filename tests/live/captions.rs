@@ -5,11 +5,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lab::closed_captions::{Coding, Field, Script, code, text, window};
 use lab::multiplex::{Elementary, Pes, multiplex, pes_packets, streams_of};
+use lab::site::{Plan, Site};
+use lab::source::Sender;
 use lab::teletext::{self, Above, Page};
-use lab::{Command, Lab};
+use lab::{Command, Lab, timeline};
 use media::captions::{Event, Reader, Track};
 use media::packet::Packet;
 
@@ -19,6 +22,10 @@ type Shown = (u64, Option<u64>, Vec<String>);
 const VIDEO_PID: u16 = 0x100;
 const TELETEXT_PID: u16 = 0x120;
 const SECONDS: u32 = 12;
+/// Longest that a step of a test in the laboratory may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest that a viewer may take to end.
+const END_LIMIT: Duration = Duration::from_secs(2);
 /// Files have milliseconds, and round by rules of their own.
 const TOLERANCE_MS: u64 = 1;
 
@@ -86,6 +93,36 @@ fn teletext_is_what_libzvbi_reads() {
         reader.tracks().into_iter().map(|listing| (listing.track, listing.language)).collect();
     let expected = [(0x150, "fra"), (0x888, "deu")];
     assert_eq!(tracks, expected.map(|(page, language)| (Track::Teletext(page), Some(language.to_owned()))));
+}
+
+/// Goal: a viewer reads captions on the terminal, and has a file of them beside the recording that fits it: ffmpeg finds the
+/// same texts at the same times in the recording, which is what came.
+/// Method: a captioned stream is sent as a source sends it, through the daemons; the client writes both files.
+#[test]
+fn the_client_shows_captions_and_writes_them_beside_its_recording() {
+    const NAME: &str = "the_client_shows_captions_and_writes_them_beside_its_recording";
+    let Some(lab) = Lab::open(NAME, &["ffmpeg"]) else { return };
+    let stream = fs::read(captioned(&lab, Coding::H264, &line_21())).unwrap();
+    let site = Site::build(&lab, &Plan::stream());
+    let viewer = site.viewer("nina", &site.room);
+    let _daemons = site.start_all();
+    let (file, captions) = (lab.path("nina.ts"), lab.path("nina.srt"));
+    let rate_bps = stream.len() as u64 * 8 / u64::from(SECONDS);
+    let group = lab::site::SOURCE_GROUP.parse().unwrap();
+    let sender = Sender::start_bytes(&site.source, stream, rate_bps, group);
+    let command = site.client(&viewer).args(["watch", "1", "--captions", "cc1", "--captions-file"]);
+    let mut watching = viewer.spawn(command.arg(&captions).arg("--output").arg(&file));
+    timeline::obtain("all is sent", PATIENCE, || sender.is_finished().then_some(()));
+    // The last caption ends three seconds before the stream does.
+    watching.wait_for_line("» AND AGAIN", PATIENCE);
+    let status = watching.interrupt(END_LIMIT);
+    assert!(status.success(), "{status}\n{}", watching.last_words());
+
+    let expected = ffmpeg_line_21(&lab, &file, "first");
+    let written = subtitles(&fs::read_to_string(&captions).unwrap());
+    lab.note(format_args!("{written:?}"));
+    assert!(expected.len() >= 3, "the recording begins too late: {expected:?}");
+    assert_same(&written, &expected);
 }
 
 fn assert_same(ours: &[Shown], expected: &[Shown]) {
