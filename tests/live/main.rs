@@ -24,6 +24,7 @@ mod order;
 mod package;
 mod playback;
 mod players;
+mod programme_guide;
 mod push_server_away;
 mod recording;
 mod repair;
