@@ -83,7 +83,7 @@ impl Gateway {
 }
 
 /// Head and the first bytes of the body of what 127.0.0.1 answers.
-fn ask(path: &str, headers: &str, bytes: usize) -> (String, Vec<u8>) {
+pub(crate) fn ask(path: &str, headers: &str, bytes: usize) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect("127.0.0.1:7490").unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:7490\r\n{headers}\r\n").unwrap();

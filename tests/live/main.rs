@@ -13,6 +13,7 @@ mod database_away;
 mod discovery;
 mod foreign;
 mod gateway;
+mod guide_readers;
 mod hdhomerun;
 mod holding;
 mod judges;
