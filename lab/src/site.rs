@@ -80,6 +80,8 @@ pub struct PlannedChannel {
     pub name: String,
     /// Id of one of [`Plan::inputs`].
     pub input: String,
+    /// The service of it; `None`: all that it brings.
+    pub service: Option<u16>,
 }
 
 /// A destination of a push server.
@@ -146,7 +148,21 @@ impl Plan {
     pub fn with_channel(mut self, id: u32, name: &str, url: &str) -> Self {
         let input = format!("input-{id}");
         self.inputs.push((input.clone(), url.into()));
-        self.channels.push(PlannedChannel { id, name: name.into(), input });
+        self.channels.push(PlannedChannel { id, name: name.into(), input, service: None });
+        self
+    }
+
+    /// Only these channels, each a service of the one input `url`.
+    #[must_use]
+    pub fn with_services(mut self, url: &str, services: &[(u32, u16)]) -> Self {
+        self.inputs = vec![("multiplex".into(), url.into())];
+        let channel = |&(id, service): &(u32, u16)| PlannedChannel {
+            id,
+            name: format!("Service {service}"),
+            input: "multiplex".into(),
+            service: Some(service),
+        };
+        self.channels = services.iter().map(channel).collect();
         self
     }
 
@@ -167,10 +183,13 @@ impl Plan {
         for (id, url) in &self.inputs {
             line(format_args!("  [[acquisition_server.input]]\n  id = {id:?}\n  url = {url:?}\n"));
         }
-        for PlannedChannel { id, name, input } in &self.channels {
+        for PlannedChannel { id, name, input, service } in &self.channels {
             line(format_args!(
                 "\n[[channel]]\nid = {id}\nname = {name:?}\nacquisition_server = \"roof\"\ninput = {input:?}\n"
             ));
+            if let Some(service) = service {
+                line(format_args!("service = {service}\n"));
+            }
         }
         let ids: Vec<u32> = self.channels.iter().map(|channel| channel.id).collect();
         for PlannedHost { id, address, destinations } in &self.push_servers {

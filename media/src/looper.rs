@@ -393,6 +393,31 @@ mod tests {
     }
 
     #[test]
+    fn services_with_clocks_of_their_own_all_go_on() {
+        const OTHER: u16 = PID + 1;
+        let mut other = clip(7, 0, 90_000 * 27_000_000);
+        for packet in other.chunks_exact_mut(PACKET_BYTES) {
+            packet[2] = OTHER.to_be_bytes()[1];
+        }
+        let one = clip(7, 0, 0);
+        let both: Vec<u8> = one
+            .chunks(PACKET_BYTES)
+            .zip(other.chunks(PACKET_BYTES))
+            .flat_map(|(one, other)| [one, other].concat())
+            .collect();
+        let packets: Vec<_> = Looper::new(both).unwrap().take(140 * 4).collect();
+        assert_eq!(continuity_errors(&packets), 0);
+        for pid in [PID, OTHER] {
+            let ours = |bytes: &&PacketBytes| Packet::parse(bytes).unwrap().pid() == pid;
+            let ours: Vec<PacketBytes> = packets.iter().filter(ours).copied().collect();
+            let (pcrs, pts) = pcrs_and_pts(&ours);
+            assert_eq!(pcrs.len(), 28);
+            assert_eq!(steps(&pcrs, PCR_MODULUS), [10 * PACKET_TICKS].into());
+            assert_eq!(steps(&pts, TIMESTAMP_MODULUS), [3_600].into());
+        }
+    }
+
+    #[test]
     fn a_clip_that_begins_inside_a_pes_packet_leaves_no_orphans_at_the_seam() {
         let looper = Looper::new(clip(7, 4, 0)).unwrap();
         let packets: Vec<_> = looper.take(66 * 3).collect();

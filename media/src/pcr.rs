@@ -65,7 +65,8 @@ struct Span {
 }
 
 impl PcrClock {
-    /// Follows the PCR PID of the only programme; where PSI does not say, the first PID that carries PCRs.
+    /// Follows the PCR PID of the only programme; where PSI does not say, the first PID that carries PCRs, as long as a
+    /// programme has it.
     pub fn automatic() -> Self {
         Self::from(Source::Automatic { table: ProgrammeTable::new(), chosen: None, rival: None })
     }
@@ -139,8 +140,13 @@ impl PcrClock {
     fn select(&mut self, packet: Packet<'_>, has_pcr: bool) {
         let Source::Automatic { table, chosen, rival } = &mut self.source else { return };
         let before = *chosen;
-        if table.push(packet) && table.programmes().len() == 1 {
-            *chosen = table.programmes().values().find_map(|programme| programme.pcr_pid).or(*chosen);
+        if table.push(packet) {
+            let mut clocks = table.programmes().values().filter_map(|programme| programme.pcr_pid);
+            // Of several programmes any clock will do that one of them has.
+            let is_left = |chosen: u16| table.is_complete() && clocks.clone().all(|pid| pid != chosen);
+            if table.programmes().len() == 1 || chosen.is_some_and(is_left) {
+                *chosen = clocks.next().or(*chosen);
+            }
         }
         if has_pcr {
             let pid = packet.pid();
@@ -311,6 +317,27 @@ mod tests {
         assert_eq!(clock.pid(), Some(0x100));
         let first = stamp(&mut clock, &packet(0x100, 0, Some(7000 * MS), 0)).unwrap();
         assert_eq!(first, Stamp { time: MediaTime::from_ticks(3 * MS), rebased: true });
+    }
+
+    #[test]
+    fn of_several_programmes_a_clock_is_followed_as_long_as_one_of_them_has_it() {
+        let mut clock = PcrClock::automatic();
+        let pat = section::tests::section(0, 1, &[0, 1, 0xe0, 0x21, 0, 2, 0xe0, 0x22]);
+        for bytes in section::tests::packets(0, &pat) {
+            stamp(&mut clock, &bytes);
+        }
+        stamp(&mut clock, &packet(0x105, 0, Some(MS), 0));
+        for (counter, pids, followed) in [(0, [4, 5], 0x105), (1, [4, 6], 0x104), (2, [7, 6], 0x107)] {
+            for (programme, pid) in [1, 2].into_iter().zip(pids) {
+                let pmt =
+                    section::tests::section(2, programme, &[0xe1, pid, 0xf0, 0, 0x1b, 0xe1, pid, 0xf0, 0]);
+                for mut bytes in section::tests::packets(0x20 + programme, &pmt) {
+                    crate::packet::set_continuity_counter(&mut bytes, counter);
+                    stamp(&mut clock, &bytes);
+                }
+            }
+            assert_eq!(clock.pid(), Some(followed));
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod judges;
 mod kills;
 mod laboratory;
 mod membership;
+mod multiplex;
 mod newcomer;
 mod order;
 mod package;

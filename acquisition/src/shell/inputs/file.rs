@@ -29,6 +29,8 @@ pub(crate) struct FileInput {
     restamper: Option<Restamper>,
     /// Whether this pass has brought a packet.
     fruitful: bool,
+    /// Its end was reached; it is to be read from its beginning on.
+    rewinds: bool,
 }
 
 impl FileInput {
@@ -42,15 +44,21 @@ impl FileInput {
         if metadata.is_dir() {
             return Err(refused(&path, &ErrorKind::IsADirectory.into()));
         }
-        Ok(Self { path, file, buffer: vec![0; READ_BYTES], restamper, fruitful: false })
+        Ok(Self { path, file, buffer: vec![0; READ_BYTES], restamper, fruitful: false, rewinds: false })
     }
 
     pub(crate) async fn read(&mut self, stream: &mut PacedStream) -> Result<(), End> {
         let path = self.path.display();
+        // Whoever waits may give up at any `await` and come again: until the seek is done nothing else is.
+        if self.rewinds {
+            let sought = self.file.seek(SeekFrom::Start(0)).await;
+            sought.map_err(|error| End::Closed(format!("{path}: {error}")))?;
+            self.rewinds = false;
+        }
         let read = self.file.read(&mut self.buffer).await;
         let count = read.map_err(|error| End::Closed(refused(&self.path, &error)))?;
         if count == 0 {
-            return self.at_end(stream).await;
+            return self.at_end(stream);
         }
         let (restamper, fruitful) = (&mut self.restamper, &mut self.fruitful);
         let pushed = stream.push_bytes(&self.buffer[..count], |packet| {
@@ -62,7 +70,7 @@ impl FileInput {
         pushed.map_err(|error| End::Closed(format!("{path}: {error}")))
     }
 
-    async fn at_end(&mut self, stream: &mut PacedStream) -> Result<(), End> {
+    fn at_end(&mut self, stream: &mut PacedStream) -> Result<(), End> {
         let path = self.path.display();
         if !std::mem::take(&mut self.fruitful) {
             return Err(End::Closed(format!("{path}: no MPEG-TS: no packet of 188 bytes in the whole file")));
@@ -73,8 +81,8 @@ impl FileInput {
             )));
         };
         stream.cut();
-        self.file.seek(SeekFrom::Start(0)).await.map_err(|error| End::Closed(format!("{path}: {error}")))?;
         restamper.next_loop();
+        self.rewinds = true;
         Ok(())
     }
 }

@@ -105,6 +105,20 @@ async fn a_file_loops_without_a_seam() {
 }
 
 #[tokio::test]
+async fn whoever_gives_up_waiting_and_comes_again_misses_nothing_of_a_file() {
+    let folder = folder(96);
+    let mut input = open(&format!("file:{}/clip.ts", folder.path().display())).await;
+    let (clock, mut batch) = (Clock::start(), Batch::default());
+    while batch.packets.len() < 250 {
+        // Asked once, and dropped where there is nothing yet.
+        let _ = tokio::time::timeout(Duration::ZERO, input.next(&clock, &mut batch)).await;
+        tokio::task::yield_now().await;
+    }
+    let mut looper = media::looper::Looper::new(&CLIP[..96 * PACKET_BYTES]).unwrap();
+    assert!(batch.packets.iter().all(|packet| *packet == looper.next_packet()));
+}
+
+#[tokio::test]
 async fn files_that_cannot_play_are_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
