@@ -11,6 +11,7 @@ mod captions;
 mod console;
 mod database_away;
 mod discovery;
+mod failover;
 mod foreign;
 mod gateway;
 mod guide_readers;
