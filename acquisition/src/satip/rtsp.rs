@@ -104,7 +104,8 @@ impl Responses {
                 }
                 // Empty lines before a message are passed over (RFC 2326 §4.1 by way of RFC 2068 §4.1).
                 [b'\r' | b'\n', ..] => {
-                    self.held.remove(0);
+                    let text = self.held.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+                    self.held.drain(..text.unwrap_or(self.held.len()));
                 }
                 [b'$', ..] | [] => return Ok(None),
                 _ => return self.response(),
