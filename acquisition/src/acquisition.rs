@@ -247,11 +247,15 @@ impl Acquisition {
                     self.capture(id, sources, out);
                 }
                 Some(channel) => {
-                    channel.inputs = channel::inputs(&entry);
+                    let inputs = channel::inputs(&entry);
+                    let renamed = std::mem::replace(&mut channel.inputs, inputs) != channel.inputs;
                     let policy = std::mem::replace(&mut channel.policy, channel::policy(&entry));
                     let others = channel.sources != sources;
-                    if others {
+                    if channel.sources.first() != sources.first() {
                         self.guide.clear(id);
+                    } else if others || renamed {
+                        // The database server has forgotten what another choice of inputs told.
+                        self.guide.tell_channel_anew(id);
                     }
                     if others || policy != channel::policy(&entry) {
                         self.capture(id, sources, out);

@@ -125,9 +125,11 @@ impl Capture {
     }
 
     /// The channel goes on with another of its sources, whose packets join those before: what waits goes out, numbers and
-    /// timeline go on.
-    pub fn rejoin(&mut self, now: Time, out: &mut Vec<RtpPacket>) {
+    /// timeline go on. `extent`: how much of its multiplex comes of it.
+    pub fn rejoin(&mut self, now: Time, extent: Extent, out: &mut Vec<RtpPacket>) {
         self.flush(out);
+        self.extent = extent;
+        self.health.set_extent(extent);
         self.clock.interrupt();
         self.delivery = Delivery::new();
         self.strange = None;

@@ -288,15 +288,14 @@ impl GuideCollector {
                 ..Event::default()
             }
             .bounded();
-            if told.has_text {
-                self.hold((eit.source_id, told.id), event.clone());
-            }
-            events.push(event);
+            let has_text = told.has_text;
+            events.push(if has_text { self.hold((eit.source_id, told.id), event) } else { event });
         }
         Read::Told { service, schedules: self.schedules(service, Urgency::Later, events) }
     }
 
-    fn hold(&mut self, key: (u16, u16), mut event: Event) {
+    /// Keeps an event until its text comes; answers it with the text that it had.
+    fn hold(&mut self, key: (u16, u16), mut event: Event) -> Event {
         let Atsc { held, .. } = &mut self.atsc;
         if held.len() >= HELD_EVENTS_MAX && !held.contains_key(&key) {
             // The one that begins first has had its text, or has been on.
@@ -306,9 +305,10 @@ impl GuideCollector {
         }
         // A new version of the event does not take away the text that it had.
         if let Some(before) = held.get(&key).filter(|before| before.start_unix_s == event.start_unix_s) {
-            event.text.clone_from(&before.text);
+            event.description.clone_from(&before.description);
         }
-        held.insert(key, event);
+        held.insert(key, event.clone());
+        event
     }
 
     fn atsc_text(&mut self, ett: &Ett) -> Read {
@@ -355,9 +355,13 @@ impl GuideCollector {
             self.counters.deferred += 1;
             return;
         }
-        // Of tables that are too many nothing is told, or it would be told for ever.
         if !self.seen.note(name) {
-            return;
+            // Each text of ATSC is a table of its own; those of events long over fill it, and what still counts comes again.
+            self.seen.retain(|table| table.table_id != psip::ett::TABLE);
+            // Of tables that are too many nothing is told, or it would be told for ever.
+            if !self.seen.note(name) {
+                return;
+            }
         }
         let list = list.into_iter().map(|schedule| (service, schedule));
         match urgency {

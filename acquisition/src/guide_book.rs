@@ -73,12 +73,18 @@ impl GuideBook {
         }
         for (start, event) in events {
             let weight = event.footprint_bytes();
-            if self.bytes + weight > MAX_GUIDE_BYTES || known.events.len() >= MAX_EVENTS_PER_CHANNEL {
+            if self.bytes + weight > MAX_GUIDE_BYTES {
                 self.left_out += 1;
                 continue;
             }
             self.bytes += weight;
             known.events.insert(start, event);
+        }
+        // Of too many those that begin first are kept.
+        while known.events.len() > MAX_EVENTS_PER_CHANNEL {
+            let Some((_, last)) = known.events.pop_last() else { break };
+            self.bytes -= last.footprint_bytes();
+            self.left_out += 1;
         }
         known.spans.add(from, until);
         known.untold.add(from, until);
@@ -110,11 +116,12 @@ impl GuideBook {
 
     /// Whoever is told now may know nothing: all is to be told once more.
     pub(crate) fn tell_anew(&mut self) {
-        for known in self.channels.values_mut() {
-            for (&from, &until) in &known.spans.0 {
-                known.untold.add(from, until);
-            }
-        }
+        self.channels.values_mut().for_each(Known::tell_anew);
+    }
+
+    /// The same for one channel.
+    pub(crate) fn tell_channel_anew(&mut self, channel: ChannelId) {
+        self.channels.get_mut(&channel).into_iter().for_each(Known::tell_anew);
     }
 
     /// Up to `count` schedules that have not been told, channel by channel in turn; they count as told.
@@ -143,6 +150,12 @@ impl GuideBook {
 }
 
 impl Known {
+    fn tell_anew(&mut self) {
+        for (&from, &until) in &self.spans.0 {
+            self.untold.add(from, until);
+        }
+    }
+
     /// Forgets the events that begin in these dates; returns how many.
     fn remove(&mut self, from: i64, until: i64, bytes: &mut usize) -> u64 {
         let gone: Vec<i64> = self.events.range(from..until).map(|(start, _)| *start).collect();
@@ -179,6 +192,10 @@ impl Known {
             .collect();
         for event in over.iter().filter_map(|start| self.events.remove(start)) {
             *bytes -= event.footprint_bytes();
+        }
+        let Self { events, spans, untold } = self;
+        for spans in [spans, untold] {
+            spans.0.retain(|&from, until| *until > unix_s || events.range(from..*until).next().is_some());
         }
     }
 
@@ -309,6 +326,29 @@ mod tests {
         assert_eq!(book.channels[&ChannelId(1)].events.len(), 1);
         let one = book.channels[&ChannelId(1)].events[&(NOW_S + 86_400)].footprint_bytes();
         assert_eq!(book.bytes, one);
+    }
+
+    #[test]
+    fn gaps_of_the_past_cost_nothing_for_ever() {
+        let mut book = GuideBook::default();
+        for day in 0..2_000 {
+            book.take(NOW_S + day * 86_400, schedule(1, day * 86_400, day * 86_400 + HOUR, &[day * 86_400]));
+        }
+        let known = &book.channels[&ChannelId(1)];
+        assert!(known.spans.0.len() <= 2 && known.untold.0.len() <= 2, "{known:?}");
+        assert_eq!((known.events.len(), book.left_out()), (1, 0));
+    }
+
+    #[test]
+    fn of_too_many_events_those_that_begin_first_are_kept() {
+        let mut book = GuideBook::default();
+        for n in (0..5).rev() {
+            let starts: Vec<i64> = (0..512).map(|it| (n * 512 + it) * 100).collect();
+            book.take(NOW_S, schedule(1, n * 51_200, (n + 1) * 51_200, &starts));
+        }
+        let events = &book.channels[&ChannelId(1)].events;
+        assert_eq!((events.len(), book.left_out()), (MAX_EVENTS_PER_CHANNEL, 512));
+        assert_eq!(events.keys().next(), Some(&NOW_S));
     }
 
     #[test]

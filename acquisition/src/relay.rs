@@ -133,7 +133,8 @@ impl Relay {
     fn cut(&mut self, now: Time, capture: &mut Capture, out: &mut Vec<RtpPacket>) {
         let service = self.services.get(self.failover.selected()).copied().flatten();
         self.joined.clear();
-        capture.rejoin(now, out);
+        let extent = if service.is_some() { Extent::Service } else { Extent::Input };
+        capture.rejoin(now, extent, out);
         self.seam.cut(now, service, self.failover.tables(), &mut self.joined);
         capture.packets(now, &self.joined, out);
     }

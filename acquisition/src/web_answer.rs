@@ -137,7 +137,7 @@ mod tests {
         let led = asked("http://h/a/b.ts");
         let from = asked("http://h/a/a.ts");
         assert_eq!(judge(&from, MAX_REDIRECTS - 1, &head), Verdict::Follow(Box::new(led)));
-        let told = Verdict::Refuse("http://h/a/a.ts: more than 5 redirects in a row".to_owned());
+        let told = Verdict::Refuse("http://h/…/a.ts: more than 5 redirects in a row".to_owned());
         assert_eq!(judge(&from, MAX_REDIRECTS, &head), told);
         assert!(refusal(&Head { status: 301, ..Head::default() }).ends_with("without saying where to"));
         let head = Head { status: 301, location: Some("rtsp://h/"), ..Head::default() };

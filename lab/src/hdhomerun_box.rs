@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use protocols::hdhomerun::{
@@ -23,6 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub struct HdhomerunBox {
     shared: Arc<Shared>,
     control: SocketAddr,
+    accepting: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -66,11 +68,11 @@ impl HdhomerunBox {
         let shared =
             Arc::new(Shared { id, broadcast, over: AtomicBool::new(false), state: Mutex::new(state) });
         start(&shared, move |shared| discover(shared, &discovery));
-        start(&shared, move |shared| accept(shared, &listener));
+        let accepting = Some(start(&shared, move |shared| accept(shared, &listener)));
         for tuner in 0..tuners {
             start(&shared, move |shared| play(shared, tuner));
         }
-        Self { shared, control }
+        Self { shared, control, accepting }
     }
 
     /// Where it is controlled.
@@ -106,7 +108,10 @@ impl Drop for HdhomerunBox {
         self.shared.over.store(true, Ordering::Relaxed);
         self.restart();
         // Wakes the thread that accepts.
-        let _ = TcpStream::connect_timeout(&self.control, LOOK_EVERY);
+        let woken = TcpStream::connect_timeout(&self.control, LOOK_EVERY);
+        if let (Ok(_), Some(thread)) = (woken, self.accepting.take()) {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -121,9 +126,9 @@ impl Shared {
 }
 
 /// A thread that sees by itself when it is all over.
-fn start(shared: &Arc<Shared>, work: impl FnOnce(&Arc<Shared>) + Send + 'static) {
+fn start(shared: &Arc<Shared>, work: impl FnOnce(&Arc<Shared>) + Send + 'static) -> JoinHandle<()> {
     let shared = shared.clone();
-    std::thread::spawn(move || work(&shared));
+    std::thread::spawn(move || work(&shared))
 }
 
 fn discover(shared: &Shared, socket: &UdpSocket) {

@@ -367,6 +367,15 @@ impl Session {
         self.asked = Some(Asked { what, sequence, until: now + ANSWER_LIMIT });
     }
 
+    /// What gives the tuner back when the session failed while it held one; its answer is not waited for.
+    pub fn farewell(&mut self) -> Option<Vec<u8>> {
+        let url = self.stream_url()?;
+        let id = self.id.take()?;
+        self.last_sequence = self.last_sequence.wrapping_add(1);
+        let (method, sequence) = (What::TearDown.method(), self.last_sequence);
+        Some(Request { method, url: &url, sequence, session: Some(&id), transport: None }.encode())
+    }
+
     fn stream_url(&self) -> Option<String> {
         self.stream.as_ref().map(|stream| format!("{}stream={stream}", self.base))
     }
@@ -378,6 +387,7 @@ impl Session {
 
     fn drop_connection(&mut self, out: &mut Vec<Output>) {
         self.state = State::Over;
+        self.id = None;
         out.push(Output::Drop);
     }
 }
@@ -480,6 +490,19 @@ mod tests {
             self.now = Time::from_ms(ms);
             self.handle(Input::Tick)
         }
+    }
+
+    #[test]
+    fn one_that_fails_with_a_tuner_gives_it_back_once() {
+        let mut talk = Talk::begin("satip://10.0.0.7/?src=1&freq=11494&msys=dvbs2");
+        assert_eq!(talk.session.farewell(), None, "it has none yet");
+        assert_eq!(talk.answer(200, SETUP), ["PLAY rtsp://10.0.0.7/stream=7"]);
+        let failed = talk.answer(500, "");
+        assert!(talk.session.is_over() && failed[0].starts_with("failed: "), "{failed:?}");
+        let farewell = String::from_utf8(talk.session.farewell().unwrap()).unwrap();
+        assert!(farewell.starts_with("TEARDOWN rtsp://10.0.0.7/stream=7 RTSP/1.0\r\n"), "{farewell}");
+        assert!(farewell.contains("\r\nSession: 0521\r\n"), "{farewell}");
+        assert_eq!(talk.session.farewell(), None);
     }
 
     #[test]

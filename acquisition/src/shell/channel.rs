@@ -106,6 +106,7 @@ impl Channel {
     pub(crate) fn set_sources(&self, sources: Vec<(Outlet, Source)>, policy: Policy) {
         let now = self.clock.now();
         let mut path = self.path();
+        let used = path.in_use();
         let Path { capture, packets, relay, sources: before, .. } = &mut *path;
         if relay.is_none() && sources.len() > 1 {
             let known = if before.is_empty() { &sources } else { &*before };
@@ -120,9 +121,17 @@ impl Channel {
             Some(_) => {}
             None => capture.closed(packets),
         }
-        path.sources = sources;
-        path.switched = None;
+        // Packets of the source before go by its own access points.
         self.publish(&mut path);
+        path.sources = sources;
+        if used.is_some() && path.in_use() == used {
+            // A change that was not told yet is told by its new number.
+            let to = path.relay.as_ref().map_or(0, Relay::selected);
+            path.switched = path.switched.take().map(|switch| Switch { to, ..switch });
+        } else {
+            path.switched = None;
+            path.begin();
+        }
     }
 
     /// Which outlet is in use.

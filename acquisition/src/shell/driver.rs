@@ -161,14 +161,15 @@ impl Driver {
             | Input::FeedRefused { channel, host, .. } => {
                 self.feeds.get(&(*channel, host.clone())).is_some_and(|(current, _)| *current == run)
             }
-            Input::InputState { .. } | Input::Switched { .. } | Input::Guide { .. } => {
+            Input::InputState { .. } | Input::Guide { .. } => {
                 self.inputs.values().any(|input| input.run == run)
             }
             Input::InputFlows { url }
             | Input::InputStalled { url }
             | Input::InputClosed { url, .. }
             | Input::InputFinished { url, .. } => self.inputs.get(url).is_some_and(|input| input.run == run),
-            Input::Counters { .. } | Input::Tick => true,
+            // The machine knows by the source whether it still does.
+            Input::Switched { .. } | Input::Counters { .. } | Input::Tick => true,
         };
         if !counts {
             return None;

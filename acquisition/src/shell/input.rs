@@ -199,7 +199,10 @@ impl Work {
             Ok(open) => input.insert(open),
             Err(cause) => return Some(End::Closed(cause)),
         };
-        self.follow(orders);
+        // Ordered anew while it was opened.
+        if self.follow(orders) != run {
+            return None;
+        }
         self.opened(clock.now());
         let mut selected = None;
         let mut batch = Batch::default();

@@ -169,6 +169,11 @@ impl Health {
         self.tallies.raise_by(Indicator::SyncLoss, now, errors.losses);
     }
 
+    /// From now on the packets are so much of their multiplex.
+    pub fn set_extent(&mut self, extent: Extent) {
+        self.extent = extent;
+    }
+
     /// The input was opened anew, perhaps another one: what comes next does not continue what came before.
     pub fn interrupt(&mut self, extent: Extent) {
         (self.extent, self.heard, self.look_at) = (extent, None, Duration::ZERO);

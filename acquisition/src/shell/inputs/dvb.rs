@@ -146,8 +146,12 @@ impl Dvb {
                 let before = batch.packets.len();
                 // A stream that is out of step says so by its count of losses; the search goes on.
                 let _ = self.synchroniser.push(bytes, |packet| batch.packets.push(*packet));
-                batch.sync_errors = self.told.news(&self.synchroniser);
-                Ok(batch.packets.len() > before)
+                let found = batch.packets.len() > before;
+                if found {
+                    // Without packets the next read tells them.
+                    batch.sync_errors = self.told.news(&self.synchroniser);
+                }
+                Ok(found)
             }
             Err(error) if error.raw_os_error() == Some(Errno::EOVERFLOW as i32) => {
                 self.overflows += 1;

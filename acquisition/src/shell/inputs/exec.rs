@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::End;
@@ -34,6 +34,8 @@ pub(crate) struct Exec {
     buffer: Vec<u8>,
     last_line: Arc<Mutex<String>>,
     complaints: Option<Task>,
+    /// Set when the output has ended: reading may be given up and begun again meanwhile.
+    last_words_until: Option<Instant>,
 }
 
 /// Kills the process group when dropped.
@@ -71,7 +73,16 @@ impl Exec {
         };
         let last_line = Arc::new(Mutex::new(String::new()));
         let complaints = Some(Task::start(listen(stderr, program.clone(), last_line.clone())));
-        Ok(Self { program, group, child, stdout, buffer: vec![0; READ_BYTES], last_line, complaints })
+        Ok(Self {
+            program,
+            group,
+            child,
+            stdout,
+            buffer: vec![0; READ_BYTES],
+            last_line,
+            complaints,
+            last_words_until: None,
+        })
     }
 
     pub(crate) async fn read(&mut self, stream: &mut PacedStream) -> Result<(), End> {
@@ -93,10 +104,12 @@ impl Exec {
 
     /// What became of the program, with the last line that it wrote to its standard error.
     async fn last_words(&mut self) -> String {
-        let status = timeout(LAST_WORDS_PATIENCE, self.child.wait()).await;
-        if let Some(complaints) = self.complaints.take() {
-            complaints.finish(LAST_WORDS_PATIENCE).await;
+        let until = *self.last_words_until.get_or_insert_with(|| Instant::now() + LAST_WORDS_PATIENCE);
+        let status = timeout_at(until, self.child.wait()).await;
+        if let Some(complaints) = &mut self.complaints {
+            complaints.ended(until).await;
         }
+        self.complaints = None;
         let end = match status {
             Ok(Ok(status)) => describe(status),
             _ => "closed its output".to_owned(),

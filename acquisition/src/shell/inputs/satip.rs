@@ -111,9 +111,17 @@ impl Satip {
     pub(crate) async fn close(mut self) {
         // Without a turn none was taken.
         let Some(clock) = self.clock else { return };
+        if self.session.is_over() {
+            if let Some(bytes) = self.session.farewell() {
+                self.connection.say(&bytes);
+                // A lost connection has nobody to hear it.
+                let _ = self.connection.turn(|_| ());
+            }
+            return;
+        }
         self.session.handle(clock.now(), Input::Close, &mut self.out);
         let mut unheard = Batch::default();
-        // The session's own limit ends it; one that has failed is over already.
+        // The session's own limit ends it.
         while !self.session.is_over() && self.turn(&clock, &mut unheard).await.is_ok() {
             unheard = Batch::default();
         }

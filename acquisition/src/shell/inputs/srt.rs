@@ -192,7 +192,9 @@ impl Work {
         if let (Some(stream_id), SrtMode::Caller(_)) = (&self.input.stream_id, &self.input.mode) {
             socket.set_text(Setting::StreamId, stream_id).map_err(failed)?;
         }
-        self.line.holds(&socket);
+        if !self.line.holds(&socket) {
+            return Err("SRT: closed".to_owned());
+        }
         Ok(socket)
     }
 

@@ -38,10 +38,11 @@ impl Guide {
         let programmes =
             play::list(shared.options.clone()).await.map(|list| list.programmes).unwrap_or_default();
         let document = Bytes::from(document.finish(&programmes));
-        match written {
-            Ok(()) => *made = Some((Instant::now(), document.clone())),
-            Err(error) => debug!(%error, "the guide could not be had whole"),
+        if let Err(error) = written {
+            debug!(%error, "the guide could not be had whole");
         }
+        // Half a one, too: who comes next does not wait for the rest again.
+        *made = Some((Instant::now(), document.clone()));
         Ok(document)
     }
 }

@@ -60,6 +60,11 @@ pub(super) async fn guide(
         }
         _ => return Err(ApiError::bad_request("`after_channel` and `after_from_ms` come together")),
     };
+    for (name, ms) in [("from_ms", part.from_ms), ("until_ms", part.until_ms)] {
+        if ms.is_some_and(|ms| ms > i64::MAX.cast_unsigned()) {
+            return Err(ApiError::bad_request(format!("`{name}` is at most {}", i64::MAX)));
+        }
+    }
     let ask = GuideAsk {
         channel: part.channel.map(ChannelId),
         from: part.from_ms.map(ClusterTime),

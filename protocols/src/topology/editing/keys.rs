@@ -115,12 +115,20 @@ fn listed(said: &Said) -> Result<Vec<Value>, &'static str> {
     }
 }
 
+/// What a list is to hold: each once, whoever says it twice.
 fn elements(said: &Said) -> Vec<Value> {
-    match said {
+    let all: Vec<Value> = match said {
         Said::Numbers(numbers) => numbers.iter().map(|number| Value::from(*number)).collect(),
         Said::Texts(texts) => texts.iter().map(|text| Value::from(text.as_str())).collect(),
         _ => Vec::new(),
+    };
+    let mut elements: Vec<Value> = Vec::new();
+    for value in all {
+        if !contains(&elements, &value) {
+            elements.push(value);
+        }
     }
+    elements
 }
 
 fn contains(values: &[Value], wanted: &Value) -> bool {

@@ -338,8 +338,18 @@ mod model {
         list(document, name).iter_mut().find(|table| is(table, name)).unwrap()
     }
 
+    /// A list names each once.
     fn said(value: &Value) -> Json {
-        serde_json::to_value(value).unwrap()
+        let mut said = serde_json::to_value(value).unwrap();
+        if let Json::Array(list) = &mut said {
+            let mut known: Vec<Json> = Vec::new();
+            list.retain(|element| {
+                let is_new = !known.contains(element);
+                known.extend(is_new.then(|| element.clone()));
+                is_new
+            });
+        }
+        said
     }
 
     /// Carries out an edit that was accepted.

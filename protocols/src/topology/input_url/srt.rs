@@ -100,6 +100,10 @@ impl FromStr for SrtInput {
     fn from_str(rest: &str) -> Result<Self, SrtError> {
         let rest = rest.strip_prefix("//").ok_or(SrtError::NoAddress)?;
         let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // A parameter in the wrong place is not repeated: it may be the passphrase.
+        if authority.contains(['&', '=']) {
+            return Err(SrtError::NoAddress);
+        }
         let authority = authority.trim_end_matches('/');
         let mut values: [Option<&str>; PARAMETERS.len()] = [None; PARAMETERS.len()];
         for written in query.split('&').filter(|parameter| !parameter.is_empty()) {

@@ -136,10 +136,12 @@ impl WebInput {
         self.server.authority(self.protocol.default_port())
     }
 
-    /// For people and logs: without user and password, and without the query, in which passwords are met as well.
+    /// For people and logs: without user and password, and without query and folders, in which passwords are met as well.
     pub fn place(&self) -> String {
         let path = self.target.split('?').next().unwrap_or_default();
-        format!("{}://{}{path}", self.protocol.scheme(), self.authority())
+        let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
+        let folders = if folders.is_empty() { "" } else { "/…" };
+        format!("{}://{}{folders}/{file}", self.protocol.scheme(), self.authority())
     }
 
     /// The target of a relative reference that names no server.
