@@ -107,9 +107,9 @@ impl Drop for HdhomerunBox {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
         self.restart();
-        // Wakes the thread that accepts.
+        // Wakes the thread that accepts; in another namespace somebody else may be at that address.
         let woken = TcpStream::connect_timeout(&self.control, LOOK_EVERY);
-        if let (Ok(_), Some(thread)) = (woken, self.accepting.take()) {
+        if let (Ok(_), Some(thread), true) = (woken, self.accepting.take(), self.control.ip().is_loopback()) {
             let _ = thread.join();
         }
     }

@@ -27,6 +27,7 @@ pub(super) fn routes() -> Router<App> {
 #[into_params(parameter_in = Query)]
 pub(super) struct Part {
     /// Of this channel only.
+    #[param(value_type = Option<u64>, maximum = 4_294_967_295_u32)]
     channel: Option<u32>,
     /// What is not over by then, ms since 1970; now.
     from_ms: Option<u64>,
@@ -35,6 +36,7 @@ pub(super) struct Part {
     /// So many of each channel, the first: 2 are what is on and next.
     per_channel: Option<u16>,
     /// `more.channel` of the answer before.
+    #[param(value_type = Option<u64>, maximum = 4_294_967_295_u32)]
     after_channel: Option<u32>,
     /// `more.from_ms` of the answer before.
     after_from_ms: Option<i64>,
