@@ -38,7 +38,7 @@ pub(super) struct Part {
     /// `more.channel` of the answer before.
     #[param(value_type = Option<u64>, maximum = 4_294_967_295_u32)]
     after_channel: Option<u32>,
-    /// `more.from_ms` of the answer before.
+    /// `more.from_ms` of the answer before; without it all of `after_channel` is behind. Nothing without that.
     after_from_ms: Option<i64>,
 }
 
@@ -55,13 +55,10 @@ pub(super) async fn guide(
     Query(part): Query<Part>,
 ) -> Result<Json<GuideView>, ApiError> {
     visitor.may_read(&app)?;
-    let after = match (part.after_channel, part.after_from_ms) {
-        (None, None) => None,
-        (Some(channel), Some(ms)) => {
-            Some(GuidePlace { channel: ChannelId(channel), start_unix_s: ms.div_euclid(1_000) })
-        }
-        _ => return Err(ApiError::bad_request("`after_channel` and `after_from_ms` come together")),
-    };
+    let after = part.after_channel.map(|channel| GuidePlace {
+        channel: ChannelId(channel),
+        start_unix_s: part.after_from_ms.map_or(i64::MAX, |ms| ms.div_euclid(1_000)),
+    });
     for (name, ms) in [("from_ms", part.from_ms), ("until_ms", part.until_ms)] {
         if ms.is_some_and(|ms| ms > i64::MAX.cast_unsigned()) {
             return Err(ApiError::bad_request(format!("`{name}` is at most {}", i64::MAX)));
