@@ -34,6 +34,7 @@ pub(super) struct Part {
     /// What begins before then; a day after `from_ms`.
     until_ms: Option<u64>,
     /// So many of each channel, the first: 2 are what is on and next.
+    #[param(maximum = 65_535)]
     per_channel: Option<u16>,
     /// `more.channel` of the answer before.
     #[param(value_type = Option<u64>, maximum = 4_294_967_295_u32)]
