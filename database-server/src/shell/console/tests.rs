@@ -224,7 +224,9 @@ async fn the_guide_is_told_a_part_at_a_time() {
     let told = json(response).await;
     assert_eq!((&told["time_ms"], &told["more"]["channel"]), (&5002.into(), &7.into()));
     assert_eq!(told["more"]["from_ms"], -2, "whole seconds, downwards");
-    for path in ["/api/v1/guide?after_channel=7", "/api/v1/guide?channel=-1", "/api/v1/guide?day=1"] {
+    let told = json(get(&console.app, "/api/v1/guide?after_channel=7").await).await;
+    assert_eq!(told["more"]["from_ms"], i64::MAX, "all of channel 7 is behind");
+    for path in ["/api/v1/guide?after_channel=-1", "/api/v1/guide?channel=-1", "/api/v1/guide?day=1"] {
         assert_eq!(get(&console.app, path).await.status(), StatusCode::BAD_REQUEST, "{path}");
     }
 }
