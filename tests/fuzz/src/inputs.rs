@@ -1,26 +1,34 @@
 //! What inputs hear from servers, and what acquisition makes of a stream.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use acquisition::capture::Capture;
+use acquisition::guide::{self, GuideCollector};
+use acquisition::hdhomerun;
 use acquisition::paced_stream::PacedStream;
 use acquisition::satip::report;
 use acquisition::satip::rtsp::Responses;
 use acquisition::satip::session::{Input, Output, Session};
 use acquisition::splitter::{Outlet, Splitter};
 use acquisition::web_answer::{self, Head};
+use media::Packet;
 use media::health::Extent;
+use protocols::hdhomerun::{ERROR, GETSET_REPLY, Message, NAME, VALUE};
+use protocols::ids::ChannelId;
 use protocols::time::{ClusterTime, Time};
 use protocols::topology::InputUrl;
 
 use crate::Target;
-use crate::shapes::multiplex;
+use crate::shapes::{multiplex, tuner_packet};
 
 pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("satip-rtsp", rtsp),
     ("satip-session", session),
     ("satip-report", signal_report),
+    ("hdhomerun-session", tuner_session),
     ("web-answer", web_answer),
+    ("guide", guide_collector),
     ("splitter", splitter),
     ("capture", capture),
     ("paced-stream", paced_stream),
@@ -68,6 +76,50 @@ fn session(mut bytes: &[u8]) {
     session.handle(now, Input::Close, &mut out);
 }
 
+/// A device that answers in any way. Each of its words is behind a byte that says of which kind it is, one for its length and one
+/// for the time it takes: the value that was asked for, an error, any packet, any bytes, or no word but other packets being chosen.
+fn tuner_session(mut bytes: &[u8]) {
+    use hdhomerun::session::{Input, Output, Session};
+    let Ok(InputUrl::Hdhomerun(input)) = "hdhomerun://192.0.2.3/auto:474000000".parse() else { return };
+    let (mut now, mut out, mut asked) = (Time::ZERO, Vec::new(), Vec::new());
+    let mut session = Session::new(&input, ([192, 0, 2, 9], 5_000).into());
+    session.handle(now, Input::Connected, &mut out);
+    while let Some((&[kind, length, later], rest)) = bytes.split_first_chunk::<3>() {
+        let (piece, rest) = rest.split_at(rest.len().min(usize::from(length)));
+        bytes = rest;
+        now += Duration::from_millis(u64::from(later) * 40);
+        for output in out.drain(..) {
+            match output {
+                Output::Send(request) => asked.extend(Message::parse(&request)),
+                Output::Fail(_) => session.handle(now, Input::Close, &mut Vec::new()),
+                Output::Drop => return,
+            }
+        }
+        let reply = |field| {
+            let name = asked.last().and_then(|request: &Message| request.field(NAME)).unwrap_or_default();
+            Message::new(GETSET_REPLY).with(NAME, name).with(field, &[piece, &[0]].concat()).encode()
+        };
+        let said = match kind % 5 {
+            0 => reply(VALUE),
+            1 => reply(ERROR),
+            2 => tuner_packet(piece),
+            3 => piece.to_vec(),
+            _ => {
+                let pids = piece.iter().map(|&pid| u16::from(pid) * 31).collect();
+                session.select(&acquisition::pids::Pids::Only(pids));
+                session.handle(now, Input::Tick, &mut out);
+                Vec::new()
+            }
+        };
+        session.handle(now, Input::Bytes(&said), &mut out);
+        if session.deadline().is_some_and(|due| due <= now) {
+            session.handle(now, Input::Tick, &mut out);
+        }
+        let _ = session.signal();
+    }
+    session.handle(now, Input::Close, &mut out);
+}
+
 fn signal_report(bytes: &[u8]) {
     if let Some(signal) = report::signal(bytes) {
         let signal = signal.report();
@@ -88,6 +140,28 @@ fn web_answer(bytes: &[u8]) {
         tuner_error: lines.next(),
     };
     let _ = web_answer::judge(&asked, 1, &head);
+}
+
+/// Two channels of two services, the second of which comes and goes.
+fn guide_collector(bytes: &[u8]) {
+    let channels =
+        |last: u32| (1..=last).map(|n| (ChannelId(n), u16::try_from(n).ok())).collect::<BTreeMap<_, _>>();
+    let (mut collector, mut now) = (GuideCollector::new(), Time::ZERO);
+    collector.set_channels(channels(1));
+    for (count, record) in multiplex(bytes).into_iter().enumerate() {
+        now += Duration::from_millis(record.later_ms);
+        if count % 8 == 7 {
+            collector.set_channels(channels(if count % 16 == 7 { 2 } else { 1 }));
+        }
+        for packet in &record.packets {
+            if let Ok(packet) = Packet::parse(packet) {
+                collector.push(packet);
+            }
+        }
+        assert!(collector.take(now, 2).len() <= 2);
+        assert!(collector.pids().len() <= guide::PSIP_PIDS_MAX + 3);
+    }
+    let _ = (collector.revision(), collector.counters());
 }
 
 fn splitter(bytes: &[u8]) {

@@ -30,6 +30,18 @@ pub(crate) fn section(bytes: &[u8]) -> Vec<u8> {
     section
 }
 
+/// A packet as HDHomeRun tuners send them out of any bytes: its length and its CRC are made right.
+pub(crate) fn tuner_packet(bytes: &[u8]) -> Vec<u8> {
+    let mut packet = bytes[..bytes.len().min(1_452)].to_vec();
+    packet.resize(packet.len().max(4), 0);
+    let fields = u16::try_from(packet.len() - 4).unwrap_or(0);
+    packet[2..4].copy_from_slice(&fields.to_be_bytes());
+    let bit = |crc: u32, _| if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0xedb8_8320 };
+    let crc = !packet.iter().fold(u32::MAX, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), bit));
+    packet.extend(crc.to_le_bytes());
+    packet
+}
+
 /// A record: what it says, and how many milliseconds pass before it.
 pub(crate) struct Record {
     pub(crate) later_ms: u64,

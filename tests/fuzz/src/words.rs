@@ -12,6 +12,7 @@ use protocols::topology::{InputUrl, Topology, command_words};
 use protocols::{handshake, p1_registration, p2_directory, p3_replica, preamble};
 
 use crate::Target;
+use crate::shapes::tuner_packet;
 
 pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("p1", p1),
@@ -94,9 +95,11 @@ fn handshakes(bytes: &[u8]) {
     let _ = decode::<handshake::Verdict, { preamble::MAX_OPENING_BYTES }>(bytes);
 }
 
+/// As they come, and with the length and the CRC made right.
 fn hdhomerun_packets(bytes: &[u8]) {
     let _ = hdhomerun::Message::len(bytes);
-    if let Some(message) = hdhomerun::Message::parse(bytes) {
+    for packet in [bytes, &tuner_packet(bytes)] {
+        let Some(message) = hdhomerun::Message::parse(packet) else { continue };
         let again = hdhomerun::Message::parse(&message.encode());
         assert_eq!(again.as_ref(), Some(&message));
         for name in 0..=u8::MAX {
