@@ -26,6 +26,7 @@ pub mod pacer;
 pub mod packet;
 pub mod pcr;
 pub mod pes;
+pub mod pes_assembler;
 mod picture_start;
 pub mod psi;
 pub mod random_access;
@@ -36,6 +37,7 @@ pub mod section;
 pub mod sequence;
 pub mod si;
 pub mod splice;
+mod start_code;
 pub mod sync;
 pub mod time;
 

@@ -43,6 +43,14 @@ pub fn starts(payload: &[u8]) -> bool {
     payload.starts_with(&START_CODE)
 }
 
+/// The shortest way from one stamp to another, over the wrap where that is shorter: at least -2^32, below 2^32.
+#[expect(clippy::cast_possible_wrap, reason = "stamps are below 2^33")]
+pub fn signed_step(from_90k: u64, to_90k: u64) -> i64 {
+    const MODULUS: i64 = TIMESTAMP_MODULUS as i64;
+    let step_90k = (to_90k as i64 - from_90k as i64).rem_euclid(MODULUS);
+    if step_90k >= MODULUS / 2 { step_90k - MODULUS } else { step_90k }
+}
+
 /// Moves PTS and DTS forward by `ticks_90k`, wrapping; false when a stamp that the header announces is cut off.
 pub fn shift(payload: &mut [u8], ticks_90k: u64) -> bool {
     let Some((presents, decodes)) = stamps(payload) else {

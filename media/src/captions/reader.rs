@@ -9,9 +9,9 @@ use super::reorder::Reorder;
 use super::teletext::Teletext;
 use super::user_data::{self, Coding, TripletKind};
 use super::{Event, TRACKS_MAX, Track};
-use crate::fmp4::pes_assembler::{Pes, PesAssembler};
 use crate::packet::Packet;
-use crate::pes::{PesTimes, TIMESTAMP_MODULUS};
+use crate::pes::{PesTimes, signed_step};
+use crate::pes_assembler::{Pes, PesAssembler};
 use crate::psi::PAT_PID;
 use crate::section::{Section, SectionAssembler};
 
@@ -312,16 +312,6 @@ impl Clock {
     }
 }
 
-#[expect(clippy::cast_possible_wrap, reason = "2^33")]
-const MODULUS: i64 = TIMESTAMP_MODULUS as i64;
-
-/// The shortest way from one stamp to the other.
-#[expect(clippy::cast_possible_wrap, reason = "stamps are below 2^33")]
-fn signed_step(from: u64, to: u64) -> i64 {
-    let step = (to as i64 - from as i64).rem_euclid(MODULUS);
-    if step >= MODULUS / 2 { step - MODULUS } else { step }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -330,6 +320,7 @@ mod tests {
     use crate::captions::Cue;
     use crate::packet::PacketBytes;
     use crate::packet::tests::packet;
+    use crate::pes::TIMESTAMP_MODULUS;
     use crate::section::tests::{packets, section};
 
     const VIDEO: u16 = 0x100;

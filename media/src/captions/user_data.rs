@@ -1,5 +1,7 @@
 //! `cc_data` out of coded pictures (ATSC A/53 part 4 §6.2.3): user data of MPEG-2 video, SEI messages of H.264 and H.265.
 
+use crate::start_code::{unescaped, units};
+
 /// How pictures are coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
@@ -110,45 +112,6 @@ fn frame_time_90k(code: u8) -> i64 {
         8 => 1_500,
         _ => FRAME_90K,
     }
-}
-
-/// What stands between start codes, without them.
-fn units(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = after_start_code(bytes);
-    std::iter::from_fn(move || {
-        let unit = rest?;
-        let next = after_start_code(unit);
-        let end = next.map_or(unit.len(), |next| unit.len() - next.len() - 3);
-        rest = next;
-        unit.get(..end)
-    })
-}
-
-fn after_start_code(bytes: &[u8]) -> Option<&[u8]> {
-    // The byte that is never zero in a start code tells how far the next one is at least.
-    let mut at = 2;
-    loop {
-        match *bytes.get(at)? {
-            0 => at += 1,
-            1 if bytes.get(at - 2..at) == Some(&[0, 0]) => return bytes.get(at + 1..),
-            _ => at += 3,
-        }
-    }
-}
-
-/// Without emulation prevention bytes (H.264 §7.4.1, H.265 §7.4.2).
-fn unescaped(unit: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(unit.len());
-    let mut zeros = 0;
-    for &byte in unit {
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        bytes.push(byte);
-    }
-    bytes
 }
 
 /// SEI messages (H.264 §7.3.2.3.1): type and size in bytes of 255 and a last one.

@@ -1,5 +1,7 @@
 //! Bits and Exp-Golomb codes of a parameter set (ITU-T H.264 §9.1, which H.265 shares).
 
+use crate::start_code::unescaped;
+
 /// Reads bits from the front; `None` beyond the end.
 #[derive(Debug)]
 pub(super) struct Bits {
@@ -10,17 +12,7 @@ pub(super) struct Bits {
 impl Bits {
     /// Of a NAL unit without its header, from which the emulation prevention bytes are taken (§7.4.1).
     pub(super) fn of(payload: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(payload.len());
-        let mut zeros = 0;
-        for &byte in payload {
-            if zeros >= 2 && byte == 3 {
-                zeros = 0;
-                continue;
-            }
-            zeros = if byte == 0 { zeros + 1 } else { 0 };
-            bytes.push(byte);
-        }
-        Self { bytes, at: 0 }
+        Self { bytes: unescaped(payload), at: 0 }
     }
 
     /// The next `count` bits, at most 32.

@@ -20,7 +20,6 @@ pub mod fragment;
 pub mod h264;
 pub mod h265;
 pub mod muxer;
-pub mod pes_assembler;
 pub mod track;
 pub mod video;
 

@@ -12,11 +12,11 @@ use std::collections::VecDeque;
 
 use super::audio::{self, Format, Frame, Frames};
 use super::fragment::{Run, Sample, fragment};
-use super::pes_assembler::{Pes, PesAssembler};
 use super::track::{AUDIO_TRACK, VIDEO_TRACK, VideoTrack, initialisation};
 use super::video::{self, ParameterSets, Picture, Size};
 use crate::packet::{Packet, PacketBytes};
-use crate::pes::TIMESTAMP_MODULUS;
+use crate::pes::signed_step;
+use crate::pes_assembler::{Pes, PesAssembler};
 use crate::psi::{ElementaryStream, PrivateData, Programme, ProgrammeTable};
 
 /// Pictures wait so long for the sound that belongs to them: 2 s.
@@ -509,16 +509,6 @@ impl Streams {
             frames.restart();
         }
     }
-}
-
-#[expect(clippy::cast_possible_wrap, reason = "2^33")]
-const MODULUS: i64 = TIMESTAMP_MODULUS as i64;
-
-/// The shortest way from one stamp to the other.
-#[expect(clippy::cast_possible_wrap, reason = "stamps are below 2^33")]
-fn signed_step(from: u64, to: u64) -> i64 {
-    let step = (to as i64 - from as i64).rem_euclid(MODULUS);
-    if step >= MODULUS / 2 { step - MODULUS } else { step }
 }
 
 /// In ticks of the sound's rate.

@@ -3,6 +3,7 @@
 use super::boxes::Writer;
 use super::{h264, h265};
 use crate::picture_start::{self, PictureStart, Verdict};
+use crate::start_code;
 
 /// Parameter sets of one kind that are kept; further ones stay in the samples.
 pub const SETS_MAX: usize = 16;
@@ -143,38 +144,16 @@ fn kind(coding: Coding, nal: &[u8]) -> u8 {
     }
 }
 
-/// The NAL units between start codes (annex B.1), without the zeros behind them.
-pub fn nal_units(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = after_start_code(payload);
-    std::iter::from_fn(move || {
-        let from = rest?;
-        let end = start_code(from).unwrap_or(from.len());
-        rest = after_start_code(&from[end..]);
-        let mut nal = &from[..end];
-        while let [shorter @ .., 0] = nal {
-            nal = shorter;
-        }
-        Some(nal)
-    })
-    .filter(|nal| !nal.is_empty())
+/// The NAL units of a picture, without the zeros behind them (annex B.1).
+fn nal_units(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+    start_code::units(payload).map(without_zeros).filter(|nal| !nal.is_empty())
 }
 
-/// Where the next start code begins.
-fn start_code(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    // A third byte above 1 rules out three places at once.
-    while let Some(&third) = bytes.get(at + 2) {
-        match third {
-            0 => at += 1,
-            1 if bytes[at] == 0 && bytes[at + 1] == 0 => return Some(at),
-            _ => at += 3,
-        }
+fn without_zeros(mut unit: &[u8]) -> &[u8] {
+    while let [shorter @ .., 0] = unit {
+        unit = shorter;
     }
-    None
-}
-
-fn after_start_code(bytes: &[u8]) -> Option<&[u8]> {
-    bytes.get(start_code(bytes)? + 3..)
+    unit
 }
 
 #[cfg(test)]
@@ -200,13 +179,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn units_put_behind_start_codes_are_found_again(units in proptest::collection::vec(proptest::collection::vec(1_u8.., 1..40), 1..8)) {
-            let stream: Vec<u8> = units.iter().flat_map(|unit| [&[0, 0, 1][..], unit].concat()).collect();
-            let found: Vec<Vec<u8>> = nal_units(&stream).map(<[u8]>::to_vec).collect();
-            prop_assert_eq!(found, units);
-        }
-
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(0_u8..4, 0..200)) {
             let _ = picture(Coding::H264, &bytes, &bytes);
