@@ -118,13 +118,7 @@ fn the_client_shows_captions_and_writes_them_beside_its_recording() {
     let status = watching.interrupt(END_LIMIT);
     assert!(status.success(), "{status}\n{}", watching.last_words());
 
-    let mut expected = ffmpeg_line_21(&lab, &file, "first");
-    // ffmpeg counts from the first picture that it shows; a recording that begins within a group of pictures begins earlier.
-    let unseen_ms = before_first_picture_ms(&file);
-    expected.iter_mut().for_each(|(start, end, _)| {
-        *start += unseen_ms;
-        *end = end.map(|end| end + unseen_ms);
-    });
+    let expected = ffmpeg_line_21(&lab, &file, "first");
     let written = subtitles(&fs::read_to_string(&captions).unwrap());
     lab.note(format_args!("{written:?}"));
     assert!(expected.len() >= 3, "the recording begins too late: {expected:?}");
@@ -276,27 +270,25 @@ fn feed(reader: &mut Reader, file: &Path) {
     reader.finish();
 }
 
+/// Times are counted from where the file begins, which is not always with a picture that can be decoded.
 fn ffmpeg_line_21(lab: &Lab, file: &Path, field: &str) -> Vec<Shown> {
     let written = lab.path("ffmpeg.srt");
-    Command::line("ffmpeg -nostdin -v error -y -data_field")
+    Command::line("ffmpeg -nostdin -v error -y -copyts -data_field")
         .args([field, "-f", "lavfi", "-i", &format!("movie={}[out0+subcc]", file.display())])
         .args(["-map", "s", "-c:s", "srt"])
         .arg(&written)
         .succeed();
-    subtitles(&fs::read_to_string(written).unwrap())
-}
-
-/// How much of a file has gone by when the first picture that can be decoded is due.
-fn before_first_picture_ms(file: &Path) -> u64 {
-    let told = |arguments: &str| {
-        let command = Command::line("ffprobe -v error -of default=nokey=1:noprint_wrappers=1");
-        let text = command.args(arguments.split(' ')).arg(file).succeed();
-        let seconds: f64 = text.lines().next().unwrap().trim().parse().unwrap();
-        Duration::from_secs_f64(seconds)
-    };
-    let picture = told("-select_streams v -read_intervals %+#9 -show_entries frame=pts_time");
-    let begin = told("-show_entries format=start_time");
-    u64::try_from(picture.saturating_sub(begin).as_millis()).unwrap()
+    let begins = Command::line(
+        "ffprobe -v error -of default=nokey=1:noprint_wrappers=1 -show_entries format=start_time",
+    );
+    let begins: f64 = begins.arg(file).succeed().trim().parse().unwrap();
+    let begins_ms = u64::try_from(Duration::from_secs_f64(begins).as_millis()).unwrap();
+    let mut shown = subtitles(&fs::read_to_string(written).unwrap());
+    shown.iter_mut().for_each(|(start, end, _)| {
+        *start -= begins_ms;
+        *end = end.map(|end| end - begins_ms);
+    });
+    shown
 }
 
 /// Its own file has no ends: a page stays until another comes, and one without text is none. Times are counted from

@@ -25,6 +25,7 @@ mod multiplex;
 mod newcomer;
 mod order;
 mod package;
+mod past;
 mod playback;
 mod players;
 mod programme_guide;

@@ -1,6 +1,6 @@
 //! From transport packets to what is said in them: which PIDs, on which clock, by which decoder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::announced::{Announced, Kind, Listing, first_programme};
 use super::dtvcc::Dtvcc;
@@ -8,7 +8,7 @@ use super::line21::Line21;
 use super::reorder::Reorder;
 use super::teletext::Teletext;
 use super::user_data::{self, Coding, TripletKind};
-use super::{Event, TRACKS_MAX, Track};
+use super::{Cue, Event, TRACKS_MAX, Track};
 use crate::packet::Packet;
 use crate::pes::{PesTimes, signed_step};
 use crate::pes_assembler::{Pes, PesAssembler};
@@ -17,6 +17,10 @@ use crate::section::{Section, SectionAssembler};
 
 /// Time stamps that leap by more than this are another stream's: 10 s.
 const LEAP_90K: i64 = 900_000;
+/// A stream that begins so long after the first picture is not one that players count from: 5 s.
+const BEGINNING_90K: i64 = 450_000;
+/// Streams that are looked at for where they begin.
+const BEGINNINGS_MAX: usize = 32;
 const TABLE_PAT: u8 = 0x00;
 const TABLE_PMT: u8 = 0x02;
 
@@ -34,6 +38,7 @@ pub struct Reader {
     second_field: Box<Line21>,
     dtvcc: Dtvcc,
     clock: Clock,
+    beginning: Beginning,
     events: Vec<Event>,
 }
 
@@ -60,10 +65,20 @@ struct Video {
 /// Stamps, unwrapped and counted from the first picture.
 #[derive(Debug, Default)]
 struct Clock {
+    /// The stamp at time 0.
+    origin: Option<u64>,
     /// A stamp that came last, and its time.
     near: Option<(u64, i64)>,
     /// Latest time of all.
     latest_90k: i64,
+}
+
+/// Where players begin to count: at the earliest stamp that one of the streams begins with. That may be sound, which is sent
+/// later than pictures of the same time, or a picture from before the tables.
+#[derive(Debug, Default)]
+struct Beginning {
+    begun: BTreeSet<u16>,
+    earliest: Option<u64>,
 }
 
 /// When something is to be presented.
@@ -93,6 +108,7 @@ impl Reader {
             second_field: Box::new(Line21::new(3)),
             dtvcc: Dtvcc::new(),
             clock: Clock::default(),
+            beginning: Beginning::default(),
             events: Vec::new(),
         }
     }
@@ -100,6 +116,9 @@ impl Reader {
     /// Takes the stream's next packet.
     pub fn push(&mut self, packet: Packet<'_>) {
         let pid = packet.pid();
+        if packet.payload_unit_start() && self.clock.latest_90k < BEGINNING_90K {
+            self.beginning.unit(packet);
+        }
         if let Some(video) = self.video.as_mut().filter(|video| video.pid == pid) {
             let coding = video.coding;
             if let Some(pes) = video.assembler.push(packet) {
@@ -116,7 +135,15 @@ impl Reader {
 
     /// What has come out since the last call, in order of time for each track.
     pub fn events(&mut self) -> impl Iterator<Item = Event> {
-        std::mem::take(&mut self.events).into_iter()
+        let ahead_90k = self.beginning.ahead_90k(&self.clock);
+        std::mem::take(&mut self.events).into_iter().map(move |event| match event {
+            Event::Cue(cue) => Event::Cue(Cue {
+                start_90k: cue.start_90k.saturating_add(ahead_90k),
+                end_90k: cue.end_90k.saturating_add(ahead_90k),
+                ..cue
+            }),
+            said @ Event::Said { .. } => said,
+        })
     }
 
     /// The stream ends: what is shown is over. A new one may begin.
@@ -278,9 +305,32 @@ impl Reader {
     }
 }
 
+impl Beginning {
+    /// Something begins in this packet.
+    fn unit(&mut self, packet: Packet<'_>) {
+        if self.begun.len() == BEGINNINGS_MAX || self.begun.contains(&packet.pid()) {
+            return;
+        }
+        let Some(times) = PesTimes::parse(packet.payload()) else { return };
+        self.begun.insert(packet.pid());
+        let earliest = *self.earliest.get_or_insert(times.pts_90k);
+        if (-LEAP_90K..0).contains(&signed_step(earliest, times.pts_90k)) {
+            self.earliest = Some(times.pts_90k);
+        }
+    }
+
+    /// How long before the clock's 0 that is.
+    fn ahead_90k(&self, clock: &Clock) -> i64 {
+        let step_90k =
+            self.earliest.zip(clock.origin).map(|(earliest, origin)| signed_step(earliest, origin));
+        step_90k.filter(|step_90k| (0..=LEAP_90K).contains(step_90k)).unwrap_or(0)
+    }
+}
+
 impl Clock {
     /// When a picture is to be presented. The first one is at 0; behind a leap times go on where they were.
     fn picture(&mut self, times: PesTimes) -> When {
+        self.origin.get_or_insert(times.pts_90k);
         let ahead_90k = signed_step(times.dts_90k, times.pts_90k);
         let step_90k = self.near.map(|(stamp, _)| signed_step(stamp, times.dts_90k));
         let (dts_90k, leapt) = match (self.near, step_90k) {
@@ -299,6 +349,7 @@ impl Clock {
     /// When something beside the pictures is to be presented; `None` while none has come though there will be some.
     fn beside(&mut self, times: PesTimes, is_beside_video: bool) -> Option<i64> {
         if let (None, false) = (self.near, is_beside_video) {
+            self.origin = Some(times.pts_90k);
             self.near = Some((times.pts_90k, 0));
         }
         let (stamp, time_90k) = self.near?;
@@ -317,7 +368,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::captions::Cue;
     use crate::packet::PacketBytes;
     use crate::packet::tests::packet;
     use crate::pes::TIMESTAMP_MODULUS;
@@ -387,6 +437,34 @@ mod tests {
         assert_eq!((cues[0].start_90k, cues[0].end_90k, &cues[0].lines[0].text[..]), (0, 10_800, "AB"));
         let tracks = reader.tracks();
         assert_eq!((tracks.len(), tracks[0].track, tracks[0].is_heard), (1, Track::Line21(1), true));
+    }
+
+    #[test]
+    fn times_are_counted_from_the_stream_that_begins_first_even_before_the_tables() {
+        const SOUND: u16 = 0x101;
+        let at = |n: u64| 90_000 + n * 3_600;
+        let begins = |pid: u16, n: u64| {
+            let mut bytes = picture(0, at(n), at(n), [0x80; 2]);
+            let [high, low] = pid.to_be_bytes();
+            (bytes[1], bytes[2]) = (0x40 | high, low);
+            bytes
+        };
+        let [rdc, row, text, erase] = PAINT;
+        let said = [(10, rdc), (11, row), (12, text), (13, erase), (14, [0x80; 2])];
+        let pictures: Vec<_> =
+            (1..).zip(said).map(|(n, (time, pair))| picture(n, at(time), at(time), pair)).collect();
+        for (before, after, expected) in [
+            (vec![], vec![], (0, 10_800)),
+            (vec![], vec![begins(SOUND, 5)], (18_000, 28_800)),
+            (vec![begins(VIDEO, 9)], vec![begins(SOUND, 11)], (3_600, 14_400)),
+            // Ten minutes earlier: no beginning of this stream.
+            (vec![], vec![begins(SOUND, TIMESTAMP_MODULUS / 3_600 - 15_000)], (0, 10_800)),
+        ] {
+            let mut reader = Reader::new();
+            let whole = [before, tables(), pictures[..2].to_vec(), after, pictures[2..].to_vec()].concat();
+            let cues = read(&mut reader, &whole);
+            assert_eq!(cues.iter().map(|cue| (cue.start_90k, cue.end_90k)).collect::<Vec<_>>(), [expected]);
+        }
     }
 
     #[test]
