@@ -48,6 +48,7 @@ pub mod source_watch;
 pub mod splitter;
 #[cfg(test)]
 mod trial_source;
+pub mod tuner_session;
 pub mod web_answer;
 
 pub use acquisition::{Acquisition, Config};

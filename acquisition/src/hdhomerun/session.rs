@@ -21,6 +21,7 @@ use protocols::topology::{HdhomerunChannel, HdhomerunInput};
 use super::status::Status;
 use crate::pids::Pids;
 use crate::signal::Signal;
+use crate::tuner_session::{Input, Output, TunerSession};
 
 /// How long a device gets for an answer.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -34,33 +35,6 @@ pub const MAX_TUNERS: u8 = 16;
 pub const MAX_RANGES: usize = 48;
 /// Characters of a device's own words that are passed on.
 const MAX_WORDS: usize = 100;
-
-/// What happens to a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input<'a> {
-    /// The connection stands.
-    Connected,
-    /// It brought these bytes.
-    Bytes(&'a [u8]),
-    /// It is lost, for this reason.
-    Disconnected(&'a str),
-    /// Nobody needs the tuner any more.
-    Close,
-    /// The deadline is reached, or [`Session::select`] was called.
-    Tick,
-}
-
-/// What has to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Output {
-    /// Write this to the connection.
-    Send(Vec<u8>),
-    /// Give up, and close; the text says why and what to do.
-    Fail(String),
-    /// Drop the connection: the tuner has been given back.
-    Drop,
-}
 
 /// The session.
 #[derive(Debug)]
@@ -114,6 +88,49 @@ enum Step {
     Unlock,
 }
 
+impl TunerSession for Session {
+    fn handle(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Output>) {
+        match input {
+            _ if self.state == State::Over => {}
+            Input::Connected => {
+                self.state = State::Opening;
+                self.ask(now, Step::Holder, out);
+            }
+            Input::Bytes(bytes) => self.bytes(now, bytes, out),
+            Input::Disconnected(why) => {
+                if !matches!(self.state, State::Closing | State::Failed) {
+                    self.fail(format!("the connection to the device is lost: {why}"), out);
+                }
+                self.state = State::Over;
+                out.push(Output::Drop);
+            }
+            Input::Close => self.close(now, out),
+            Input::Tick => self.tick(now, out),
+        }
+    }
+
+    fn select(&mut self, pids: &Pids) {
+        if self.program.is_none() && matches!(self.channel, HdhomerunChannel::Physical(_)) {
+            self.wanted = match pids {
+                Pids::Only(pids) if ranges(pids).len() <= MAX_RANGES => Pids::Only(pids.clone()),
+                _ => Pids::All,
+            };
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        match self.state {
+            State::Over | State::Failed | State::New => None,
+            State::Closing => Some(self.close_until),
+            State::Opening | State::Playing => self.asked.map(|(_, until)| until).or(self.watch_at),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+}
+
 impl Session {
     /// A session that has the stream sent to `target`, an address and port of ours.
     pub fn new(input: &HdhomerunInput, target: SocketAddr) -> Self {
@@ -138,54 +155,9 @@ impl Session {
         }
     }
 
-    /// Chooses packets; a [`Input::Tick`] then has the device told. No effect where the device itself takes a programme out.
-    pub fn select(&mut self, pids: &Pids) {
-        if self.program.is_none() && matches!(self.channel, HdhomerunChannel::Physical(_)) {
-            self.wanted = match pids {
-                Pids::Only(pids) if ranges(pids).len() <= MAX_RANGES => Pids::Only(pids.clone()),
-                _ => Pids::All,
-            };
-        }
-    }
-
-    /// When [`Input::Tick`] is due.
-    pub fn deadline(&self) -> Option<Time> {
-        match self.state {
-            State::Over | State::Failed | State::New => None,
-            State::Closing => Some(self.close_until),
-            State::Opening | State::Playing => self.asked.map(|(_, until)| until).or(self.watch_at),
-        }
-    }
-
-    /// Whether nothing more is to be said.
-    pub fn is_over(&self) -> bool {
-        self.state == State::Over
-    }
-
     /// What the tuner said last of its signal.
     pub fn signal(&self) -> Option<Signal> {
         self.signal
-    }
-
-    /// Takes what happened.
-    pub fn handle(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Output>) {
-        match input {
-            _ if self.state == State::Over => {}
-            Input::Connected => {
-                self.state = State::Opening;
-                self.ask(now, Step::Holder, out);
-            }
-            Input::Bytes(bytes) => self.bytes(now, bytes, out),
-            Input::Disconnected(why) => {
-                if !matches!(self.state, State::Closing | State::Failed) {
-                    self.fail(format!("the connection to the device is lost: {why}"), out);
-                }
-                self.state = State::Over;
-                out.push(Output::Drop);
-            }
-            Input::Close => self.close(now, out),
-            Input::Tick => self.tick(now, out),
-        }
     }
 
     fn bytes(&mut self, now: Time, bytes: &[u8], out: &mut Vec<Output>) {

@@ -3,11 +3,12 @@
 //! ```text
 //! New --SETUP--> SettingUp --PLAY--> Starting --200--> Playing --OPTIONS, PLAY?addpids=…--> Playing
 //!                    └──────────────────┴──────────────────┴─ close --TEARDOWN--> Closing --200, CLOSE_LIMIT--> Over
-//! any: refusal, silence, connection lost --> Over
+//! any: refusal, silence --> Failed --close--> Closing, or Over where no tuner is held
+//! any: connection lost --> Over
 //! ```
 //!
-//! A session that ended against its purpose is over: whoever holds it opens another, as after a server's restart (status 454
-//! or a lost connection) or when all tuners were busy (503).
+//! A session that failed is closed, and whoever held it opens another, as after a server's restart (status 454 or a lost
+//! connection) or when all tuners were busy (503).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use protocols::topology::{SatipInput, SatipPids};
 
 use super::rtsp::{Request, Response, Responses};
 use crate::pids::Pids;
+use crate::tuner_session::{Input, Output, TunerSession};
 
 /// How long a server gets for a response: some look for the signal first.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -31,33 +33,6 @@ pub const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::
 pub const MAX_SELECTED_PIDS: usize = 64;
 /// Characters of a server's own words that are passed on.
 const MAX_WORDS: usize = 100;
-
-/// What happens to a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input<'a> {
-    /// The connection stands.
-    Connected,
-    /// It brought these bytes.
-    Bytes(&'a [u8]),
-    /// It is lost, for this reason.
-    Disconnected(&'a str),
-    /// Nobody needs the tuner any more.
-    Close,
-    /// The deadline is reached, or [`Session::select`] was called.
-    Tick,
-}
-
-/// What has to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Output {
-    /// Write this to the connection.
-    Send(Vec<u8>),
-    /// Give up; the text says why and what to do.
-    Fail(String),
-    /// Drop the connection: the tuner has been given back.
-    Drop,
-}
 
 /// The session.
 #[derive(Debug)]
@@ -91,6 +66,7 @@ enum State {
     SettingUp,
     Starting,
     Playing,
+    Failed,
     Closing,
     Over,
 }
@@ -123,6 +99,45 @@ impl What {
     }
 }
 
+impl TunerSession for Session {
+    fn handle(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Output>) {
+        match input {
+            _ if self.state == State::Over => {}
+            Input::Connected => self.set_up(now, out),
+            Input::Bytes(_) | Input::Tick if self.state == State::Failed => {}
+            Input::Bytes(bytes) => self.bytes(now, bytes, out),
+            Input::Disconnected(why) if !matches!(self.state, State::Closing | State::Failed) => {
+                self.fail(format!("the connection to the server is lost: {why}"), out);
+                self.state = State::Over;
+            }
+            Input::Disconnected(_) => self.drop_connection(out),
+            Input::Close => self.close(now, out),
+            Input::Tick => self.tick(now, out),
+        }
+    }
+
+    fn select(&mut self, pids: &Pids) {
+        if !self.is_fixed {
+            self.wanted = match pids {
+                Pids::Only(pids) if pids.len() <= MAX_SELECTED_PIDS => Pids::Only(pids.clone()),
+                _ => Pids::All,
+            };
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        match (self.state, self.asked) {
+            (State::Failed | State::Over, _) => None,
+            (_, Some(asked)) => Some(asked.until),
+            (_, None) => self.keep_alive_at,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+}
+
 impl Session {
     /// A session whose packets are to come to UDP port `client_port`, reports to the one above it.
     pub fn new(input: &SatipInput, client_port: u16) -> Self {
@@ -151,48 +166,9 @@ impl Session {
         }
     }
 
-    /// Chooses packets; a [`Input::Tick`] then has the server told.
-    pub fn select(&mut self, pids: &Pids) {
-        if !self.is_fixed {
-            self.wanted = match pids {
-                Pids::Only(pids) if pids.len() <= MAX_SELECTED_PIDS => Pids::Only(pids.clone()),
-                _ => Pids::All,
-            };
-        }
-    }
-
-    /// When [`Input::Tick`] is due.
-    pub fn deadline(&self) -> Option<Time> {
-        match (self.state, self.asked) {
-            (State::Over, _) => None,
-            (_, Some(asked)) => Some(asked.until),
-            (_, None) => self.keep_alive_at,
-        }
-    }
-
-    /// Whether nothing more is to be said.
-    pub fn is_over(&self) -> bool {
-        self.state == State::Over
-    }
-
     /// Whence packets come, where the server says that it is another address than its own.
     pub fn source(&self) -> Option<IpAddr> {
         self.source
-    }
-
-    /// Takes what happened.
-    pub fn handle(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Output>) {
-        match input {
-            _ if self.state == State::Over => {}
-            Input::Connected => self.set_up(now, out),
-            Input::Bytes(bytes) => self.bytes(now, bytes, out),
-            Input::Disconnected(why) if self.state != State::Closing => {
-                self.fail(format!("the connection to the server is lost: {why}"), out);
-            }
-            Input::Disconnected(_) => self.drop_connection(out),
-            Input::Close => self.close(now, out),
-            Input::Tick => self.tick(now, out),
-        }
     }
 
     fn set_up(&mut self, now: Time, out: &mut Vec<Output>) {
@@ -204,10 +180,11 @@ impl Session {
 
     fn bytes(&mut self, now: Time, bytes: &[u8], out: &mut Vec<Output>) {
         self.responses.push(bytes);
-        while self.state != State::Over {
+        while !matches!(self.state, State::Failed | State::Over) {
             match self.responses.take() {
                 Ok(Some(response)) => self.response(now, &response, out),
                 Ok(None) => break,
+                Err(_) if self.state == State::Closing => self.drop_connection(out),
                 Err(error) => self.fail(error.to_string(), out),
             }
         }
@@ -337,7 +314,7 @@ impl Session {
                     asked.until = now + CLOSE_LIMIT;
                 }
             }
-            State::Starting | State::Playing => {
+            State::Starting | State::Playing | State::Failed => {
                 self.state = State::Closing;
                 self.tear_down(now, out);
             }
@@ -345,7 +322,7 @@ impl Session {
     }
 
     fn tear_down(&mut self, now: Time, out: &mut Vec<Output>) {
-        match self.stream_url() {
+        match self.stream_url().filter(|_| self.id.is_some()) {
             Some(url) => {
                 self.ask(now, What::TearDown, &url, out);
                 if let Some(asked) = &mut self.asked {
@@ -367,27 +344,18 @@ impl Session {
         self.asked = Some(Asked { what, sequence, until: now + ANSWER_LIMIT });
     }
 
-    /// What gives the tuner back when the session failed while it held one; its answer is not waited for.
-    pub fn farewell(&mut self) -> Option<Vec<u8>> {
-        let url = self.stream_url()?;
-        let id = self.id.take()?;
-        self.last_sequence = self.last_sequence.wrapping_add(1);
-        let (method, sequence) = (What::TearDown.method(), self.last_sequence);
-        Some(Request { method, url: &url, sequence, session: Some(&id), transport: None }.encode())
-    }
-
     fn stream_url(&self) -> Option<String> {
         self.stream.as_ref().map(|stream| format!("{}stream={stream}", self.base))
     }
 
     fn fail(&mut self, why: String, out: &mut Vec<Output>) {
-        self.state = State::Over;
+        self.state = State::Failed;
+        self.asked = None;
         out.push(Output::Fail(why));
     }
 
     fn drop_connection(&mut self, out: &mut Vec<Output>) {
         self.state = State::Over;
-        self.id = None;
         out.push(Output::Drop);
     }
 }
@@ -494,15 +462,19 @@ mod tests {
 
     #[test]
     fn one_that_fails_with_a_tuner_gives_it_back_once() {
-        let mut talk = Talk::begin("satip://10.0.0.7/?src=1&freq=11494&msys=dvbs2");
-        assert_eq!(talk.session.farewell(), None, "it has none yet");
+        let begin = || Talk::begin("satip://10.0.0.7/?src=1&freq=11494&msys=dvbs2");
+        let mut talk = begin();
+        assert!(talk.answer(503, "")[0].starts_with("failed: "));
+        assert_eq!(talk.handle(Input::Close), ["dropped"], "it has none yet");
+        let mut talk = begin();
         assert_eq!(talk.answer(200, SETUP), ["PLAY rtsp://10.0.0.7/stream=7"]);
         let failed = talk.answer(500, "");
-        assert!(talk.session.is_over() && failed[0].starts_with("failed: "), "{failed:?}");
-        let farewell = String::from_utf8(talk.session.farewell().unwrap()).unwrap();
-        assert!(farewell.starts_with("TEARDOWN rtsp://10.0.0.7/stream=7 RTSP/1.0\r\n"), "{farewell}");
-        assert!(farewell.contains("\r\nSession: 0521\r\n"), "{farewell}");
-        assert_eq!(talk.session.farewell(), None);
+        assert!(failed.len() == 1 && failed[0].starts_with("failed: "), "{failed:?}");
+        assert_eq!((talk.session.is_over(), talk.session.deadline()), (false, None));
+        assert_eq!(talk.handle(Input::Close), ["TEARDOWN rtsp://10.0.0.7/stream=7"]);
+        assert_eq!(talk.handle(Input::Close), [""; 0]);
+        assert_eq!(talk.answer(200, ""), ["dropped"]);
+        assert!(talk.session.is_over());
     }
 
     #[test]
@@ -644,8 +616,9 @@ mod tests {
                     prop_assert!(session.deadline().is_none_or(|at| at > now), "a deadline passes");
                 }
             }
-            let ends = out.iter().filter(|output| !matches!(output, Output::Send(_))).count();
-            prop_assert!(ends <= 1, "a session ends once");
+            let failures = out.iter().filter(|output| matches!(output, Output::Fail(_))).count();
+            let ends = out.iter().filter(|output| matches!(output, Output::Drop)).count();
+            prop_assert!(failures <= 1 && ends <= 1, "a session fails once and ends once");
         }
     }
 }

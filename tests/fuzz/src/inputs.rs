@@ -7,10 +7,10 @@ use acquisition::capture::Capture;
 use acquisition::guide::{self, GuideCollector};
 use acquisition::hdhomerun;
 use acquisition::paced_stream::PacedStream;
-use acquisition::satip::report;
 use acquisition::satip::rtsp::Responses;
-use acquisition::satip::session::{Input, Output, Session};
+use acquisition::satip::{self, report};
 use acquisition::splitter::{Outlet, Splitter};
+use acquisition::tuner_session::{Input, Output, TunerSession};
 use acquisition::web_answer::{self, Head};
 use media::Packet;
 use media::health::Extent;
@@ -58,7 +58,8 @@ fn session(mut bytes: &[u8]) {
     else {
         return;
     };
-    let (mut session, mut now, mut out) = (Session::new(&input, 5_000), Time::ZERO, Vec::new());
+    let (mut session, mut now, mut out) =
+        (satip::session::Session::new(&input, 5_000), Time::ZERO, Vec::new());
     session.handle(now, Input::Connected, &mut out);
     while let Some((&[length, later], rest)) = bytes.split_first_chunk::<2>() {
         let (piece, rest) = rest.split_at(rest.len().min(usize::from(length)));
@@ -68,10 +69,13 @@ fn session(mut bytes: &[u8]) {
         if session.deadline().is_some_and(|due| due <= now) {
             session.handle(now, Input::Tick, &mut out);
         }
-        if out.iter().any(|output| matches!(output, Output::Fail(_) | Output::Drop)) {
-            return;
+        for output in std::mem::take(&mut out) {
+            match output {
+                Output::Send(_) => {}
+                Output::Fail(_) => session.handle(now, Input::Close, &mut out),
+                Output::Drop => return,
+            }
         }
-        out.clear();
     }
     session.handle(now, Input::Close, &mut out);
 }
@@ -79,19 +83,18 @@ fn session(mut bytes: &[u8]) {
 /// A device that answers in any way. Each of its words is behind a byte that says of which kind it is, one for its length and one
 /// for the time it takes: the value that was asked for, an error, any packet, any bytes, or no word but other packets being chosen.
 fn tuner_session(mut bytes: &[u8]) {
-    use hdhomerun::session::{Input, Output, Session};
     let Ok(InputUrl::Hdhomerun(input)) = "hdhomerun://192.0.2.3/auto:474000000".parse() else { return };
     let (mut now, mut out, mut asked) = (Time::ZERO, Vec::new(), Vec::new());
-    let mut session = Session::new(&input, ([192, 0, 2, 9], 5_000).into());
+    let mut session = hdhomerun::session::Session::new(&input, ([192, 0, 2, 9], 5_000).into());
     session.handle(now, Input::Connected, &mut out);
     while let Some((&[kind, length, later], rest)) = bytes.split_first_chunk::<3>() {
         let (piece, rest) = rest.split_at(rest.len().min(usize::from(length)));
         bytes = rest;
         now += Duration::from_millis(u64::from(later) * 40);
-        for output in out.drain(..) {
+        for output in std::mem::take(&mut out) {
             match output {
                 Output::Send(request) => asked.extend(Message::parse(&request)),
-                Output::Fail(_) => session.handle(now, Input::Close, &mut Vec::new()),
+                Output::Fail(_) => session.handle(now, Input::Close, &mut out),
                 Output::Drop => return,
             }
         }

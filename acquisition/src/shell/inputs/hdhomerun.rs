@@ -8,7 +8,6 @@ use link::intake::Intake;
 use link::interface;
 use link::udp::MEDIA_BUFFER_BYTES;
 use protocols::hdhomerun::{CONTROL_PORT, DeviceId, PACKET_BYTES_MAX};
-use protocols::time::Time;
 use protocols::topology::{HdhomerunDevice, HdhomerunInput, PeerAddress};
 use socket2::SockRef;
 use tokio::net::UdpSocket;
@@ -17,12 +16,14 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::Batch;
-use super::peer::{self, Conversation};
+use super::lent_tuner::{Lent, LentTuner};
+use super::peer;
 use super::udp::append_packets;
 use crate::hdhomerun::discovery;
-use crate::hdhomerun::session::{Input, Output, Session};
+use crate::hdhomerun::session::Session;
 use crate::pids::Pids;
 use crate::signal::Signal;
+use crate::tuner_session::TunerSession;
 
 /// How often a device is called for, and how long its answer is waited for each time.
 const CALLS: usize = 3;
@@ -32,23 +33,11 @@ const MAX_NETWORKS: usize = 16;
 
 /// A tuner that was asked for.
 pub(crate) struct Hdhomerun {
-    /// For messages: `hdhomerun://DEVICE`.
-    place: String,
-    session: Session,
-    out: Vec<Output>,
-    connection: Conversation,
+    tuner: LentTuner<Session>,
     device: IpAddr,
     packets: Intake,
     /// Whether the lack of a signal was told.
     told_no_lock: bool,
-    /// Of the first turn, with which a tuner is asked for.
-    clock: Option<Clock>,
-}
-
-/// What the session wants of the shell, when that is not to go on.
-enum Stop {
-    Failed(String),
-    GivenBack,
 }
 
 /// What woke a turn.
@@ -82,87 +71,26 @@ impl Hdhomerun {
         let packets = Intake::new(packets).map_err(told)?;
         let target = SocketAddr::new(own.to_canonical(), packets.local_addr().map_err(told)?.port());
         Ok(Self {
-            session: Session::new(input, target),
-            out: Vec::new(),
-            connection: Conversation::new(connection),
             device,
             packets,
             told_no_lock: false,
-            clock: None,
-            place,
+            tuner: LentTuner::new(place, Session::new(input, target), connection),
         })
     }
 
-    /// Waits for the next packets. May be dropped at any time without losing any.
-    pub(crate) async fn next(&mut self, clock: &Clock, batch: &mut Batch) -> Result<(), String> {
-        let begins = self.clock.replace(*clock).is_none();
-        let input = if begins { Input::Connected } else { Input::Tick };
-        self.session.handle(clock.now(), input, &mut self.out);
-        while batch.is_empty() {
-            match self.turn(clock, batch).await {
-                Ok(()) => {}
-                Err(Stop::Failed(why)) => return Err(format!("{}: {why}", self.place)),
-                Err(Stop::GivenBack) => return Err(format!("{}: the tuner was given back", self.place)),
-            }
-        }
-        Ok(())
-    }
-
     pub(crate) fn select(&mut self, pids: &Pids) {
-        self.session.select(pids);
+        self.tuner.session.select(pids);
     }
 
     pub(crate) fn signal(&self) -> Option<Signal> {
-        self.session.signal()
+        self.tuner.session.signal()
     }
 
-    /// Gives the tuner back.
-    pub(crate) async fn close(mut self) {
-        // Without a turn none was taken.
-        let Some(clock) = self.clock else { return };
-        self.out.clear();
-        self.session.handle(clock.now(), Input::Close, &mut self.out);
-        let mut unheard = Batch::default();
-        // The session's own limit ends it; one whose connection is lost is over already.
-        while !self.session.is_over() && self.turn(&clock, &mut unheard).await.is_ok() {
-            unheard = Batch::default();
-        }
-    }
-
-    async fn turn(&mut self, clock: &Clock, batch: &mut Batch) -> Result<(), Stop> {
-        for output in self.out.drain(..) {
-            match output {
-                Output::Send(bytes) => self.connection.say(&bytes),
-                Output::Fail(why) => return Err(Stop::Failed(why)),
-                Output::Drop => return Err(Stop::GivenBack),
-            }
-        }
-        let Self { connection, packets, .. } = &*self;
-        let wake = tokio::select! {
-            ready = packets.ready() => match ready {
-                Ok(()) => Wake::Packets,
-                Err(error) => return Err(Stop::Failed(format!("receiving: {error}"))),
-            },
-            () = connection.ready() => Wake::Connection,
-            () = clock.reach(self.session.deadline()) => Wake::Time,
-        };
-        match wake {
-            Wake::Packets => self.take_packets(batch),
-            Wake::Connection => self.converse(clock.now(), batch),
-            Wake::Time => self.session.handle(clock.now(), Input::Tick, &mut self.out),
-        }
-        Ok(())
-    }
-
-    fn converse(&mut self, now: Time, batch: &mut Batch) {
-        let Self { connection, session, out, .. } = self;
-        let lost = connection.turn(|bytes| session.handle(now, Input::Bytes(bytes), out)).err();
-        if let Some(why) = lost {
-            session.handle(now, Input::Disconnected(&why), out);
-        }
-        let no_lock = session.signal().filter(|signal| !signal.lock);
+    fn converse(&mut self, clock: &Clock, batch: &mut Batch) {
+        self.tuner.converse(clock.now());
+        let no_lock = self.signal().filter(|signal| !signal.lock);
         if let Some(signal) = no_lock.filter(|_| !self.told_no_lock) {
-            batch.strange = Some(format!("the tuner of {} has no lock ({signal})", self.place));
+            batch.strange = Some(format!("the tuner of {} has no lock ({signal})", self.tuner.place()));
         }
         self.told_no_lock = no_lock.is_some();
     }
@@ -178,6 +106,33 @@ impl Hdhomerun {
         if let Err(error) = taken {
             debug!(%error, "receiving from an HDHomeRun");
         }
+    }
+}
+
+impl Lent for Hdhomerun {
+    type Session = Session;
+
+    fn tuner(&mut self) -> &mut LentTuner<Session> {
+        &mut self.tuner
+    }
+
+    async fn turn(&mut self, clock: &Clock, batch: &mut Batch) -> Result<(), String> {
+        self.tuner.carry_out()?;
+        let Self { tuner, packets, .. } = &*self;
+        let wake = tokio::select! {
+            ready = packets.ready() => match ready {
+                Ok(()) => Wake::Packets,
+                Err(error) => return Err(format!("receiving: {error}")),
+            },
+            () = tuner.ready() => Wake::Connection,
+            () = clock.reach(tuner.session.deadline()) => Wake::Time,
+        };
+        match wake {
+            Wake::Packets => self.take_packets(batch),
+            Wake::Connection => self.converse(clock, batch),
+            Wake::Time => self.tuner.tick(clock.now()),
+        }
+        Ok(())
     }
 }
 

@@ -6,19 +6,20 @@ use std::net::IpAddr;
 use link::clock::Clock;
 use link::intake::Intake;
 use link::udp::MEDIA_BUFFER_BYTES;
-use protocols::time::Time;
 use protocols::topology::SatipInput;
 use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tracing::debug;
 
 use super::Batch;
-use super::peer::{self, Conversation};
+use super::lent_tuner::{Lent, LentTuner};
+use super::peer;
 use super::rtp::RtpStream;
 use crate::pids::Pids;
 use crate::satip::report;
-use crate::satip::session::{Input, Output, Session};
+use crate::satip::session::Session;
 use crate::signal::Signal;
+use crate::tuner_session::TunerSession;
 
 /// Bytes of one report that are looked at.
 const REPORT_BYTES: usize = 2 << 10;
@@ -27,24 +28,12 @@ const PORT_ATTEMPTS: usize = 64;
 
 /// A tuner that was asked for.
 pub(crate) struct Satip {
-    /// For messages: `satip://HOST`.
-    place: String,
-    session: Session,
-    out: Vec<Output>,
-    connection: Conversation,
+    tuner: LentTuner<Session>,
     server: IpAddr,
     packets: Intake,
     reports: UdpSocket,
     stream: RtpStream,
     signal: Option<Signal>,
-    /// Of the first turn, with which the tuner is asked for.
-    clock: Option<Clock>,
-}
-
-/// What the session wants of the shell, when that is not to go on.
-enum Stop {
-    Failed(String),
-    GivenBack,
 }
 
 /// What woke a turn.
@@ -71,109 +60,25 @@ impl Satip {
         let port = packets.local_addr().map_err(told)?.port();
         reports.set_nonblocking(true).map_err(told)?;
         Ok(Self {
-            session: Session::new(input, port),
-            out: Vec::new(),
-            connection: Conversation::new(connection),
             server,
             packets,
             reports: UdpSocket::from_std(reports).map_err(told)?,
             stream: RtpStream::new(),
             signal: None,
-            clock: None,
-            place,
+            tuner: LentTuner::new(place, Session::new(input, port), connection),
         })
     }
 
-    /// Waits for the next packets. May be dropped at any time without losing any.
-    pub(crate) async fn next(&mut self, clock: &Clock, batch: &mut Batch) -> Result<(), String> {
-        let begins = self.clock.replace(*clock).is_none();
-        let input = if begins { Input::Connected } else { Input::Tick };
-        self.session.handle(clock.now(), input, &mut self.out);
-        while batch.is_empty() {
-            match self.turn(clock, batch).await {
-                Ok(()) => {}
-                Err(Stop::Failed(why)) => return Err(format!("{}: {why}", self.place)),
-                Err(Stop::GivenBack) => return Err(format!("{}: the tuner was given back", self.place)),
-            }
-        }
-        Ok(())
-    }
-
     pub(crate) fn select(&mut self, pids: &Pids) {
-        self.session.select(pids);
+        self.tuner.session.select(pids);
     }
 
     pub(crate) fn signal(&self) -> Option<Signal> {
         self.signal
     }
 
-    /// Gives the tuner back.
-    pub(crate) async fn close(mut self) {
-        // Without a turn none was taken.
-        let Some(clock) = self.clock else { return };
-        if self.session.is_over() {
-            if let Some(bytes) = self.session.farewell() {
-                self.connection.say(&bytes);
-                // A lost connection has nobody to hear it.
-                let _ = self.connection.turn(|_| ());
-            }
-            return;
-        }
-        self.session.handle(clock.now(), Input::Close, &mut self.out);
-        let mut unheard = Batch::default();
-        // The session's own limit ends it.
-        while !self.session.is_over() && self.turn(&clock, &mut unheard).await.is_ok() {
-            unheard = Batch::default();
-        }
-    }
-
-    async fn turn(&mut self, clock: &Clock, batch: &mut Batch) -> Result<(), Stop> {
-        self.carry_out()?;
-        let deadline = self.session.deadline().into_iter().chain(self.stream.deadline()).min();
-        let Self { connection, packets, reports, .. } = &*self;
-        let wake = tokio::select! {
-            ready = packets.ready() => match ready {
-                Ok(()) => Wake::Packets,
-                Err(error) => return Err(Stop::Failed(format!("receiving: {error}"))),
-            },
-            () = connection.ready() => Wake::Connection,
-            _ = reports.readable() => Wake::Report,
-            () = clock.reach(deadline) => Wake::Time,
-        };
-        match wake {
-            Wake::Packets => self.take_packets(clock, batch),
-            Wake::Connection => self.converse(clock.now()),
-            Wake::Report => self.report(batch),
-            Wake::Time => {
-                self.session.handle(clock.now(), Input::Tick, &mut self.out);
-                self.stream.expire(clock.now());
-                self.stream.hand_on(batch);
-            }
-        }
-        Ok(())
-    }
-
-    fn converse(&mut self, now: Time) {
-        let Self { connection, session, out, .. } = self;
-        let lost = connection.turn(|bytes| session.handle(now, Input::Bytes(bytes), out)).err();
-        if let Some(why) = lost {
-            session.handle(now, Input::Disconnected(&why), out);
-        }
-    }
-
-    fn carry_out(&mut self) -> Result<(), Stop> {
-        for output in self.out.drain(..) {
-            match output {
-                Output::Send(bytes) => self.connection.say(&bytes),
-                Output::Fail(why) => return Err(Stop::Failed(why)),
-                Output::Drop => return Err(Stop::GivenBack),
-            }
-        }
-        Ok(())
-    }
-
     fn take_packets(&mut self, clock: &Clock, batch: &mut Batch) {
-        let (server, source) = (self.server, self.session.source());
+        let (server, source) = (self.server, self.tuner.session.source());
         let Self { packets, stream, .. } = self;
         let taken = packets.take(|from, datagram| {
             if from.ip() == server || Some(from.ip()) == source {
@@ -190,14 +95,48 @@ impl Satip {
         let mut bytes = [0; REPORT_BYTES];
         // An error of this socket tells of the past only.
         let Ok((count, from)) = self.reports.try_recv_from(&mut bytes) else { return };
-        let is_servers = from.ip() == self.server || Some(from.ip()) == self.session.source();
+        let is_servers = from.ip() == self.server || Some(from.ip()) == self.tuner.session.source();
         let report = bytes.get(..count).filter(|_| is_servers).and_then(report::signal);
         let Some(signal) = report else { return };
         let had_none = self.signal.is_some_and(|signal| !signal.lock);
         if !signal.lock && !had_none {
-            batch.strange = Some(format!("the tuner of {} has no lock ({signal})", self.place));
+            batch.strange = Some(format!("the tuner of {} has no lock ({signal})", self.tuner.place()));
         }
         self.signal = Some(signal);
+    }
+}
+
+impl Lent for Satip {
+    type Session = Session;
+
+    fn tuner(&mut self) -> &mut LentTuner<Session> {
+        &mut self.tuner
+    }
+
+    async fn turn(&mut self, clock: &Clock, batch: &mut Batch) -> Result<(), String> {
+        self.tuner.carry_out()?;
+        let deadline = self.tuner.session.deadline().into_iter().chain(self.stream.deadline()).min();
+        let Self { tuner, packets, reports, .. } = &*self;
+        let wake = tokio::select! {
+            ready = packets.ready() => match ready {
+                Ok(()) => Wake::Packets,
+                Err(error) => return Err(format!("receiving: {error}")),
+            },
+            () = tuner.ready() => Wake::Connection,
+            _ = reports.readable() => Wake::Report,
+            () = clock.reach(deadline) => Wake::Time,
+        };
+        match wake {
+            Wake::Packets => self.take_packets(clock, batch),
+            Wake::Connection => self.tuner.converse(clock.now()),
+            Wake::Report => self.report(batch),
+            Wake::Time => {
+                self.tuner.tick(clock.now());
+                self.stream.expire(clock.now());
+                self.stream.hand_on(batch);
+            }
+        }
+        Ok(())
     }
 }
 
