@@ -1,10 +1,9 @@
 //! An HDHomeRun: discovery, control, streams by UDP. `hdhomerun_config` takes it for one (`tests/live/hdhomerun.rs`).
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use protocols::hdhomerun::{
@@ -12,6 +11,7 @@ use protocols::hdhomerun::{
     Message, NAME, PACKET_BYTES_MAX, TUNER, TUNER_COUNT, VALUE,
 };
 
+use crate::acceptor::Acceptor;
 use crate::broadcast::Broadcast;
 
 /// A datagram holds so many transport packets.
@@ -23,8 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct HdhomerunBox {
     shared: Arc<Shared>,
-    control: SocketAddr,
-    accepting: Option<JoinHandle<()>>,
+    acceptor: Acceptor,
 }
 
 #[derive(Debug)]
@@ -38,7 +37,6 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     tuners: Vec<Tuner>,
-    connections: Vec<TcpStream>,
     set: Vec<String>,
 }
 
@@ -63,21 +61,23 @@ impl HdhomerunBox {
         let discovery = UdpSocket::bind((any, control.port()));
         let discovery = discovery.unwrap_or_else(|error| panic!("discovery at {any}: {error}"));
         discovery.set_read_timeout(Some(LOOK_EVERY)).expect("a limit that is not 0");
-        let state =
-            State { tuners: vec![Tuner::default(); tuners], connections: Vec::new(), set: Vec::new() };
+        let state = State { tuners: vec![Tuner::default(); tuners], set: Vec::new() };
         let shared =
             Arc::new(Shared { id, broadcast, over: AtomicBool::new(false), state: Mutex::new(state) });
         start(&shared, move |shared| discover(shared, &discovery));
-        let accepting = Some(start(&shared, move |shared| accept(shared, &listener)));
+        let acceptor = Acceptor::start(listener, {
+            let shared = shared.clone();
+            move |stream, peer| converse(&shared, stream, peer.ip())
+        });
         for tuner in 0..tuners {
             start(&shared, move |shared| play(shared, tuner));
         }
-        Self { shared, control, accepting }
+        Self { shared, acceptor }
     }
 
     /// Where it is controlled.
     pub fn control(&self) -> SocketAddr {
-        self.control
+        self.acceptor.address()
     }
 
     /// What was set so far: `/tuner0/channel=…`.
@@ -95,23 +95,14 @@ impl HdhomerunBox {
 
     /// As when it loses its power for a moment.
     pub fn restart(&self) {
-        let mut state = self.shared.state();
-        state.tuners.fill(Tuner::default());
-        for connection in state.connections.drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
+        self.shared.state().tuners.fill(Tuner::default());
+        self.acceptor.break_connections();
     }
 }
 
 impl Drop for HdhomerunBox {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
-        self.restart();
-        // Wakes the thread that accepts; in another namespace somebody else may be at that address.
-        let woken = TcpStream::connect_timeout(&self.control, LOOK_EVERY);
-        if let (Ok(_), Some(thread), true) = (woken, self.accepting.take(), self.control.ip().is_loopback()) {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -126,9 +117,9 @@ impl Shared {
 }
 
 /// A thread that sees by itself when it is all over.
-fn start(shared: &Arc<Shared>, work: impl FnOnce(&Arc<Shared>) + Send + 'static) -> JoinHandle<()> {
+fn start(shared: &Arc<Shared>, work: impl FnOnce(&Shared) + Send + 'static) {
     let shared = shared.clone();
-    std::thread::spawn(move || work(&shared))
+    std::thread::spawn(move || work(&shared));
 }
 
 fn discover(shared: &Shared, socket: &UdpSocket) {
@@ -146,19 +137,6 @@ fn discover(shared: &Shared, socket: &UdpSocket) {
             .with(DEVICE_ID, &shared.id.number().to_be_bytes())
             .with(TUNER_COUNT, &[count]);
         let _ = socket.send_to(&reply.encode(), from);
-    }
-}
-
-fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
-    while let Ok((stream, peer)) = listener.accept() {
-        if shared.is_over() {
-            return;
-        }
-        if let Ok(kept) = stream.try_clone() {
-            shared.state().connections.push(kept);
-        }
-        let shared = shared.clone();
-        std::thread::spawn(move || converse(&shared, stream, peer.ip()));
     }
 }
 

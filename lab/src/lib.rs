@@ -29,6 +29,7 @@
 )]
 #![expect(clippy::missing_panics_doc, reason = "the laboratory's one error path is the failing test")]
 
+mod acceptor;
 pub mod broadcast;
 pub mod cable;
 pub mod closed_captions;

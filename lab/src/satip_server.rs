@@ -4,12 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::acceptor::Acceptor;
 use crate::broadcast::Broadcast;
 
 /// RTP packets hold so many transport packets at most.
@@ -23,8 +23,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct SatipServer {
     shared: Arc<Shared>,
-    address: SocketAddr,
-    accepting: Option<JoinHandle<()>>,
+    acceptor: Acceptor,
 }
 
 #[derive(Debug)]
@@ -39,7 +38,6 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     sessions: Vec<Session>,
-    connections: Vec<TcpStream>,
     requests: Vec<String>,
     last_id: u32,
 }
@@ -62,19 +60,18 @@ impl SatipServer {
     /// A session ends `timeout` after its client's last word.
     pub fn start(at: (Ipv4Addr, u16), broadcast: Broadcast, tuners: usize, timeout: Duration) -> Self {
         let listener = TcpListener::bind(at).unwrap_or_else(|error| panic!("{at:?}: {error}"));
-        let address = listener.local_addr().expect("a listener has an address");
         let state = Mutex::default();
         let shared = Arc::new(Shared { broadcast, tuners, timeout, over: AtomicBool::new(false), state });
-        let accepting = Some(std::thread::spawn({
+        let acceptor = Acceptor::start(listener, {
             let shared = shared.clone();
-            move || accept(&shared, &listener)
-        }));
-        Self { shared, address, accepting }
+            move |stream, peer| converse(&shared, stream, peer)
+        });
+        Self { shared, acceptor }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address()
     }
 
     /// The first lines of all requests so far.
@@ -89,11 +86,8 @@ impl SatipServer {
 
     /// As a server does that restarts: forgets all sessions and breaks all connections.
     pub fn restart(&self) {
-        let mut state = self.shared.state();
-        state.sessions.clear();
-        for connection in state.connections.drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
+        self.forget();
+        self.acceptor.break_connections();
     }
 
     /// As a server does that takes its tuners back: forgets all sessions; connections stay.
@@ -105,12 +99,6 @@ impl SatipServer {
 impl Drop for SatipServer {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
-        self.restart();
-        // Wakes the thread that accepts.
-        let woken = TcpStream::connect_timeout(&self.address, Duration::from_millis(100));
-        if let (Ok(_), Some(thread)) = (woken, self.accepting.take()) {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -124,22 +112,9 @@ impl Shared {
     }
 }
 
-fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
-    while let Ok((stream, _)) = listener.accept() {
-        if shared.is_over() {
-            return;
-        }
-        if let Ok(kept) = stream.try_clone() {
-            shared.state().connections.push(kept);
-        }
-        let shared = shared.clone();
-        std::thread::spawn(move || converse(&shared, stream));
-    }
-}
-
 /// One connection. Sessions outlive it, as the specification has it.
-fn converse(shared: &Arc<Shared>, mut stream: TcpStream) {
-    let (Ok(peer), Ok(reading)) = (stream.peer_addr(), stream.try_clone()) else { return };
+fn converse(shared: &Arc<Shared>, mut stream: TcpStream, peer: SocketAddr) {
+    let Ok(reading) = stream.try_clone() else { return };
     let mut lines = BufReader::new(reading).lines();
     let mut head: Vec<String> = Vec::new();
     while let Some(Ok(line)) = lines.next() {
