@@ -14,6 +14,7 @@ use protocols::p1_registration::{InputState, ToDatabase};
 use protocols::time::Time;
 use protocols::topology::InputUrl;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::failover::Policy;
@@ -132,11 +133,9 @@ impl Driver {
         }
         self.feeds.clear();
         self.database = None;
-        let ends: Vec<Task> =
-            self.inputs.into_values().map(|input| Task::start(input.end(END_PATIENCE))).collect();
-        for end in ends {
-            end.finish(END_PATIENCE).await;
-        }
+        // Those that are being left already count, too; one that does not end is no reason to stay.
+        self.inputs.into_values().for_each(|input| input.leave(&self.closing));
+        let _ = timeout(END_PATIENCE, self.closing.subscribe().wait_for(|count| *count == 0)).await;
     }
 
     fn measures(&self, started: Instant) -> Measures {
@@ -378,5 +377,46 @@ impl Spoken {
             InputState::Failed { cause } => warn!(%channel, cause, "input failed; retrying"),
         }
         self.inputs.insert(channel, state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use lab::broadcast::Broadcast;
+    use lab::satip_server::SatipServer;
+    use link::clock::Clock;
+    use protocols::authority::ClusterKey;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn tuners_that_are_being_given_back_are_given_back_at_shutdown_too() {
+        let broadcast = Broadcast::new().with("514", include_bytes!("../../testcard/clip.ts"), 902_400);
+        let server = SatipServer::start((Ipv4Addr::LOCALHOST, 0), broadcast, 4, PATIENCE);
+        let url = format!("satip://{}/?freq=514&msys=dvbt", server.address());
+        let mut driver = Driver::new(Context {
+            id: "roof".parse().unwrap(),
+            boot_id: random::boot_id(),
+            key: ClusterKey::new([7; 32]),
+            database: String::new(),
+            clock: Clock::start(),
+        });
+        let taken = async |count| {
+            while server.taken() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        driver.carry_out(Output::OpenInput { url: url.clone() });
+        timeout(PATIENCE, taken(1)).await.unwrap();
+        driver.carry_out(Output::CloseInput { url });
+        let shutdown = Shutdown::new();
+        shutdown.request();
+        let (_questions, asked) = mpsc::channel(1);
+        driver.run(asked, Supervision::ready(), &shutdown).await;
+        assert_eq!(server.taken(), 0, "{:?}", server.requests());
     }
 }

@@ -95,12 +95,12 @@ impl InputHandle {
     }
 
     /// Closes the input and ends the task, which may take it a moment.
-    pub(crate) async fn end(self, patience: Duration) {
+    async fn end(self, patience: Duration) {
         drop(self.orders);
         self.task.finish(patience).await;
     }
 
-    /// The same, without anybody waiting but the inputs that are opened meanwhile.
+    /// The same, without anybody waiting but the inputs that are opened meanwhile, and who ends the daemon.
     pub(crate) fn leave(self, closing: &Closing) {
         let closing = closing.clone();
         closing.send_modify(|count| *count += 1);
