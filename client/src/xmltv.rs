@@ -172,33 +172,14 @@ mod tests {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 
-    use protocols::p2_directory::ProgrammeState;
-    use protocols::recording::{RecordingId, Span};
-
     use super::*;
-    use crate::gateway::lineup::tests::channels;
+    use crate::gateway::lineup::tests::{channels, programme};
     use crate::guide::tests::guide;
-
-    fn recording(channel: u32) -> ProgrammeEntry {
-        let from = ClusterTime(1_800_000_000_000);
-        ProgrammeEntry {
-            id: RecordingId(7),
-            channel: ChannelId(channel),
-            span: Span { from, to: ClusterTime(from.0 + 90_000) },
-            title: "Rock & Roll".to_owned(),
-            state: ProgrammeState::Kept,
-            replicas: 1,
-            recorders: 1,
-            bytes: 0,
-            missing_ms: 0,
-            holes: Vec::new(),
-        }
-    }
 
     #[test]
     fn channels_stand_before_programmes_and_orders_where_there_is_no_guide() {
         assert_eq!(
-            Xmltv::new(&channels()[..1]).finish(&[recording(1), recording(9)]),
+            Xmltv::new(&channels()[..1]).finish(&[programme(1), programme(9)]),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE tv SYSTEM \"xmltv.dtd\">\n<tv generator-info-name=\"Masthead\">\n\
              \x20 <channel id=\"1\">\n    <display-name>One</display-name>\n    <display-name>1</display-name>\n\
              \x20   <icon src=\"http://x/1.png?a=1&amp;b=2\"/>\n  </channel>\n\
@@ -211,7 +192,7 @@ mod tests {
     fn a_programme_has_all_that_is_known_of_it_in_the_order_of_the_dtd() {
         let mut document = Xmltv::new(&channels()[..1]);
         document.add(&guide());
-        let text = document.finish(&[recording(1)]);
+        let text = document.finish(&[programme(1)]);
         let programmes = text.split_once("  </channel>\n").unwrap().1;
         assert_eq!(
             programmes,

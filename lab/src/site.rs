@@ -152,6 +152,13 @@ impl Plan {
         self
     }
 
+    /// Channel 1 as a service of its input.
+    #[must_use]
+    pub fn with_service(mut self, service: u16) -> Self {
+        self.channels[0].service = Some(service);
+        self
+    }
+
     /// Only these channels, each a service of the one input `url`.
     #[must_use]
     pub fn with_services(mut self, url: &str, services: &[(u32, u16)]) -> Self {

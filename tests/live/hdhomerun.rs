@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lab::broadcast::Broadcast;
 use lab::hdhomerun_box::HdhomerunBox;
-use lab::site::{Daemon, Plan, READY_LIMIT, Site, file_bytes};
+use lab::site::{Plan, Site, file_bytes};
 use lab::source::Clip;
 use lab::{Command, Host, Lab, judge, timeline};
 use protocols::hdhomerun::{CONTROL_PORT, DeviceId};
@@ -72,23 +72,14 @@ fn our_server_gets_along_with_an_hdhomerun() {
     };
     let id = DeviceId::of("lab");
     let url = |mhz: u32| format!("hdhomerun://{id}/auto/8vsb:{mhz}000000");
-    let one = |mhz| Plan::of(&url(mhz));
+    // The one programme of the clip, so that packets are chosen.
+    let one = |mhz| Plan::of(&url(mhz)).with_service(1);
     let site = Site::build(&lab, &one(177));
     let tuner = lab.host("tuner");
     lab.attach(&tuner, &site.core, &DEVICE.to_string());
     let device = device(&tuner, 1);
-    // The one programme of the clip, so that packets are chosen.
-    let write = |plan: &Plan| {
-        let text = plan.text().replace("input = \"input-1\"\n", "input = \"input-1\"\nservice = 1\n");
-        std::fs::write(&site.topology, text).unwrap();
-    };
-    write(&one(177));
-    let [mut database, mut acquisition, _hall] =
-        [Daemon::Database, Daemon::Acquisition, Daemon::Hall].map(|daemon| {
-            let mut process = site.start(daemon);
-            process.wait_for_line("ready", READY_LIMIT);
-            process
-        });
+    let mut daemons = site.start_all();
+    let write = |plan: &Plan| std::fs::write(&site.topology, plan.text()).unwrap();
     let anna = site.viewer("anna", &site.room);
     let set = |word: &str| device.set().iter().filter(|line| line.contains(word)).count();
     let viewing = Viewing::start(&site, &anna, 1);
@@ -109,14 +100,14 @@ fn our_server_gets_along_with_an_hdhomerun() {
     viewing.wait_to_go_on(PATIENCE);
 
     write(&one(183));
-    database.hang_up();
+    daemons.database.hang_up();
     timeline::until("the tuner is retuned", PATIENCE, || set("channel=8vsb:183000000") == 1);
     viewing.wait_to_go_on(PATIENCE);
     assert!(set("lockkey=none") > 0, "{:?}", device.set());
 
     // The tuner is taken: the other channel waits until it is free.
     write(&one(183).with_channel(2, "Waiting", &url(177)));
-    database.hang_up();
+    daemons.database.hang_up();
     let cause = timeline::obtain("channel 2 finds all tuners in use", PATIENCE, || {
         let listed = site.channels(&anna)?.into_iter().find(|listed| listed.id == 2)?;
         listed.cause.filter(|cause| cause.contains("in use"))
@@ -124,9 +115,9 @@ fn our_server_gets_along_with_an_hdhomerun() {
     lab.note(format_args!("{cause}"));
     viewing.finish();
     write(&one(177));
-    database.hang_up();
+    daemons.database.hang_up();
     site.wait_active(&anna, 1, PATIENCE);
 
-    acquisition.terminate(END_LIMIT);
+    daemons.acquisition.terminate(END_LIMIT);
     assert_eq!(device.taken(), 0, "the tuner is free when the acquisition server has ended");
 }

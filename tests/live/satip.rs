@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lab::broadcast::Broadcast;
 use lab::satip_server::SatipServer;
-use lab::site::{Daemon, Plan, READY_LIMIT, Site};
+use lab::site::{Plan, Site};
 use lab::source::Clip;
 use lab::{Command, Host, Lab, Lan, judge, timeline};
 
@@ -122,23 +122,14 @@ fn vdr_takes_the_laboratorys_satip_server_for_one() {
 fn our_server_gets_along_with_a_satip_server() {
     let Some(lab) = Lab::open("our_server_gets_along_with_a_satip_server", &[]) else { return };
     let url = |frequency: u32| format!("satip://{SERVER}/?src=1&freq={frequency}&msys=dvbt&bw=8");
-    let one = |frequency| Plan::of(&url(frequency));
+    // The one programme of the clip, so that packets are chosen.
+    let one = |frequency| Plan::of(&url(frequency)).with_service(1);
     let site = Site::build(&lab, &one(514));
     let tuner = lab.host("tuner");
     lab.attach(&tuner, &site.core, SERVER);
     let server = server(&tuner, 1);
-    // The one programme of the clip, so that packets are chosen.
-    let write = |plan: &Plan| {
-        let text = plan.text().replace("input = \"input-1\"\n", "input = \"input-1\"\nservice = 1\n");
-        std::fs::write(&site.topology, text).unwrap();
-    };
-    write(&one(514));
-    let [mut database, mut acquisition, _hall] =
-        [Daemon::Database, Daemon::Acquisition, Daemon::Hall].map(|daemon| {
-            let mut process = site.start(daemon);
-            process.wait_for_line("ready", READY_LIMIT);
-            process
-        });
+    let mut daemons = site.start_all();
+    let write = |plan: &Plan| std::fs::write(&site.topology, plan.text()).unwrap();
     let anna = site.viewer("anna", &site.room);
     let asked = |word: &str| server.requests().iter().filter(|line| line.contains(word)).count();
     let viewing = Viewing::start(&site, &anna, 1);
@@ -159,20 +150,20 @@ fn our_server_gets_along_with_a_satip_server() {
 
     // Another channel of the same multiplex, whole: no tuner more, other packets.
     write(&one(514).with_channel(2, "Whole", &url(514)));
-    database.hang_up();
+    daemons.database.hang_up();
     site.wait_active(&anna, 2, PATIENCE);
     timeline::until("all packets are asked for", PATIENCE, || asked("?pids=all") > 0);
     assert_eq!((server.taken(), asked("SETUP ")), (1, 2));
 
     write(&one(530));
-    database.hang_up();
+    daemons.database.hang_up();
     timeline::until("the tuner is retuned", PATIENCE, || asked("SETUP ") > 2 && asked("freq=530") > 0);
     viewing.wait_to_go_on(PATIENCE);
     assert!(asked("TEARDOWN ") > 0);
 
     // The tuner is taken: the other channel waits until it is free.
     write(&one(530).with_channel(2, "Waiting", &url(514)));
-    database.hang_up();
+    daemons.database.hang_up();
     let cause = timeline::obtain("channel 2 finds all tuners busy", PATIENCE, || {
         let listed = site.channels(&anna)?.into_iter().find(|listed| listed.id == 2)?;
         listed.cause.filter(|cause| cause.contains("busy"))
@@ -180,10 +171,10 @@ fn our_server_gets_along_with_a_satip_server() {
     lab.note(format_args!("{cause}"));
     viewing.finish();
     write(&one(514));
-    database.hang_up();
+    daemons.database.hang_up();
     site.wait_active(&anna, 1, PATIENCE);
     assert_eq!(server.taken(), 1);
 
-    acquisition.terminate(END_LIMIT);
+    daemons.acquisition.terminate(END_LIMIT);
     assert_eq!(server.taken(), 0, "the tuner is free when the acquisition server has ended");
 }

@@ -154,11 +154,12 @@ pub(crate) mod tests {
         ]
     }
 
-    fn programme() -> ProgrammeEntry {
+    /// A recording that somebody ordered.
+    pub(crate) fn programme(channel: u32) -> ProgrammeEntry {
         let from = ClusterTime(1_800_000_000_000);
         ProgrammeEntry {
             id: RecordingId(7),
-            channel: ChannelId(1),
+            channel: ChannelId(channel),
             span: Span { from, to: ClusterTime(from.0 + 90_000) },
             title: "Rock & Roll".to_owned(),
             state: ProgrammeState::Kept,
@@ -182,7 +183,7 @@ pub(crate) mod tests {
         );
         assert!(playlist("b", &channels(), Form::Hls).contains("\nb/channel/1/master.m3u8\n"));
         assert_eq!(
-            recordings("b", &[programme()]),
+            recordings("b", &[programme(1)]),
             "#EXTM3U\n#EXTINF:90 tvg-id=\"1\",Rock & Roll\nb/recording/7.ts\n"
         );
     }
