@@ -145,6 +145,11 @@ fn plans(topology: &Topology, generation: Generation) -> BTreeMap<AcquisitionId,
 
 #[cfg(test)]
 mod tests {
+    use protocols::codec::encode;
+    use protocols::p1_registration::ToAcquisition;
+    use protocols::preamble::MAX_P1_FRAME_BYTES;
+    use protocols::topology::{FaultKind, Faults, MAX_PLAN_BYTES};
+
     use super::*;
 
     const SITE: &str = "[database_server]\naddress = \"10.0.0.2\"\n\
@@ -162,5 +167,55 @@ mod tests {
         let backup =
             SourcePlan { input: "b".parse().unwrap(), url: "file:b.ts".to_owned(), service: Some(9) };
         assert_eq!(plan.backups, [backup]);
+    }
+
+    /// `count` channels, each with seven backups, carried by a push server.
+    fn site_of(count: u16) -> String {
+        let inputs: Vec<String> = (0..8)
+            .map(|n| format!("{{ id = \"input-{n}\", url = \"file:{n}{}\" }}", "x".repeat(900)))
+            .collect();
+        let backups: Vec<String> =
+            (1..8).map(|n| format!("{{ input = \"input-{n}\", service = 65535 }}")).collect();
+        let channel = |id: u32| {
+            format!(
+                "[[channel]]\nid = {id}\nname = \"{id}\"\nacquisition_server = \"roof\"\ninput = \"input-0\"\nservice = 65535\n\
+                 hold_off = \"5m\"\nreturn_after = \"5m\"\nport = {}\nbackup = [{}]\n",
+                10_000 + id % 50_000,
+                backups.join(", ")
+            )
+        };
+        let ids = || (0..u32::from(count)).map(|n| 4_000_000_000 + n);
+        let listed: Vec<String> = ids().map(|id| id.to_string()).collect();
+        let host = "[[push_server]]\nid = \"hall-with-a-rather-long-name\"\naddress = \"2001:db8::2\"\n";
+        format!(
+            "[database_server]\naddress = \"10.0.0.2\"\n[[acquisition_server]]\nid = \"roof\"\ninput = [{}]\n{}{host}channels = [{}]\n",
+            inputs.join(", "),
+            ids().map(channel).collect::<String>(),
+            listed.join(", ")
+        )
+    }
+
+    #[test]
+    fn a_plan_that_is_accepted_fits_a_frame_and_one_that_does_not_fit_is_a_fault_of_the_topology() {
+        let size = |count| {
+            let (topology, _) = Topology::parse("t.toml", &site_of(count)).ok()?;
+            let plan = plans(&topology, Generation(u64::MAX)).remove(&"roof".parse().unwrap()).unwrap();
+            assert_eq!(plan.channels.len(), usize::from(count));
+            Some(encode(&ToAcquisition::Plan(plan)).len())
+        };
+        // The most that are accepted.
+        let (mut fits, mut too_many) = (1, 1_000);
+        while too_many - fits > 1 {
+            let middle = u16::midpoint(fits, too_many);
+            if size(middle).is_some() { fits = middle } else { too_many = middle }
+        }
+        let most = size(fits).unwrap();
+        assert!((MAX_P1_FRAME_BYTES * 98 / 100..MAX_P1_FRAME_BYTES - 64).contains(&most), "{most} bytes");
+        let Err(Faults(faults)) = Topology::parse("t.toml", &site_of(too_many)) else { panic!() };
+        assert!(
+            matches!(faults[..], [ref fault] if matches!(fault.kind, FaultKind::TooMany { limit: MAX_PLAN_BYTES, .. })),
+            "{faults:?}"
+        );
+        assert_eq!(faults[0].place.line, 4);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::draft::{BackupDraft, ChannelDraft, Draft, HostDraft};
+use super::draft::{BackupDraft, ChannelDraft, Draft, HostDraft, InputDraft};
 use super::fault::{FaultKind, Noun};
 use super::findings::Findings;
 use super::nearest::nearest;
@@ -14,7 +14,8 @@ use super::reach::{self, Reach};
 use super::warning::WarningKind;
 use super::{
     AcquisitionServer, Backup, Channel, DEFAULT_GATEWAY, DEFAULT_HOLD_OFF, DEFAULT_RETURN_AFTER,
-    DEFAULT_SITE_NAME, DatabaseServer, Failover, Index, Input, Network, PushHost, Topology, clash,
+    DEFAULT_SITE_NAME, DatabaseServer, Failover, Index, Input, MAX_PLAN_BYTES, Network, PushHost, Topology,
+    clash,
 };
 use crate::ids::{AcquisitionId, ChannelId, HostId, InputId};
 
@@ -25,6 +26,7 @@ pub(super) fn topology(draft: &Draft, findings: &mut Findings<'_>) -> Option<Top
     let carried = check_hosts(draft, &channels, findings);
     warn_of_unused(draft, &servers, &channels, &carried, findings);
     warn_of_repeated_names(&channels, findings);
+    check_plans(draft, findings);
     let reach = reach::resolve(draft, findings);
     clash::listeners(draft, findings);
     clash::channel_ports(draft, &channels, &reach, findings);
@@ -127,6 +129,42 @@ fn check_input(
         };
         findings.fault(input.span(), kind);
     }
+}
+
+/// Checks that what each acquisition server is told ([`crate::p1_registration::FeedPlan`]) fits a frame of P1. The numbers are
+/// what [`crate::codec`] writes beside texts and addresses.
+fn check_plans(draft: &Draft, findings: &mut Findings<'_>) {
+    let mut feeds: HashMap<ChannelId, usize> = HashMap::new();
+    for host in &draft.hosts {
+        let id = host.id.as_ref().map_or(0, |id| id.get_ref().as_str().len());
+        let address = if host.address.is_some_and(|address| address.is_ipv6()) { 16 } else { 4 };
+        for channel in &host.channels {
+            *feeds.entry(*channel.get_ref()).or_default() += 14 + id + address;
+        }
+    }
+    for server in &draft.acquisition_servers {
+        let Some(server_id) = &server.id else { continue };
+        let sources: HashMap<&InputId, usize> = server.inputs.iter().filter_map(source_bytes).collect();
+        let told = |channel: &ChannelDraft| {
+            let fed = channel.id.as_ref().and_then(|id| feeds.get(id.get_ref())).copied().unwrap_or(0);
+            let named = inputs_of(channel).filter_map(|input| sources.get(input.get_ref()));
+            28 + fed + named.sum::<usize>()
+        };
+        let of_server = |channel: &&ChannelDraft| {
+            channel.acquisition_server.as_ref().is_some_and(|id| id.get_ref() == server_id.get_ref())
+        };
+        let found: usize = draft.channels.iter().filter(of_server).map(told).sum();
+        if found > MAX_PLAN_BYTES {
+            let what = "bytes of channels, with their backups and push servers, for one acquisition server";
+            findings.fault(server_id.span(), FaultKind::TooMany { what, found, limit: MAX_PLAN_BYTES });
+        }
+    }
+}
+
+/// What a plan says of a channel's source.
+fn source_bytes(input: &InputDraft) -> Option<(&InputId, usize)> {
+    let (id, url) = (input.id.as_ref()?.get_ref(), input.url.as_ref()?);
+    Some((id, 19 + id.as_str().len() + url.to_string().len()))
 }
 
 /// Checks ids and channel lists of the push hosts; gives the channels that at least one of them lists.

@@ -314,6 +314,9 @@ pub const MAX_ACQUISITION_SERVERS: usize = 1_000;
 pub const MAX_INPUTS_PER_SERVER: usize = 1_000;
 /// Most channels.
 pub const MAX_CHANNELS: usize = 10_000;
+/// Longest plan of one acquisition server, which goes out in one frame of P1: URLs are in it once for each channel that
+/// names their input.
+pub const MAX_PLAN_BYTES: usize = crate::preamble::MAX_P1_FRAME_BYTES - 1_024;
 /// Most push hosts.
 pub const MAX_HOSTS: usize = 1_000;
 /// Most destinations of one push host.
