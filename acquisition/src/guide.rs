@@ -23,7 +23,7 @@ use media::si::psip::{self, eit as atsc, ett::Ett, mgt, stt::Stt, vct};
 use media::si::seen::{SectionName, SeenSections, TABLES_MAX};
 use protocols::guide::{Event, Schedule};
 use protocols::ids::ChannelId;
-use protocols::time::Time;
+use protocols::time::{ClusterTime, Time};
 
 /// Schedules that wait to be told; sections that find no room are left until they come again, and counted.
 pub const PENDING_MAX: usize = 64;
@@ -36,6 +36,8 @@ pub const HELD_EVENTS_MAX: usize = 2048;
 /// PIDs that the guide of ATSC may have: events and texts of 128 times three hours.
 pub const PSIP_PIDS_MAX: usize = 256;
 
+/// The host's clock leaps when it is set by more than this.
+const CLOCK_LEAP: Duration = Duration::from_hours(1);
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Collects the guide of one input for the channels that are made from it.
@@ -49,6 +51,8 @@ pub struct GuideCollector {
     seen: SeenSections,
     pending: VecDeque<(u16, Schedule)>,
     next_take: Time,
+    /// How far the wall clock is ahead of ours.
+    wall_ahead_ms: Option<i64>,
     revision: u64,
     atsc: Atsc,
     counters: Counters,
@@ -99,6 +103,7 @@ impl GuideCollector {
             seen: SeenSections::with_limit(TABLES_MAX),
             pending: VecDeque::new(),
             next_take: Time::ZERO,
+            wall_ahead_ms: None,
             revision: 0,
             atsc: Atsc::default(),
             counters: Counters::default(),
@@ -110,6 +115,16 @@ impl GuideCollector {
         if self.channels != channels {
             self.channels = channels;
             self.assign();
+        }
+    }
+
+    /// What the host's wall clock shows. Events that are over, or far ahead, are worth nothing; when the clock leaps, as where a
+    /// host without a battery learns what day it is, all is told again.
+    pub fn wall(&mut self, now: Time, wall: ClusterTime) {
+        let ahead_ms = wall.0.cast_signed().saturating_sub((now.as_us() / 1_000).cast_signed());
+        let before_ms = self.wall_ahead_ms.replace(ahead_ms);
+        if before_ms.is_some_and(|ms| Duration::from_millis(ms.abs_diff(ahead_ms)) > CLOCK_LEAP) {
+            self.seen.retain(|_| false);
         }
     }
 

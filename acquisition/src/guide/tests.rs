@@ -126,6 +126,28 @@ fn a_channels_events_are_told_once_and_again_when_they_change() {
 }
 
 #[test]
+fn all_is_told_again_when_the_hosts_clock_leaps_to_another_day_and_not_when_it_is_set_right_by_seconds() {
+    let mut collector = collector(&[(1, Some(10))]);
+    let mut carousel = Carousel::new(eit::PID);
+    let section = eit(0x50, 10, [0, 0, 0], &[event(1, 20, 1, "News")]);
+    let clock = |s: u64| (Time::from_ms(s * 1_000), ClusterTime((1_000_000 + s) * 1_000));
+    let mut told_at = |(now, wall): (Time, ClusterTime)| {
+        collector.wall(now, wall);
+        carousel.send(&mut collector, &section);
+        take_all(&mut collector).len()
+    };
+    assert_eq!((told_at(clock(1)), told_at(clock(2))), (1, 0));
+    let later = |s, ahead_s: u64| (clock(s).0, ClusterTime(clock(s).1.0 + ahead_s * 1_000));
+    assert_eq!(told_at(later(3, 3_000)), 0, "50 minutes");
+    assert_eq!(
+        (told_at(later(4, 800_000_000)), told_at(later(5, 800_000_000))),
+        (1, 0),
+        "a battery is missing"
+    );
+    assert_eq!(told_at(clock(6)), 1, "back");
+}
+
+#[test]
 fn what_is_on_goes_before_what_will_be() {
     let mut collector = collector(&[(1, Some(10))]);
     let mut carousel = Carousel::new(eit::PID);

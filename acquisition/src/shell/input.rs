@@ -336,8 +336,10 @@ impl Work {
 
     /// Tells what the guide has to say, as far as nothing else has to wait for it.
     async fn announce(&mut self, run: Run) {
-        let schedules = self.guide.take(self.context.clock.now(), self.events.capacity() / 2);
-        let unix_s = i64::try_from(Clock::wall().0 / 1000).unwrap_or(i64::MAX);
+        let (now, wall) = (self.context.clock.now(), Clock::wall());
+        self.guide.wall(now, wall);
+        let schedules = self.guide.take(now, self.events.capacity() / 2);
+        let unix_s = i64::try_from(wall.0 / 1000).unwrap_or(i64::MAX);
         for schedule in schedules {
             self.send(run, Input::Guide { schedule, unix_s }).await;
         }
