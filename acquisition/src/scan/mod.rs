@@ -3,6 +3,7 @@
 //! The whole report is TOML: what is told to people stands in comments, what is ready for `topology.toml` in tables.
 
 pub mod entries;
+pub mod neighbour;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -61,7 +62,7 @@ impl Found {
         let mut text = String::new();
         self.head(url, &mut text);
         self.table(paint, &mut text);
-        self.network(&mut text);
+        self.network(url, &mut text);
         text.push('\n');
         text.push_str(&entries.text(url));
         text
@@ -97,6 +98,7 @@ impl Found {
                     "original_network_id": multiplex.original_network_id,
                     "frequency_hz": multiplex.delivery.map(|delivery| delivery.frequency_hz),
                     "system": multiplex.delivery.map(|delivery| entries::system(delivery.system)),
+                    "url": neighbour_of(url, multiplex),
                 })
             })
             .collect();
@@ -164,7 +166,7 @@ impl Found {
         }
     }
 
-    fn network(&self, text: &mut String) {
+    fn network(&self, url: &str, text: &mut String) {
         let others: Vec<&nit::Multiplex> =
             self.multiplex.multiplexes.iter().filter(|it| self.is_other(it)).collect();
         if others.is_empty() {
@@ -174,12 +176,20 @@ impl Found {
         for multiplex in others {
             let place = multiplex.delivery.as_ref().map(entries::place).unwrap_or_default();
             let _ = writeln!(text, "#   {:>5}  {place}", multiplex.transport_stream_id);
+            if let Some(neighbour) = neighbour_of(url, multiplex) {
+                let _ = writeln!(text, "#          {neighbour}");
+            }
         }
     }
 
     fn is_other(&self, multiplex: &nit::Multiplex) -> bool {
         Some(multiplex.transport_stream_id) != self.multiplex.transport_stream_id
     }
+}
+
+/// Where the tuner of the input at `url` finds another multiplex.
+fn neighbour_of(url: &str, multiplex: &nit::Multiplex) -> Option<String> {
+    Some(neighbour::url(&url.parse().ok()?, multiplex.delivery.as_ref()?)?.to_string())
 }
 
 /// What is known so far, in a line.
@@ -312,6 +322,29 @@ pub(crate) mod tests {
             (&json["services"][0]["channel"], &json["services"][1]["channel"]),
             (&json!(12), &json!(null))
         );
+    }
+
+    #[test]
+    fn other_multiplexes_are_told_with_where_the_same_tuner_finds_them() {
+        let mut found = found();
+        let delivery = media::si::delivery::Delivery::parse(media::si::descriptors::Descriptor {
+            tag: 0x5a,
+            data: &[0x03, 0x10, 0x8e, 0x18, 0x1f, 0, 0, 0, 0, 0, 0],
+        });
+        found.multiplex.multiplexes = vec![nit::Multiplex {
+            transport_stream_id: 1080,
+            original_network_id: 1,
+            delivery,
+            ..nit::Multiplex::default()
+        }];
+        let url = "satip://10.0.0.7/?freq=474&msys=dvbt&bw=8";
+        let entries = Entries::of(&found, url, &Wish::new("roof".parse().unwrap()), None).unwrap();
+        let text = found.text(url, &entries, Paint::Plain);
+        let expected = "#\n# 1 other multiplex of the network:\n#    1080  DVB-T 514.166 MHz, 8 MHz wide\n\
+            #          satip://10.0.0.7/?freq=514.166&msys=dvbt&bw=8\n";
+        assert!(text.contains(expected), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&found.json(url, &entries)).unwrap();
+        assert_eq!(json["multiplexes"][0]["url"], "satip://10.0.0.7/?freq=514.166&msys=dvbt&bw=8");
     }
 
     #[test]
