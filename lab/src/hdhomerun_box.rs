@@ -95,7 +95,8 @@ impl HdhomerunBox {
 
     /// As when it loses its power for a moment.
     pub fn restart(&self) {
-        self.shared.state().tuners.fill(Tuner::default());
+        let mut state = self.shared.state();
+        state.tuners.fill(Tuner::default());
         self.acceptor.break_connections();
     }
 }

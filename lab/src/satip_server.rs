@@ -86,7 +86,8 @@ impl SatipServer {
 
     /// As a server does that restarts: forgets all sessions and breaks all connections.
     pub fn restart(&self) {
-        self.forget();
+        let mut state = self.shared.state();
+        state.sessions.clear();
         self.acceptor.break_connections();
     }
 

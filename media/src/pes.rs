@@ -32,6 +32,11 @@ impl PesTimes {
         Some(Self { stream_id: payload[3], pts_90k, dts_90k })
     }
 
+    /// Whether it is an audio stream's; AC-3 is private.
+    pub fn is_audio(self) -> bool {
+        matches!(self.stream_id, 0xc0..=0xdf)
+    }
+
     /// Whether it is a video stream's.
     pub fn is_video(self) -> bool {
         matches!(self.stream_id, 0xe0..=0xef)

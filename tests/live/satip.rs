@@ -173,7 +173,7 @@ fn our_server_gets_along_with_a_satip_server() {
     write(&one(514));
     daemons.database.hang_up();
     site.wait_active(&anna, 1, PATIENCE);
-    assert_eq!(server.taken(), 1);
+    timeline::until("the tuner is in use again", PATIENCE, || server.taken() == 1);
 
     daemons.acquisition.terminate(END_LIMIT);
     assert_eq!(server.taken(), 0, "the tuner is free when the acquisition server has ended");

@@ -23,7 +23,7 @@ use crate::shell::Context;
 use crate::shell::channel::Channel;
 use crate::shell::database::DatabaseHandle;
 use crate::shell::feed;
-use crate::shell::input::{Closing, InputHandle};
+use crate::shell::input::{CLOSING_PATIENCE, Closing, InputHandle};
 use crate::shell::metrics::Measures;
 use crate::shell::task::Task;
 use crate::splitter::Outlet;
@@ -134,7 +134,7 @@ impl Driver {
         self.feeds.clear();
         self.database = None;
         // Those that are being left already count, too; one that does not end is no reason to stay.
-        self.inputs.into_values().for_each(|input| input.leave(&self.closing));
+        self.inputs.into_values().for_each(|input| input.leave(&self.closing, END_PATIENCE));
         let _ = timeout(END_PATIENCE, self.closing.subscribe().wait_for(|count| *count == 0)).await;
     }
 
@@ -226,7 +226,7 @@ impl Driver {
             Output::CloseInput { url } => {
                 if let Some(input) = self.inputs.remove(&url) {
                     // Ends by itself; only what is opened meanwhile waits for it.
-                    input.leave(&self.closing);
+                    input.leave(&self.closing, CLOSING_PATIENCE);
                 }
             }
             Output::ConnectFeed { channel, host, address } => {
@@ -416,7 +416,9 @@ mod tests {
         let shutdown = Shutdown::new();
         shutdown.request();
         let (_questions, asked) = mpsc::channel(1);
+        let closing = driver.closing.subscribe();
         driver.run(asked, Supervision::ready(), &shutdown).await;
-        assert_eq!(server.taken(), 0, "{:?}", server.requests());
+        assert_eq!(*closing.borrow(), 0, "{:?}", server.requests());
+        timeout(PATIENCE, taken(0)).await.unwrap();
     }
 }

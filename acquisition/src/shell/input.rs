@@ -26,7 +26,7 @@ use crate::splitter::{Outlet, Splitter};
 /// How often counters are handed to the machine.
 const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an input gets to close before another is opened, which may need the same tuner or port.
-const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many inputs are being closed.
 pub(crate) type Closing = watch::Sender<usize>;
@@ -101,11 +101,11 @@ impl InputHandle {
     }
 
     /// The same, without anybody waiting but the inputs that are opened meanwhile, and who ends the daemon.
-    pub(crate) fn leave(self, closing: &Closing) {
+    pub(crate) fn leave(self, closing: &Closing, patience: Duration) {
         let closing = closing.clone();
         closing.send_modify(|count| *count += 1);
         tokio::spawn(async move {
-            self.end(CLOSING_PATIENCE).await;
+            self.end(patience).await;
             closing.send_modify(|count| *count = count.saturating_sub(1));
         });
     }

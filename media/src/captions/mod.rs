@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Nothing is taken out of the stream or changed in it. DVB subtitles are pictures: they are listed, and stay where they are.
-//! Times are of 90 kHz, counted as players count: from the earliest stamp that one of the streams begins with.
+//! Times are of 90 kHz, counted as players count: from the earliest stamp that sound or pictures begin with.
 
 mod announced;
 mod dtvcc;

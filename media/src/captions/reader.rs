@@ -1,6 +1,6 @@
 //! From transport packets to what is said in them: which PIDs, on which clock, by which decoder.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::announced::{Announced, Kind, Listing, first_programme};
 use super::dtvcc::Dtvcc;
@@ -19,6 +19,8 @@ use crate::section::{Section, SectionAssembler};
 const LEAP_90K: i64 = 900_000;
 /// A stream that begins so long after the first picture is not one that players count from: 5 s.
 const BEGINNING_90K: i64 = 450_000;
+/// Nor is one that is neither sound nor picture and begins so long before them, 1 s: the rule of ffmpeg, which many players use.
+const PRIVATE_AHEAD_90K: i64 = 90_000;
 /// Streams that are looked at for where they begin.
 const BEGINNINGS_MAX: usize = 32;
 const TABLE_PAT: u8 = 0x00;
@@ -77,8 +79,8 @@ struct Clock {
 /// later than pictures of the same time, or a picture from before the tables.
 #[derive(Debug, Default)]
 struct Beginning {
-    begun: BTreeSet<u16>,
-    earliest: Option<u64>,
+    /// By PID, the first stamps.
+    begun: BTreeMap<u16, PesTimes>,
 }
 
 /// When something is to be presented.
@@ -308,22 +310,22 @@ impl Reader {
 impl Beginning {
     /// Something begins in this packet.
     fn unit(&mut self, packet: Packet<'_>) {
-        if self.begun.len() == BEGINNINGS_MAX || self.begun.contains(&packet.pid()) {
+        if self.begun.len() == BEGINNINGS_MAX || self.begun.contains_key(&packet.pid()) {
             return;
         }
-        let Some(times) = PesTimes::parse(packet.payload()) else { return };
-        self.begun.insert(packet.pid());
-        let earliest = *self.earliest.get_or_insert(times.pts_90k);
-        if (-LEAP_90K..0).contains(&signed_step(earliest, times.pts_90k)) {
-            self.earliest = Some(times.pts_90k);
+        if let Some(times) = PesTimes::parse(packet.payload()) {
+            self.begun.insert(packet.pid(), times);
         }
     }
 
     /// How long before the clock's 0 that is.
     fn ahead_90k(&self, clock: &Clock) -> i64 {
-        let step_90k =
-            self.earliest.zip(clock.origin).map(|(earliest, origin)| signed_step(earliest, origin));
-        step_90k.filter(|step_90k| (0..=LEAP_90K).contains(step_90k)).unwrap_or(0)
+        let Some(origin) = clock.origin else { return 0 };
+        let ahead_90k = |times: &PesTimes| {
+            let most_90k = if times.is_video() || times.is_audio() { LEAP_90K } else { PRIVATE_AHEAD_90K };
+            Some(signed_step(times.pts_90k, origin)).filter(|step_90k| (0..=most_90k).contains(step_90k))
+        };
+        self.begun.values().filter_map(ahead_90k).max().unwrap_or(0)
     }
 }
 
@@ -457,8 +459,9 @@ mod tests {
             (vec![], vec![], (0, 10_800)),
             (vec![], vec![begins(SOUND, 5)], (18_000, 28_800)),
             (vec![begins(VIDEO, 9)], vec![begins(SOUND, 11)], (3_600, 14_400)),
-            // Ten minutes earlier: no beginning of this stream.
-            (vec![], vec![begins(SOUND, TIMESTAMP_MODULUS / 3_600 - 15_000)], (0, 10_800)),
+            // Of another clock, before all else: no beginning of this stream.
+            (vec![begins(0x102, 15_000), begins(SOUND, 5)], vec![], (18_000, 28_800)),
+            (vec![], vec![begins(SOUND, 15_000)], (0, 10_800)),
         ] {
             let mut reader = Reader::new();
             let whole = [before, tables(), pictures[..2].to_vec(), after, pictures[2..].to_vec()].concat();

@@ -142,18 +142,21 @@ fn check_plans(draft: &Draft, findings: &mut Findings<'_>) {
             *feeds.entry(*channel.get_ref()).or_default() += 14 + id + address;
         }
     }
+    let mut channels: BTreeMap<&AcquisitionId, Vec<&ChannelDraft>> = BTreeMap::new();
+    for channel in &draft.channels {
+        if let Some(server) = &channel.acquisition_server {
+            channels.entry(server.get_ref()).or_default().push(channel);
+        }
+    }
     for server in &draft.acquisition_servers {
         let Some(server_id) = &server.id else { continue };
         let sources: HashMap<&InputId, usize> = server.inputs.iter().filter_map(source_bytes).collect();
-        let told = |channel: &ChannelDraft| {
+        let told = |channel: &&ChannelDraft| {
             let fed = channel.id.as_ref().and_then(|id| feeds.get(id.get_ref())).copied().unwrap_or(0);
             let named = inputs_of(channel).filter_map(|input| sources.get(input.get_ref()));
             28 + fed + named.sum::<usize>()
         };
-        let of_server = |channel: &&ChannelDraft| {
-            channel.acquisition_server.as_ref().is_some_and(|id| id.get_ref() == server_id.get_ref())
-        };
-        let found: usize = draft.channels.iter().filter(of_server).map(told).sum();
+        let found: usize = channels.get(server_id.get_ref()).into_iter().flatten().map(told).sum();
         if found > MAX_PLAN_BYTES {
             let what = "bytes of channels, with their backups and push servers, for one acquisition server";
             findings.fault(server_id.span(), FaultKind::TooMany { what, found, limit: MAX_PLAN_BYTES });

@@ -91,6 +91,9 @@ fn tuner_session(mut bytes: &[u8]) {
         let (piece, rest) = rest.split_at(rest.len().min(usize::from(length)));
         bytes = rest;
         now += Duration::from_millis(u64::from(later) * 40);
+        if session.deadline().is_some_and(|due| due <= now) {
+            session.handle(now, Input::Tick, &mut out);
+        }
         for output in std::mem::take(&mut out) {
             match output {
                 Output::Send(request) => asked.extend(Message::parse(&request)),
@@ -115,9 +118,6 @@ fn tuner_session(mut bytes: &[u8]) {
             }
         };
         session.handle(now, Input::Bytes(&said), &mut out);
-        if session.deadline().is_some_and(|due| due <= now) {
-            session.handle(now, Input::Tick, &mut out);
-        }
         let _ = session.signal();
     }
     session.handle(now, Input::Close, &mut out);
