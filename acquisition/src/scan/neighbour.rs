@@ -39,6 +39,16 @@ fn medium(system: System) -> Medium {
     }
 }
 
+/// As inputs name it.
+fn polarization(delivery: &Delivery) -> Option<Polarization> {
+    Some(match delivery.polarisation? {
+        Polarisation::Horizontal => Polarization::Horizontal,
+        Polarisation::Vertical => Polarization::Vertical,
+        Polarisation::Left => Polarization::Left,
+        Polarisation::Right => Polarization::Right,
+    })
+}
+
 fn dvb(input: &DvbInput, delivery: &Delivery) -> Option<DvbInput> {
     let known = match input.system {
         DvbSystem::DvbS | DvbSystem::DvbS2 => Medium::Satellite,
@@ -65,19 +75,13 @@ fn dvb(input: &DvbInput, delivery: &Delivery) -> Option<DvbInput> {
         256 => Some(Modulation::Qam256),
         _ => None,
     });
-    let polarization = delivery.polarisation.map(|polarisation| match polarisation {
-        Polarisation::Horizontal => Polarization::Horizontal,
-        Polarisation::Vertical => Polarization::Vertical,
-        Polarisation::Left => Polarization::Left,
-        Polarisation::Right => Polarization::Right,
-    });
     Some(DvbInput {
         system,
         frequency_hz: delivery.frequency_hz,
         bandwidth_hz: delivery.bandwidth_hz.filter(|_| medium == Medium::Terrestrial),
         symbol_rate_bd: delivery.symbol_rate.filter(|_| medium != Medium::Terrestrial),
         modulation: modulation.filter(|_| medium == Medium::Cable),
-        polarization: polarization.filter(|_| medium == Medium::Satellite),
+        polarization: polarization(delivery).filter(|_| medium == Medium::Satellite),
         plp: delivery.plp.filter(|_| system == DvbSystem::DvbT2),
         // The demodulator finds these out.
         fec: None,
@@ -122,14 +126,9 @@ fn satip(input: &SatipInput, delivery: &Delivery) -> Option<SatipInput> {
     if let Some(plp) = delivery.plp.filter(|_| delivery.system == System::DvbT2) {
         let _ = write!(tuning, "&plp={plp}");
     }
-    if let Some(polarisation) = delivery.polarisation.filter(|_| medium == Medium::Satellite) {
-        let letter = match polarisation {
-            Polarisation::Horizontal => 'h',
-            Polarisation::Vertical => 'v',
-            Polarisation::Left => 'l',
-            Polarisation::Right => 'r',
-        };
-        let _ = write!(tuning, "&pol={letter}");
+    if let Some(polarization) = polarization(delivery).filter(|_| medium == Medium::Satellite) {
+        // SAT>IP has the same letters.
+        let _ = write!(tuning, "&pol={polarization}");
     }
     if let Some(qam) = delivery.qam.filter(|_| medium == Medium::Cable) {
         let _ = write!(tuning, "&mtype={qam}qam");
@@ -166,16 +165,7 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: Delivery = Delivery {
-        system: System::DvbT,
-        frequency_hz: 514_166_000,
-        bandwidth_hz: None,
-        symbol_rate: None,
-        polarisation: None,
-        orbit_tenths: None,
-        qam: None,
-        plp: None,
-    };
+    const NOTHING: Delivery = Delivery::of(System::DvbT, 514_166_000);
 
     fn told(input: &str, delivery: &Delivery) -> Option<String> {
         url(&input.parse().unwrap(), delivery).map(|url| url.to_string())

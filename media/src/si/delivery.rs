@@ -86,7 +86,8 @@ impl Delivery {
         }
     }
 
-    fn of(system: System, frequency_hz: u64) -> Self {
+    /// A multiplex of which nothing else is known.
+    pub const fn of(system: System, frequency_hz: u64) -> Self {
         Self {
             system,
             frequency_hz,
